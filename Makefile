@@ -1,0 +1,76 @@
+# The course from a checkout. Needs Python 3.11 or newer and make; the rest goes into .venv.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help lab test run check format execute pins clean
+
+READY := .venv/.ready
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with=tests/nbval_sanitize.cfg
+
+# Set up again when the checkout was moved or the Python underneath is gone.
+ifneq ($(shell .venv/bin/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+help:  ## list the targets
+	@awk -F ':.*## +' '/^[a-z]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+lab: $(READY)  ## open the course in JupyterLab
+	@.venv/bin/coursekit lab || [ $$? -eq 130 ]
+
+test: $(READY) check  ## everything that CI runs: style, tests, all notebooks
+	@# Two processes of one thread each: more threads would only fight over the same cores.
+	@COURSEKIT_STATIC=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile \
+	  $(NBVAL) tests $(NOTEBOOKS)
+
+run: $(READY)  ## execute all notebooks into build/
+	@.venv/bin/coursekit run --out build
+
+check: $(READY)  ## lint, and see whether the format is right
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+
+format: $(READY)  ## put code and notebooks into the format
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+execute: $(READY)  ## refresh the stored outputs of all notebooks
+	@.venv/bin/coursekit run --in-place
+
+pins: build/pins/bin/python  ## write constraints.txt anew from the newest versions
+	@build/pins/bin/python -m pip install -qq --upgrade --upgrade-strategy eager ".[dev]"
+	@set -e -o pipefail; { grep '^#' constraints.txt; build/pins/bin/python -m pip freeze \
+	  | grep -Ev '^(coursekit|nvidia-|cuda-|triton)' | sed 's/+[A-Za-z0-9.]*$$//'; } > build/pins.txt
+	@mv build/pins.txt constraints.txt && git diff --stat constraints.txt
+
+clean:  ## remove .venv and everything that was built
+	rm -rf .venv build dist .pytest_cache .ruff_cache
+
+# The newest Python is not always one that all dependencies know, so the oldest that will do wins.
+define FIND_PYTHON
+found=; for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
+  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+  then found=$$python; break; fi; \
+done; \
+if [ -z "$$found" ]; then \
+  echo "The course needs Python 3.11 or newer with its venv module; found: $$(python3 -V 2>&1)." >&2; \
+  echo "Install it from python.org (Debian, Ubuntu: apt install python3-venv), or name one:" >&2; \
+  echo "  make PYTHON=/path/to/python3.12" >&2; exit 1; \
+fi
+endef
+
+# A set-up that was cut short leaves .unfinished behind, and begins from nothing the next time.
+$(READY): pyproject.toml constraints.txt
+	@$(FIND_PYTHON); \
+	echo "Setting up .venv with $$($$found -V), about 2 minutes, once ..."; \
+	set -e; clear=; \
+	if [ -e .venv/.unfinished ] || [ -e $(READY) -a "$$(cat $(READY) 2>/dev/null)" != "$(CURDIR)" ] \
+	  || ! .venv/bin/python -c '' 2>/dev/null; then clear=--clear; fi; \
+	rm -f $(READY); mkdir -p .venv; touch .venv/.unfinished; \
+	$$found -m venv $$clear .venv; touch .venv/.unfinished; \
+	.venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"; \
+	rm .venv/.unfinished; echo "$(CURDIR)" > $(READY); echo "Done."
+
+build/pins/bin/python:
+	@mkdir -p build; $(FIND_PYTHON); $$found -m venv --clear build/pins

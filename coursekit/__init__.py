@@ -1,0 +1,43 @@
+"""Measure what other texts assert: the support package of the course on regularization.
+
+Submodules load on first use, so `import coursekit` costs milliseconds and does not touch torch.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# In import order: a module uses only those before it, and a test holds it to that.
+MODULES = (
+    "download",
+    "tasks",
+    "data",
+    "regularizers",
+    "models",
+    "proximal",
+    "linear",
+    "strengths",
+    "stopping",
+    "stacked",
+    "runs",
+    "train",
+    "measure",
+    "judge",
+    "claims",
+    "store",
+    "plots",
+    "widgets",
+    "notebook",
+    "course",
+    "cli",
+)
+
+
+def __getattr__(name: str):
+    if name in MODULES:
+        return import_module(f"coursekit.{name}")
+    raise AttributeError(f"coursekit has no {name!r}; it has {', '.join(MODULES)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *MODULES})

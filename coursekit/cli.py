@@ -1,0 +1,292 @@
+"""`coursekit lab | run | check | verdicts | data | doctor`: the course from a terminal.
+
+Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
+"""
+
+import argparse
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+from coursekit import __version__
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "jupyterlab", "ipywidgets")
+PATIENCE = 60  # seconds that JupyterLab may take to answer
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return its exit status: 0 done, 1 failed, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.command(args)
+    except KeyboardInterrupt:
+        print("\nStopped. What was finished before is kept.", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"coursekit: {error}", file=sys.stderr)
+        return 1
+
+
+def lab(args: argparse.Namespace) -> int:
+    """Serve the lessons in JupyterLab until Ctrl-C."""
+    from coursekit import course
+
+    where, copied = course.working_copy()
+    if copied:
+        print(f"Copied {copied} files to {where}; what was there already is untouched.", flush=True)
+    first = next((p.name for p in sorted(where.glob("*.ipynb"))), "")
+    command = [sys.executable, "-m", "jupyterlab", *_lab_options(args, where, first), *args.options]
+    # A user's own kernel named python3 must not win over this environment's.
+    env = {"JUPYTER_TOKEN": secrets.token_hex(24), **os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
+    for ending in ("SIGTERM", "SIGHUP"):  # a closed terminal must not leave a server behind
+        if hasattr(signal, ending):
+            signal.signal(getattr(signal, ending), lambda number, _: sys.exit(128 + number))
+    # In a session of its own Ctrl-C reaches us alone, and the server ends without asking twice.
+    server = subprocess.Popen(command, env=env, start_new_session=True)
+    try:
+        print(f"\n  The course: {_address(server, first)}\n  Ctrl-C stops it.\n", flush=True)
+        return server.wait()
+    except KeyboardInterrupt:
+        print("\nStopping JupyterLab; saved notebooks are kept.", file=sys.stderr)
+        return 130
+    finally:
+        if server.poll() is None:
+            server.terminate()
+            server.wait()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Execute notebooks one by one, each in a fresh kernel."""
+    from coursekit import course
+
+    notebooks, failed = _selected(args.notebooks), 0
+    for number, path in enumerate(notebooks, 1):
+        print(f"[{number}/{len(notebooks)}] {path.stem} ... ", end="", flush=True)
+        out = path if args.in_place else Path(args.out) / path.name
+        done = course.execute(
+            path, out, timeout=args.timeout, first_seed=args.first_seed, threads=args.threads
+        )
+        print(
+            f"{done.seconds:.1f} s" + (f", FAILED: {done.error}" if done.error else ""), flush=True
+        )
+        failed += done.error is not None
+    return int(failed > 0)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Run notebooks and compare the words of their marked cells, or look at their form only."""
+    from coursekit import course, notebook
+
+    notebooks = _selected(args.notebooks)
+    root = course.checkout()
+    if not notebooks:
+        return 0
+    if args.hygiene and root is None:
+        raise ValueError(
+            "expected a checkout for --hygiene, got an installed copy; try a git clone"
+        )
+    try:
+        metadata.version("nbval")
+    except metadata.PackageNotFoundError:
+        raise ValueError('expected nbval, got none; try pip install "coursekit[dev]"') from None
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    if args.hygiene:
+        chosen = " or ".join(path.stem for path in notebooks)
+        return subprocess.call([*command, str(root / "tests" / "test_notebooks.py"), "-k", chosen])
+    env = {**os.environ, "COURSEKIT_STATIC": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder) / "sanitize.cfg"
+        rules.write_text(notebook.sanitize_rules(), encoding="utf-8")
+        command += ["--nbval-lax", "--nbval-current-env", f"--nbval-sanitize-with={rules}"]
+        return subprocess.call([*command, *map(str, notebooks)], env=env)
+
+
+def verdicts(args: argparse.Namespace) -> int:
+    """Rerun notebooks on other seeds and thread counts; print the verdicts that change."""
+    from coursekit import course, notebook
+
+    worst = 0
+    for path in _selected(args.notebooks):
+        stored = notebook.read(path)
+        marked = sum(map(notebook.is_marked, stored.cells))
+        for number in range(1, args.runs + 1):
+            setting = {"first_seed": number * args.seeds_shift, "threads": 1 + number % 2}
+            label = (
+                f"{path.stem}, first seed {setting['first_seed']}, {setting['threads']} thread(s)"
+            )
+            print(f"{label} ... ", end="", flush=True)
+            with tempfile.TemporaryDirectory() as folder:
+                now = Path(folder) / path.name
+                done = course.execute(path, now, timeout=args.timeout, **setting)
+                found = [] if done.error else notebook.flips(stored, notebook.read(now))
+            held = f"{marked - len(found)} of {marked} verdicts hold"
+            print(f"{done.seconds:.1f} s, {done.error or held}", flush=True)
+            for flip in found:
+                print(f"  cell {flip.cell}\n    stored: {flip.stored}\n    now:    {flip.now}")
+            worst |= bool(found) or done.error is not None
+    return int(worst)
+
+
+def data(args: argparse.Namespace) -> int:
+    """List the data sets, or download one that is not embedded."""
+    from coursekit import download
+    from coursekit.data import names
+
+    known = names()
+    if args.action == "fetch":
+        if args.name not in known:
+            raise ValueError(
+                f"expected one of {', '.join(known)}, got {args.name!r}; try `data list`"
+            )
+        if args.name not in download.SOURCES:
+            print(f"{args.name} is embedded: nothing to download.")
+            return 0
+        for path in download.fetch(args.name):
+            print(path)
+        return 0
+    for name, note in known.items():
+        files = download.SOURCES[name].registry if name in download.SOURCES else ()
+        missing = [f for f in files if not (download.cache_dir() / name / f).exists()]
+        state = f"`coursekit data fetch {name}`" if missing else "here"
+        print(f"{name:15} {note:60} {state}")
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Say what this machine offers the course, and what is wrong in plain words."""
+    problems = []
+    print(f"coursekit     {__version__}")
+    print(f"python        {sys.version.split()[0]} ({sys.executable})")
+    for name in PACKAGES:
+        try:
+            print(f"{name:13} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            problems.append(f'{name} is missing; try pip install -e ".[dev]" again')
+    try:
+        import torch
+
+        from coursekit import course
+        from coursekit.data import pick_device
+        from coursekit.download import cache_dir
+
+        print(f"device        {pick_device()}")
+        print(f"threads       {torch.get_num_threads()} of {os.cpu_count()} cores")
+        print(f"data cache    {cache_dir()}")
+        print(f"lessons       {len(course.lessons())} in {course.folder()}")
+        problems += [] if course.lessons() else ["no lesson was found; try a fresh checkout"]
+        advice = _gpu_advice(torch.version.cuda, torch.cuda.is_available())
+        print(f"note          {advice}" if advice else "", end="\n" if advice else "")
+    except (ImportError, ValueError) as error:
+        problems.append(str(error))
+    for problem in problems:
+        print(f"PROBLEM       {problem}")
+    return int(bool(problems))
+
+
+def _gpu_advice(built_for: str | None, usable: bool) -> str:
+    # Only a present but unusable GPU deserves a word: the course needs none.
+    if usable or not (tool := shutil.which("nvidia-smi")):
+        return ""
+    try:
+        answer = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        answer = None
+    lines = answer.stdout.splitlines() if answer is not None and answer.returncode == 0 else []
+    if not lines:
+        return "nvidia-smi is installed but finds no GPU; the course runs on the CPU"
+    gpu = lines[0].split(" (UUID")[0]
+    if built_for is None:
+        return f"there is a {gpu}, but this torch is a CPU build; pytorch.org lists the CUDA builds"
+    return (
+        f"there is a {gpu}, but torch (CUDA {built_for}) cannot use it: "
+        f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '(not set)')}; "
+        "if that hides nothing, the driver is older than this CUDA: update it"
+    )
+
+
+def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]:
+    options = [
+        f"--ServerApp.root_dir={where}",
+        f"--LabApp.default_url=/lab{first and '/tree/' + first}",
+        "--Application.log_level=WARN",
+        "--KernelManager.transport_encryption=auto",
+    ]
+    headless = sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    options += ["--no-browser"] if args.no_browser or headless else []
+    options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    options += [] if args.port is None else [f"--ServerApp.port={args.port}"]
+    return options
+
+
+def _address(server: subprocess.Popen, first: str) -> str:
+    # JupyterLab takes the next port when one is busy; only its own record tells which.
+    from jupyter_server.serverapp import list_running_servers
+
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(
+                f"expected JupyterLab to start, got exit status {server.returncode}; "
+                "its own message stands above"
+            )
+        for info in list_running_servers():
+            if info["pid"] == server.pid:
+                return f"{info['url']}lab{first and '/tree/' + first}?token={info['token']}"
+        time.sleep(0.2)
+    raise RuntimeError(f"expected JupyterLab to answer within {PATIENCE} seconds; try again")
+
+
+def _selected(names: list[str]) -> list[Path]:
+    from coursekit import course
+
+    notebooks = course.select(names)
+    if not notebooks:
+        print(f"No notebooks in {course.folder()}.")
+    return notebooks
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("coursekit", description="A course that measures its claims.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(command=lambda _: parser.print_help() or 0)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def command(function, *, notebooks: bool = False) -> argparse.ArgumentParser:
+        about = function.__doc__.splitlines()[0]
+        sub = commands.add_parser(function.__name__, help=about, description=about)
+        sub.set_defaults(command=function)
+        if notebooks:
+            about = 'files or beginnings of lesson names such as "01"; default: all lessons'
+            sub.add_argument("notebooks", nargs="*", metavar="NB", help=about)
+        return sub
+
+    sub = command(lab)
+    sub.add_argument("--no-browser", action="store_true", help="only print the address")
+    sub.add_argument("--port", type=int, help="default: 8888, or the next free one")
+    sub.add_argument("options", nargs="*", help="options for JupyterLab, after --")
+    sub = command(run, notebooks=True)
+    sub.add_argument("--in-place", action="store_true", help="refresh the stored outputs")
+    sub.add_argument("--out", default="build", help="folder for the executed notebooks")
+    sub.add_argument("--first-seed", type=int, metavar="N", help="first seed of every experiment")
+    sub.add_argument("--threads", type=int, metavar="N", help="CPU threads (OMP_NUM_THREADS)")
+    sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
+    sub = command(check, notebooks=True)
+    sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
+    sub = command(verdicts, notebooks=True)
+    sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")
+    sub.add_argument("--runs", type=int, default=2, metavar="R", help="default: 2")
+    sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
+    sub = command(data)
+    sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")
+    sub.add_argument("name", nargs="?", help="data set to fetch")
+    command(doctor)
+    return parser

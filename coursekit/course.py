@@ -1,0 +1,226 @@
+"""The lessons as files: find them, run them in a fresh kernel, store them in a stable form.
+
+A notebook runs in a kernel of *this* interpreter, whatever kernels the user has registered.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from coursekit.notebook import read, replace_file, strip, write
+
+COPY = "coursekit-course"  # folder into which an installed package copies its lessons
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What became of one notebook. `error` is None, or one sentence that names the cell."""
+
+    path: Path
+    seconds: float
+    error: str | None
+
+
+def checkout() -> Path | None:
+    """Root of the checkout that this package is imported from, or None for an installed copy."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir() else None
+
+
+def folder() -> Path:
+    """Folder of the lessons: the checkout's, else the learner's copy, else the originals."""
+    if root := checkout():
+        return root / "notebooks"
+    return Path(COPY).resolve() if Path(COPY).is_dir() else _installed()
+
+
+def working_copy(target: str | Path = COPY) -> tuple[Path, int]:
+    """Return a folder in which a learner may edit the lessons, and how many were copied to it.
+
+    A checkout is its own copy. An installed package copies what `target` lacks and overwrites
+    nothing: an edited lesson stays edited.
+    """
+    if checkout():
+        return folder(), 0
+    source, target = _installed(), Path(target).resolve()
+    copied = 0
+    for original in sorted(p for p in source.rglob("*") if p.is_file()):
+        inner = original.relative_to(source)
+        wanted = target / inner
+        if not wanted.exists() and not any(part.startswith(".") for part in inner.parts):
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(wanted, original.read_bytes())
+            copied += 1
+    return target, copied
+
+
+def lessons() -> list[Path]:
+    """Notebooks of the course in reading order."""
+    return sorted(p for p in folder().glob("*.ipynb") if not p.name.startswith("."))
+
+
+def select(names: Iterable[str | Path]) -> list[Path]:
+    """Turn paths, or beginnings of lesson names such as "01", into notebooks; nothing means all.
+
+    Raises
+    ------
+    ValueError
+        If a name is neither an .ipynb file nor the beginning of exactly one lesson.
+    """
+    known, chosen = lessons(), []
+    for name in names:
+        if Path(name).is_file() and Path(name).suffix == ".ipynb":
+            chosen.append(Path(name).resolve())
+            continue
+        found = [p for p in known if p.stem.startswith(str(name))]
+        if len(found) != 1:
+            listed = ", ".join(p.stem for p in found or known) or f"none in {folder()}"
+            raise ValueError(
+                f"expected an .ipynb file or the beginning of one lesson's name, "
+                f"got {str(name)!r}; lessons that fit: {listed}"
+            )
+        chosen += found
+    return chosen or known
+
+
+def execute(
+    path: str | Path,
+    out: str | Path,
+    *,
+    timeout: float = 900.0,
+    first_seed: int | None = None,
+    threads: int | None = None,
+) -> Execution:
+    """Run a notebook in a fresh kernel and store the result, outputs included, as `out`.
+
+    The kernel works in the folder of `path`. `COURSEKIT_STATIC=1` in its environment turns
+    interactive widgets into text and progress bars off, so that the stored form reads anywhere.
+
+    Parameters
+    ----------
+    path, out : path
+        Notebook to run, and the file to write. When they are the same file, a run that fails
+        leaves it as it was; elsewhere `out` then shows how far the run came.
+    timeout : float
+        Seconds that one cell may take.
+    first_seed : int, optional
+        Value of `COURSEKIT_FIRST_SEED`: the first seed of every experiment, at least 0.
+    threads : int, optional
+        Value of `OMP_NUM_THREADS`, at least 1.
+
+    Returns
+    -------
+    Execution
+        Errors of the notebook are told here, not raised.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or `path` is no notebook.
+    """
+    path, out = Path(path).resolve(), Path(out).resolve()
+    if not timeout > 0:
+        raise ValueError(f"expected timeout > 0 seconds, got {timeout}; try 900")
+    env = _environment(first_seed, threads)
+    nb = read(path)
+    start = time.perf_counter()
+    error = asyncio.run(_play(nb, path.parent, env, timeout))
+    seconds = time.perf_counter() - start
+    if error is None or out != path:
+        write(strip(nb), out)
+    return Execution(path, seconds, error)
+
+
+async def _play(nb: NotebookNode, cwd: Path, env: dict[str, str], timeout: float) -> str | None:
+    """Run all cells of `nb` in place; return one sentence about what went wrong, or None."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellControlSignal, DeadKernelError
+
+    class ThisPython(KernelSpecManager):
+        # A kernel "python3" that the user registered elsewhere would run another interpreter.
+        def get_kernel_spec(self, kernel_name):
+            return KernelSpec(**get_kernel_dict())
+
+    def leave_interrupts_alone(**_):
+        # nbclient answers Ctrl-C by killing the kernel, which then looks like a crash.
+        with suppress(RuntimeError, NotImplementedError, ValueError):
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+    running = 0
+
+    def remember(cell, cell_index):
+        nonlocal running
+        running = cell_index
+
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    manager = AsyncKernelManager(kernel_spec_manager=ThisPython())
+    if "transport_encryption" in AsyncKernelManager.class_trait_names():  # older clients cannot
+        manager.transport_encryption = "auto"
+    client = NotebookClient(
+        nb,
+        km=manager,
+        timeout=timeout,
+        coalesce_streams=True,
+        on_notebook_start=leave_interrupts_alone,
+        on_cell_execute=remember,
+    )
+    try:
+        await client.async_execute(env=env, cwd=str(cwd))
+    except (CellControlSignal, DeadKernelError, RuntimeError) as error:
+        return _sentence(nb, running, error, timeout)
+    finally:
+        if manager.has_kernel:
+            await manager.shutdown_kernel(now=True)
+        if client.kc is not None:
+            client.kc.stop_channels()
+    return None
+
+
+def _sentence(nb: NotebookNode, index: int, error: Exception, timeout: float) -> str:
+    # Not the traceback: it stands in the stored output, and the last line is what one acts on.
+    first = next(iter(nb.cells[index].source.strip().splitlines()), "")
+    reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    for output in nb.cells[index].get("outputs", []):
+        if output.output_type == "error":
+            message = " ".join(output.evalue.split())
+            reason = f"{output.ename}: {message}" if message else output.ename
+    if isinstance(error, TimeoutError):
+        reason = f"took more than {timeout:g} seconds"
+    return f"cell {index + 1} of {len(nb.cells)} ({first[:60]}): {reason}"
+
+
+def _environment(first_seed: int | None, threads: int | None) -> dict[str, str]:
+    env = {**os.environ, "COURSEKIT_STATIC": "1"}
+    env.pop("MPLBACKEND", None)  # figures go into the notebook, whatever the caller's terminal uses
+    for name, value, least in (
+        ("COURSEKIT_FIRST_SEED", first_seed, 0),
+        ("OMP_NUM_THREADS", threads, 1),
+    ):
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"expected {name} to be an int >= {least}, got {value!r}; try {least}")
+        env[name] = str(value)
+    return env
+
+
+def _installed() -> Path:
+    inside = Path(__file__).resolve().parent / "_course" / "notebooks"
+    if not inside.is_dir():
+        raise ValueError(
+            f"expected the lessons in {inside}, got no such folder; "
+            "try installing coursekit again, or work in a checkout"
+        )
+    return inside

@@ -1,0 +1,293 @@
+"""Ridge, lasso and elastic net from scratch, in float64 numpy: the linear models of the course.
+
+Every fit has three steps: center x and y, so that the intercept drops out and is never penalized;
+solve for the weights; read the intercept off the means. `x` and `y` may be anything that numpy can
+turn into float64 arrays, CPU tensors included.
+
+Axes: N examples, D features, A strengths along a path, R rank of x.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from coursekit.proximal import check_solver, finite, minimize, soft_threshold
+
+__all__ = [
+    "Linear", "alpha_max", "elastic_net", "filter_factors", "lasso", "lasso_path",
+    "least_squares", "ridge", "ridge_path", "soft_threshold",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A fitted linear model, `x @ coef + intercept`."""
+
+    coef: np.ndarray  # (D,)
+    intercept: float
+    n_iter: int  # 0 for a closed form
+
+    def predict(self, x) -> np.ndarray:
+        """Predict (N,) targets from (N, D) inputs. ValueError if `x` has other columns or NaN."""
+        x = finite("x", x, ndim=2)
+        if x.shape[1] != len(self.coef):
+            want = f"x with the {len(self.coef)} columns of the fit"
+            raise ValueError(f"expected {want}, got shape {x.shape}; select the same features")
+        return x @ self.coef + self.intercept
+
+    def r2(self, x, y) -> float:
+        """Share of the variance of `y` explained: 1 is perfect, 0 is no better than its mean.
+
+        ValueError if the lengths differ or `y` is constant, for then nothing can be explained.
+        """
+        x, y = _checked(x, y)
+        if np.ptp(y) == 0:
+            raise ValueError(f"expected y that varies, got {len(y)} equal value(s); R^2 needs two")
+        return float(1 - np.sum((y - self.predict(x)) ** 2) / np.sum((y - y.mean()) ** 2))
+
+
+def least_squares(x, y, *, intercept: bool = True) -> Linear:
+    """Fit without a penalty; of several best fits, take the one with the shortest weights.
+
+    It is the limit of `ridge` as alpha goes to 0. Parameters as in `ridge`.
+    """
+    x, y, x_mean, y_mean = _centered(x, y, intercept)
+    coef = np.linalg.lstsq(x, y, rcond=None)[0]
+    return _linear(coef, x_mean, y_mean)
+
+
+def ridge(x, y, alpha: float, *, intercept: bool = True, solver: str = "svd") -> Linear:
+    """Minimize ||y - x w - b||^2 + alpha ||w||^2, scikit-learn's scale of `Ridge`.
+
+    Parameters
+    ----------
+    x : (N, D) float
+        Inputs.
+    y : (N,) float
+        Targets.
+    alpha : float >= 0
+        Strength, in squared units of x. Against a *sum* of squares, so it must grow with N.
+    intercept : bool
+        False fixes b = 0. The intercept is never penalized.
+    solver : {"svd", "cholesky"}
+        "svd" also takes alpha = 0, where it gives the shortest of the best fits. "cholesky" solves
+        the normal equations: faster, but it squares the condition number.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, has the wrong shape, or holds NaN.
+
+    References
+    ----------
+    Hoerl & Kennard, Technometrics 12, 1970.
+    """
+    _check_strength("alpha", alpha)
+    if solver not in ("svd", "cholesky"):
+        raise ValueError(f"expected a solver among svd, cholesky, got {solver!r}; try 'svd'")
+    x, y, x_mean, y_mean = _centered(x, y, intercept)
+    if solver == "svd":
+        coef = ridge_path(x, y, [alpha], intercept=False)[0]  # x and y are centered already
+        return _linear(coef, x_mean, y_mean)
+    try:
+        if alpha == 0:  # rounding may hide that the matrix is singular
+            raise np.linalg.LinAlgError
+        factor = cho_factor(x.T @ x + alpha * np.eye(x.shape[1]))
+    except np.linalg.LinAlgError:
+        message = f'cholesky expected a clearly positive alpha, got {alpha}; try solver="svd"'
+        raise ValueError(message) from None
+    return _linear(cho_solve(factor, x.T @ y), x_mean, y_mean)
+
+
+def ridge_path(x, y, alphas, *, intercept: bool = True) -> np.ndarray:
+    """Ridge weights for many strengths from a single SVD.
+
+    Parameters
+    ----------
+    x, y, intercept
+        As in `ridge`.
+    alphas : (A,) float >= 0
+        Strengths, in any order.
+
+    Returns
+    -------
+    (A, D) float
+        One row of weights per strength.
+    """
+    alphas = _checked_alphas(alphas)
+    x, y, _, _ = _centered(x, y, intercept)
+    u, s, vt = _thin_svd(x)
+    return (s / (s**2 + alphas[:, None]) * (u.T @ y)) @ vt  # (A, R) -> (A, D)
+
+
+def filter_factors(x, alpha: float, *, intercept: bool = True) -> np.ndarray:
+    """How much of least squares ridge keeps along each principal direction of x.
+
+    The factor is s^2 / (s^2 + alpha): directions in which the data hardly vary (small s), which
+    matter least for the loss, lose most. The sum is ridge's effective number of parameters.
+
+    Returns
+    -------
+    (R,) float in (0, 1]
+        Falling, for the nonzero singular values s of x (centered if `intercept`).
+
+    References
+    ----------
+    Hastie, Tibshirani & Friedman, Elements of Statistical Learning, section 3.4, 2009.
+    """
+    _check_strength("alpha", alpha)
+    x = finite("x", x, ndim=2)
+    x, *_ = _centered(x, np.zeros(len(x)), intercept)
+    _, s, _ = _thin_svd(x)
+    return s**2 / (s**2 + alpha)
+
+
+def lasso(x, y, alpha: float, **options) -> Linear:
+    """Minimize ||y - x w - b||^2 / (2 N) + alpha ||w||_1, scikit-learn's scale of `Lasso`.
+
+    It is `elastic_net` with `l1_ratio=1`, and takes its options.
+
+    References
+    ----------
+    Tibshirani, Journal of the Royal Statistical Society B 58, 1996.
+    """
+    return elastic_net(x, y, alpha, 1.0, **options)
+
+
+def elastic_net(
+    x, y, alpha, l1_ratio, *, intercept=True, solver="cd", tol=1e-13, max_iter=20_000
+) -> Linear:
+    """Minimize ||y - x w - b||^2 / (2 N) + alpha (l1_ratio ||w||_1 + (1 - l1_ratio) ||w||^2 / 2).
+
+    That is scikit-learn's scale of `ElasticNet`. In terms of "MSE + penalties" it stands for
+    2 alpha l1_ratio ||w||_1 + alpha (1 - l1_ratio) ||w||^2.
+
+    Parameters
+    ----------
+    x, y, intercept
+        As in `ridge`.
+    alpha : float >= 0
+        Strength, in units of x times units of y for the L1 part.
+    l1_ratio : float in [0, 1]
+        Share of L1. Without any L1 the answer is that of `ridge(x, y, N * alpha)`.
+    solver : {"cd", "ista", "fista"}
+        Coordinate descent (with an exact step once the signs settle), proximal gradient, or
+        proximal gradient with momentum.
+    tol : float > 0
+        Stop when the duality gap, a bound on how far the objective is from its minimum, is at most
+        `tol` times the objective of all-zero weights. The error of the weights is of the order
+        of its square root, so the default gives 6 digits, and "cd" mostly 10.
+    max_iter : int >= 1
+        Sweeps over all features ("cd") or gradient steps.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, has the wrong shape, or holds NaN.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If `max_iter` is reached first; the last weights are returned.
+
+    References
+    ----------
+    Zou & Hastie, Journal of the Royal Statistical Society B 67, 2005.
+    """
+    _check_strength("alpha", alpha)
+    if not 0 <= l1_ratio <= 1:
+        raise ValueError(f"expected l1_ratio in [0, 1], got {l1_ratio}; 1 is the lasso")
+    check_solver(solver, tol, max_iter)  # here too: without L1 none will run
+    x, y, x_mean, y_mean = _centered(x, y, intercept)
+    n, d = x.shape
+    l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
+    if l1 == 0:
+        return _linear(ridge(x, y, n * l2, intercept=False).coef, x_mean, y_mean)
+    # L2 only adds to the curvature, so an elastic net is a lasso with a ridge on its Gram matrix.
+    gram, corr, power = x.T @ x / n + l2 * np.eye(d), x.T @ y / n, y @ y / n
+    coef, n_iter = minimize(gram, corr, power, l1, np.zeros(d), solver, tol, max_iter)
+    return _linear(coef, x_mean, y_mean, n_iter)
+
+
+def lasso_path(x, y, alphas, *, intercept: bool = True, **options) -> np.ndarray:
+    """Lasso weights for many strengths, each fit starting from its stronger neighbor's weights.
+
+    Parameters
+    ----------
+    x, y, intercept, **options
+        As in `elastic_net`: `solver`, `tol` and `max_iter`.
+    alphas : (A,) float > 0
+        Strengths, in any order. `alpha_max` tells where to begin.
+
+    Returns
+    -------
+    (A, D) float
+        One row of weights per strength, in the order of `alphas`.
+
+    References
+    ----------
+    Friedman, Hastie & Tibshirani, Journal of Statistical Software 33, 2010.
+    """
+    alphas = _checked_alphas(alphas)
+    if np.any(alphas == 0):
+        raise ValueError("expected alphas > 0, got a zero; for no penalty try least_squares")
+    x, y, _, _ = _centered(x, y, intercept)
+    gram, corr, power = x.T @ x / len(x), x.T @ y / len(x), y @ y / len(x)
+    path = np.empty((len(alphas), x.shape[1]))
+    coef = np.zeros(x.shape[1])
+    for a in np.argsort(-alphas):
+        coef, _ = minimize(gram, corr, power, alphas[a], coef, **options)
+        path[a] = coef
+    return path
+
+
+def alpha_max(x, y, *, intercept: bool = True) -> float:
+    """Smallest alpha at which every weight of the lasso is zero: max_j |x_j . y| / N, centered.
+
+    For the elastic net, divide by `l1_ratio`. Parameters as in `ridge`.
+    """
+    x, y, _, _ = _centered(x, y, intercept)
+    return float(np.max(np.abs(x.T @ y / len(x))))
+
+
+def _thin_svd(x):
+    """SVD without the directions that are zero up to rounding: u (N, R), s (R,), vt (R, D)."""
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    keep = s > s[0] * max(x.shape) * np.finfo(float).eps
+    return u[:, keep], s[keep], vt[keep]
+
+
+def _centered(x, y, intercept):
+    x, y = _checked(x, y)
+    if not intercept:
+        return x, y, np.zeros(x.shape[1]), 0.0
+    # Via the first row, a constant column becomes exactly zero, not rounding noise to be fitted.
+    x_mean = x[0] + (x - x[0]).mean(axis=0)
+    y_mean = y[0] + (y - y[0]).mean()
+    return x - x_mean, y - y_mean, x_mean, y_mean
+
+
+def _linear(coef, x_mean, y_mean, n_iter=0) -> Linear:
+    return Linear(coef, float(y_mean - x_mean @ coef), n_iter)
+
+
+def _checked(x, y):
+    x, y = finite("x", x, ndim=2), finite("y", y, ndim=1)
+    if len(x) != len(y):
+        raise ValueError(f"expected one y per row of x, got {len(x)} rows and {len(y)} targets")
+    return x, y
+
+
+def _checked_alphas(alphas) -> np.ndarray:
+    alphas = np.asarray(alphas, dtype=np.float64)
+    if alphas.ndim != 1 or alphas.size == 0:
+        raise ValueError(f"expected alphas of shape (A,), got {alphas.shape}; try np.geomspace")
+    for alpha in alphas:
+        _check_strength("alphas", alpha)
+    return alphas
+
+
+def _check_strength(name, value) -> None:
+    if np.ndim(value) != 0 or not 0 <= value < np.inf:
+        raise ValueError(f"expected {name} finite and >= 0, got {value}; 0 means no penalty")

@@ -1,0 +1,139 @@
+"""The stored form of a lesson: written whole, free of noise, its printed words comparable."""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+MARK = "NBVAL_CHECK_OUTPUT"  # comment line of a cell whose printed words must hold on any machine
+
+# Digits, sign and width of a measured number differ from machine to machine; words and counts may
+# not. tests/nbval_sanitize.cfg holds the same two strings for nbval.
+NUMBER = r"[ \t]*[-+\u2212\u00b1]?(?:\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)"
+MASKED = "#"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A marked cell that printed other words than the stored ones. `cell` counts from 1."""
+
+    cell: int
+    stored: str
+    now: str
+
+
+def read(path: str | Path) -> NotebookNode:
+    """Read a notebook as nbformat 4.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or is not a notebook.
+    """
+    # nbformat trusts the shape of what it reads: a wrong one ends in whatever error comes first.
+    wrong_shape = (ValueError, TypeError, KeyError, AttributeError, nbformat.ValidationError)
+    try:
+        return nbformat.read(Path(path), as_version=4)
+    except (OSError, *wrong_shape) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"expected a notebook (nbformat 4), got {path}: {reason}; "
+            "try opening it in JupyterLab, or take it from version control again"
+        ) from error
+
+
+def write(nb: NotebookNode, path: str | Path) -> None:
+    """Write a notebook so that `path` is at no time half a file."""
+    replace_file(Path(path), (nbformat.writes(nb).rstrip("\n") + "\n").encode())
+
+
+def strip(nb: NotebookNode) -> NotebookNode:
+    """Copy of a notebook without what changes from run to run: only content makes a difference.
+
+    Outputs and cell tags stay. Times, versions, widget state and other metadata go, executed cells
+    are counted 1..n, and a cell's id follows from its text, so moving a cell keeps its id.
+    """
+    nb = nbformat.from_dict(nb)
+    nb.metadata = NotebookNode(kernelspec=NotebookNode(KERNELSPEC))
+    nb.nbformat, nb.nbformat_minor = 4, 5
+    seen: Counter[str] = Counter()
+    count = 0
+    for cell in nb.cells:
+        name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+        seen[name] += 1
+        cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
+        cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags" and v})
+        if cell.cell_type == "code":
+            count += cell.execution_count is not None
+            cell.execution_count = count if cell.execution_count is not None else None
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output.execution_count = cell.execution_count
+    return nb
+
+
+def flips(stored: NotebookNode, now: NotebookNode) -> list[Flip]:
+    """Compare the marked cells of two runs of one notebook, with numbers masked.
+
+    Raises
+    ------
+    ValueError
+        If the two are not runs of the same cells.
+    """
+    if [c.source for c in stored.cells] != [c.source for c in now.cells]:
+        raise ValueError(
+            "expected two runs of the same cells, got different cells; try running it again"
+        )
+    pairs = [
+        (number, printed(before), printed(after))
+        for number, (before, after) in enumerate(zip(stored.cells, now.cells, strict=True), 1)
+        if is_marked(before)
+    ]
+    return [Flip(*pair) for pair in pairs if mask(pair[1]) != mask(pair[2])]
+
+
+def is_marked(cell: NotebookNode) -> bool:
+    """Whether a comment line of a code cell asks for its printed words to be compared."""
+    lines = (line.strip() for line in cell.source.splitlines())
+    return cell.cell_type == "code" and any(
+        line.startswith("#") and line.lstrip("#").strip() == MARK for line in lines
+    )
+
+
+def printed(cell: NotebookNode) -> str:
+    """Text that a code cell printed or returned, figures by their text."""
+    texts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs]
+    return "\n".join(text.strip("\n") for text in texts)
+
+
+def mask(text: str) -> str:
+    """Hide every number with decimals; words and whole numbers (seed counts) stay."""
+    return re.sub(NUMBER, MASKED, text)
+
+
+def sanitize_rules() -> str:
+    """Text of a file for nbval's `--nbval-sanitize-with`: the rule that `mask` applies."""
+    return f"[numbers]\nregex: {NUMBER}\nreplace: {MASKED}\n"
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` into `path`, which at no time holds half of it."""
+    # The temporary file lies beside its target: os.replace is atomic only within a file system.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp's own is 0o600
+        Path(temporary).chmod(mode)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""The subject of the course, from scratch: one module per family of regularizers."""

@@ -1,0 +1,63 @@
+"""Dropout: silence units at random while training."""
+
+import torch
+from torch import Tensor, nn
+
+
+def dropout(h: Tensor, rate: float, *, training: bool) -> Tensor:
+    """Silence each unit with probability `rate` and scale up the survivors.
+
+    Dividing by `1 - rate` keeps the mean of every unit, so nothing has to change at test time
+    ("inverted" dropout).
+
+    Parameters
+    ----------
+    h : (..., H) float tensor
+        Hidden activations. Every entry gets its own coin toss.
+    rate : float in [0, 1)
+        Probability that a unit is silenced.
+    training : bool
+        False returns `h` itself.
+
+    Returns
+    -------
+    (..., H) float tensor
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1).
+
+    References
+    ----------
+    Srivastava et al., "Dropout", JMLR 15, 2014.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"expected a dropout rate in [0, 1), got {rate}")
+    if not training or rate == 0:
+        return h
+    keep = 1 - rate
+    survives = torch.rand_like(h) < keep
+    return h * survives / keep
+
+
+class Dropout(nn.Module):
+    """`dropout` as a layer: active after `.train()`, the identity after `.eval()`.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+        Probability that a unit is silenced.
+    """
+
+    def __init__(self, rate: float = 0.5):
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"expected a dropout rate in [0, 1), got {rate}")
+        self.rate = rate
+
+    def forward(self, h: Tensor) -> Tensor:
+        return dropout(h, self.rate, training=self.training)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"

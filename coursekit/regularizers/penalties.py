@@ -1,0 +1,135 @@
+"""Penalties on the parameters, and the proximal step that makes an L1 penalty exact.
+
+Every function here sees the parameters of *one* network, as a mapping from name to tensor. The
+training loop maps them over the networks that it trains side by side.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+Parameters = Mapping[str, Tensor]
+
+
+def weights(params: Parameters) -> dict[str, Tensor]:
+    """Keep what a penalty should act on: weight matrices and kernels.
+
+    Biases, and the scale and shift of a normalization layer, are vectors. Shrinking a bias moves
+    the function instead of simplifying it, so the usual penalties leave vectors out.
+
+    Parameters
+    ----------
+    params : mapping of str to tensor
+        Parameters of one network, as in `dict(net.named_parameters())`.
+
+    Returns
+    -------
+    dict of str to tensor
+        The entries with two axes or more.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left to penalize.
+    """
+    kept = {name: p for name, p in params.items() if p.ndim >= 2}
+    if not kept:
+        raise ValueError(
+            "expected at least one parameter with two axes or more (a weight matrix), "
+            f"got {sorted(params) or 'none'}; pass dict(net.named_parameters())"
+        )
+    return kept
+
+
+def l1(params: Parameters, strength: float | Tensor) -> Tensor:
+    """Return `strength` times the sum of absolute weights.
+
+    Parameters
+    ----------
+    params : mapping of str to tensor
+        Parameters of one network; biases and other vectors are left out.
+    strength : float or scalar tensor, at least 0
+        In units of the loss per unit of weight.
+
+    Returns
+    -------
+    scalar tensor
+        The penalty. Its gradient is `strength * sign(w)`: the same pull on every weight.
+
+    References
+    ----------
+    Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 58, 1996.
+    """
+    _require_nonnegative(strength)
+    return strength * sum(p.abs().sum() for p in weights(params).values())
+
+
+def l2(params: Parameters, strength: float | Tensor) -> Tensor:
+    """Return half of `strength` times the sum of squared weights.
+
+    The half makes the gradient `strength * w`, which is PyTorch's `weight_decay`. Keras leaves it
+    out, so its `L2(strength)` pulls twice as hard.
+
+    Parameters
+    ----------
+    params : mapping of str to tensor
+        Parameters of one network; biases and other vectors are left out.
+    strength : float or scalar tensor, at least 0
+        In units of the loss per squared unit of weight.
+
+    Returns
+    -------
+    scalar tensor
+
+    References
+    ----------
+    Krogh and Hertz, "A simple weight decay can improve generalization", NIPS 4, 1991.
+    """
+    _require_nonnegative(strength)
+    return strength / 2 * sum(p.square().sum() for p in weights(params).values())
+
+
+def elastic_net(
+    params: Parameters, l1_strength: float | Tensor, l2_strength: float | Tensor
+) -> Tensor:
+    """Return the sum of `l1` and `l2`.
+
+    References
+    ----------
+    Zou and Hastie, "Regularization and variable selection via the elastic net", JRSS B 67, 2005.
+    """
+    return l1(params, l1_strength) + l2(params, l2_strength)
+
+
+def shrink(params: Parameters, threshold: float | Tensor) -> dict[str, Tensor]:
+    """Move every weight toward 0 by `threshold` and stop at 0: the proximal step of L1.
+
+    Adding `l1` to the loss makes weights jump around 0, because the pull does not weaken near it.
+    Taking the gradient step on the loss alone and then this step gives exact zeros, and with
+    `threshold = lr * strength` the same minimum.
+
+    Parameters
+    ----------
+    params : mapping of str to tensor
+        Parameters of one network.
+    threshold : float or scalar tensor, at least 0
+
+    Returns
+    -------
+    dict of str to tensor
+        All parameters; vectors unchanged.
+
+    References
+    ----------
+    Daubechies, Defrise and De Mol, Comm. Pure Appl. Math. 57, 2004.
+    """
+    _require_nonnegative(threshold)
+    moved = {name: p.sign() * (p.abs() - threshold).clamp(min=0) for name, p in params.items()}
+    return {name: moved[name] if p.ndim >= 2 else p for name, p in params.items()}
+
+
+def _require_nonnegative(strength: float | Tensor) -> None:
+    # A tensor may hold one value per network under vmap, where its content cannot be branched on.
+    if not isinstance(strength, torch.Tensor) and not strength >= 0:
+        raise ValueError(f"expected a strength of at least 0, got {strength}")

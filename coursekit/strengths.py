@@ -1,0 +1,60 @@
+"""Strengths of penalties: what one library calls 0.1, in the words of another."""
+
+import numpy as np
+
+__all__ = ["CONVENTIONS", "convert"]
+
+# name: (penalty, the lambda of "MSE + lambda * penalty" that a setting of 1 stands for)
+CONVENTIONS = {
+    "MSE + lambda ||w||^2": ("l2", lambda n: 1),
+    "MSE + lambda/2 ||w||^2": ("l2", lambda n: 1 / 2),
+    "sklearn Ridge alpha": ("l2", lambda n: 1 / n),  # SSE + alpha ||w||^2
+    "torch weight_decay": ("l2", lambda n: 1 / 2),  # SGD on nn.MSELoss: adds decay * w to the slope
+    "keras L2": ("l2", lambda n: 1),  # adds factor * ||w||^2 to the mean squared error
+    "MSE + lambda ||w||_1": ("l1", lambda n: 1),
+    "sklearn Lasso alpha": ("l1", lambda n: 2),  # SSE / (2 n) + alpha ||w||_1
+    "keras L1": ("l1", lambda n: 1),
+}
+
+
+def convert(value: float, source: str, target: str, n: int) -> float:
+    """Translate a penalty strength between libraries, so that both objectives share their minimum.
+
+    Each convention is first read as the lambda of "MSE + lambda * penalty", where MSE is the mean
+    over the N examples of a single output. In torch the bias must be kept out of the decay, and
+    the optimizer must be SGD: Adam rescales the penalty's slope, and AdamW does not use it.
+
+    Parameters
+    ----------
+    value : float >= 0
+        Strength in the convention `source`.
+    source, target : str
+        Names in `CONVENTIONS`; both must penalize the same norm.
+    n : int >= 1
+        Number of training examples. Asked for even where it cancels: only `Ridge` needs it, and
+        forgetting it there is the classic slip.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, the norms differ, or a number is out of range.
+
+    Examples
+    --------
+    >>> convert(0.1, "MSE + lambda ||w||^2", "sklearn Ridge alpha", n=100)
+    10.0
+    """
+    if np.ndim(value) != 0 or not 0 <= value < np.inf:
+        raise ValueError(f"expected value finite and >= 0, got {value}; 0 means no penalty")
+    if not (n >= 1 and float(n).is_integer()):
+        raise ValueError(f"expected n to be a whole number >= 1, got {n}; try len(x_train)")
+    for name in (source, target):
+        if name not in CONVENTIONS:
+            raise ValueError(f"expected a convention among {', '.join(CONVENTIONS)}, got {name!r}")
+    (norm, source_lambda), (target_norm, target_lambda) = CONVENTIONS[source], CONVENTIONS[target]
+    if norm != target_norm:
+        raise ValueError(
+            f"expected two conventions of one norm, got {source!r} ({norm}) and {target!r} "
+            f"({target_norm}); no strength makes L1 and L2 agree"
+        )
+    return float(value * source_lambda(n) / target_lambda(n))

@@ -1,0 +1,10 @@
+"""What all tests share: no window opens, and no test depends on who runs it."""
+
+import os
+
+import matplotlib
+
+# Not through MPLBACKEND: kernels that nbval starts inherit it, and need their inline figures.
+matplotlib.use("agg")
+for name in ("COURSEKIT_FIRST_SEED", "COURSEKIT_MIRROR"):
+    os.environ.pop(name, None)

@@ -1,0 +1,287 @@
+"""Lessons as files: each run is told in one line, and no failure costs a finished notebook."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from nbformat import v4
+
+from coursekit import course, notebook
+
+
+def make(path, *sources):
+    notebook.write(v4.new_notebook(cells=[v4.new_code_cell(s) for s in sources]), path)
+    return path
+
+
+def printed(path, cell=-1):
+    return notebook.printed(notebook.read(path).cells[cell])
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    return make(tmp_path / "01_tiny.ipynb", "x = 2", "print(x + 2)")
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """The module as an installed package sees it: no checkout around, lessons in the package."""
+    package = tmp_path / "site" / "coursekit"
+    lessons = package / "_course" / "notebooks"
+    (lessons / "exercises").mkdir(parents=True)
+    make(lessons / "00_first.ipynb", "1")
+    make(lessons / "01_second.ipynb", "2")
+    make(lessons / "exercises" / "00_first.ipynb", "3")
+    (lessons / ".keep").touch()
+    monkeypatch.setattr(course, "__file__", str(package / "course.py"))
+    (tmp_path / "desk").mkdir()
+    monkeypatch.chdir(tmp_path / "desk")
+    return lessons
+
+
+# Running
+
+
+def test_execute_stores_outputs_and_leaves_the_source_alone(lesson, tmp_path):
+    before = lesson.read_bytes()
+    done = course.execute(lesson, tmp_path / "build" / "out.ipynb")
+    assert done.error is None
+    assert 0 < done.seconds < 60
+    assert printed(tmp_path / "build" / "out.ipynb") == "4"
+    assert lesson.read_bytes() == before
+
+
+def test_kernel_is_this_python_whatever_is_registered(tmp_path, monkeypatch):
+    wrong = tmp_path / "kernels" / "python3"
+    wrong.mkdir(parents=True)
+    spec = {"argv": ["false"], "display_name": "Wrong", "language": "python"}
+    (wrong / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    path = make(tmp_path / "a.ipynb", "import sys\nprint(sys.executable)")
+    assert course.execute(path, path).error is None
+    assert printed(path) == sys.executable
+
+
+def test_environment_of_the_kernel(tmp_path):
+    names = ["COURSEKIT_STATIC", "COURSEKIT_FIRST_SEED", "OMP_NUM_THREADS"]
+    source = f"import os\nprint(*[os.environ.get(n) for n in {names}], os.getcwd())"
+    path = make(tmp_path / "a.ipynb", source)
+    course.execute(path, path, first_seed=7, threads=1)
+    assert printed(path) == f"1 7 1 {tmp_path.resolve()}"
+
+
+@pytest.mark.parametrize(
+    ("source", "timeout", "sentence"),
+    [
+        (
+            "raise ValueError('a\\nb')",
+            60,
+            "cell 2 of 3 (raise ValueError('a\\nb')): ValueError: a b",
+        ),
+        ("1/0", 60, "cell 2 of 3 (1/0): ZeroDivisionError: division by zero"),
+        ("while True: pass", 1, "cell 2 of 3 (while True: pass): took more than 1 seconds"),
+        ("import os; os._exit(3)", 60, "cell 2 of 3 (import os; os._exit(3)): Kernel died"),
+    ],
+)
+def test_failure_is_one_sentence_and_spares_the_stored_notebook(
+    tmp_path, source, timeout, sentence
+):
+    path = make(tmp_path / "a.ipynb", "print('so far')", source, "print('never')")
+    before = path.read_bytes()
+    assert course.execute(path, path, timeout=timeout).error == sentence
+    assert path.read_bytes() == before
+    course.execute(path, tmp_path / "out.ipynb", timeout=timeout)
+    assert printed(tmp_path / "out.ipynb", 0) == "so far"
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_figures_are_stored_though_the_caller_draws_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    path = make(tmp_path / "a.ipynb", "import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
+    course.execute(path, path)
+    assert any("image/png" in o.get("data", {}) for o in notebook.read(path).cells[0].outputs)
+
+
+def test_executing_twice_gives_the_same_file(lesson):
+    course.execute(lesson, lesson)
+    first = lesson.read_bytes()
+    course.execute(lesson, lesson)
+    assert lesson.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"first_seed": -1},
+        {"threads": 0},
+        {"threads": 1.5},
+    ],
+)
+def test_execute_rejects(lesson, wrong):
+    with pytest.raises(ValueError, match=r"expected .*got"):
+        course.execute(lesson, lesson, **wrong)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "no json", '{"cells": 3, "nbformat": 4}'])
+def test_what_is_no_notebook_is_named(tmp_path, content):
+    path = tmp_path / "a.ipynb"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=r"expected a notebook .*a\.ipynb"):
+        course.execute(path, path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_interrupt_keeps_what_is_finished_and_leaves_no_kernel(tmp_path):
+    first = make(tmp_path / "00.ipynb", "print('done')")
+    note = tmp_path / "pid"
+    source = f"import os, time, pathlib\npathlib.Path({str(note)!r}).write_text(str(os.getpid()))"
+    second = make(tmp_path / "01.ipynb", source + "\ntime.sleep(60)")
+    before = second.read_bytes()
+    command = [sys.executable, "-m", "coursekit", "run", "--in-place", str(first), str(second)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.strip() == "Stopped. What was finished before is kept."
+    assert printed(first) == "done"
+    assert second.read_bytes() == before
+    assert not is_running(int(note.read_text()))
+
+
+def is_running(pid):
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+# Finding
+
+
+def test_checkout_is_its_own_working_copy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = course.checkout()
+    assert course.working_copy() == (root / "notebooks", 0)
+    assert course.folder() == root / "notebooks"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_installed_copy_overwrites_no_edit(installed, tmp_path):
+    assert [p.name for p in course.lessons()] == ["00_first.ipynb", "01_second.ipynb"]
+    where, copied = course.working_copy()
+    assert (where.name, copied) == (course.COPY, 3)
+    edited = where / "00_first.ipynb"
+    edited.write_text("mine")
+    (where / "01_second.ipynb").unlink()
+    assert course.working_copy() == (where, 1)
+    assert edited.read_text() == "mine"
+    assert course.folder() == where
+
+
+def test_an_installation_without_lessons_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "__file__", str(tmp_path / "coursekit" / "course.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"expected the lessons in .*try installing"):
+        course.lessons()
+
+
+def test_select(installed, lesson):
+    assert [p.stem for p in course.select([])] == ["00_first", "01_second"]
+    assert [p.stem for p in course.select(["01", "00_f"])] == ["01_second", "00_first"]
+    assert course.select([lesson]) == [lesson]
+    for wrong in ("07", "0", "nowhere.ipynb"):
+        with pytest.raises(ValueError, match="got '" + wrong):
+            course.select([wrong])
+
+
+# The stored form
+
+
+def test_strip_keeps_content_and_drops_noise():
+    result = v4.new_output("execute_result", {"text/plain": "4"}, execution_count=31)
+    cell = v4.new_code_cell("2 + 2", outputs=[result], execution_count=31)
+    cell.metadata = nbformat.from_dict(
+        {"tags": ["hint"], "execution": {"shell.execute_reply": "t"}}
+    )
+    twin = v4.new_code_cell("2 + 2", execution_count=40)
+    unrun = v4.new_code_cell("never")
+    nb = v4.new_notebook(cells=[v4.new_markdown_cell("# T"), cell, twin, unrun])
+    nb.metadata = nbformat.from_dict({"language_info": {"version": "3.11"}, "widgets": {}})
+    clean = notebook.strip(nb)
+    nbformat.validate(clean)
+    assert clean.metadata == {"kernelspec": notebook.KERNELSPEC}
+    assert [c.execution_count for c in clean.cells[1:]] == [1, 2, None]
+    assert clean.cells[1].outputs[0].execution_count == 1
+    assert clean.cells[1].outputs[0].data == {"text/plain": "4"}
+    assert clean.cells[1].metadata == {"tags": ["hint"]}
+    assert notebook.strip(clean) == clean
+    assert nb.cells[1].execution_count == 31, "the caller's notebook was changed"
+
+
+def test_cell_ids_follow_the_text_not_the_place():
+    cells = [v4.new_code_cell(s) for s in ("a", "b", "a")]
+    ids = [c.id for c in notebook.strip(v4.new_notebook(cells=cells)).cells]
+    again = [c.id for c in notebook.strip(v4.new_notebook(cells=cells[1:])).cells]
+    assert len(set(ids)) == 3
+    assert again == [ids[1], ids[0]]
+
+
+def test_write_leaves_the_old_file_when_it_fails(lesson, monkeypatch):
+    before = lesson.read_bytes()
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        notebook.write(notebook.read(lesson), lesson)
+    assert lesson.read_bytes() == before
+    assert [p.name for p in lesson.parent.iterdir()] == [lesson.name]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("-0.2 points, interval [-1.5, +1.2], 16 seeds", "# points, interval [#,#], 16 seeds"),
+        ("a 95 % interval over 16 seeds.", "a 95 % interval over 16 seeds."),
+        ("1e-05 or 2.5E+3", "# or#"),
+        ("error \u22120.25 \u00b10.10", "error##"),
+    ],
+)
+def test_mask_hides_measured_numbers_only(text, masked):
+    assert notebook.mask(text) == masked
+
+
+def test_sanitize_file_is_the_same_rule():
+    stored = (course.checkout() / "tests" / "nbval_sanitize.cfg").read_text(encoding="utf-8")
+    assert stored == notebook.sanitize_rules()
+
+
+def verdict(text, source="# NBVAL_CHECK_OUTPUT\nprint(v)"):
+    cell = v4.new_code_cell(source, outputs=[v4.new_output("stream", text=text)])
+    return v4.new_notebook(cells=[v4.new_markdown_cell("# T"), cell])
+
+
+def test_flips_compares_words_and_counts_of_marked_cells():
+    stored = verdict("supported (0.25, 16 seeds)\n")
+    assert notebook.flips(stored, verdict("supported (-1.5, 16 seeds)\n")) == []
+    flip = notebook.Flip(2, "supported (0.25, 16 seeds)", "undecided (0.25, 16 seeds)")
+    assert notebook.flips(stored, verdict("undecided (0.25, 16 seeds)\n")) == [flip]
+    assert len(notebook.flips(stored, verdict("supported (0.25, 12 seeds)\n"))) == 1
+    assert notebook.flips(verdict("a", "print(v)"), verdict("b", "print(v)")) == []
+    with pytest.raises(ValueError, match="different cells"):
+        notebook.flips(stored, verdict("x", "print(w)"))

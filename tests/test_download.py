@@ -1,0 +1,377 @@
+"""Downloads from a loopback server that is good, slow, broken or gone, and the two file formats."""
+
+import gzip
+import hashlib
+import io
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coursekit import data, download
+
+IDX_FILES = tuple(download.SOURCES["fashion_mnist"].registry)
+BODY = np.random.default_rng(0).bytes(300_000)  # more than one chunk
+
+
+def idx(array):
+    header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+def tar(members):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, raw in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(raw)
+            archive.addfile(entry, io.BytesIO(raw))
+    return stream.getvalue()
+
+
+def sha256(raw):
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
+def cifar_batches(records=2):
+    rng = np.random.default_rng(1)
+    batches = {}
+    for name in (*download.CIFAR_TRAIN, download.CIFAR_TEST):
+        batch = rng.integers(0, 256, (records, download.CIFAR_RECORD), dtype=np.uint8)
+        batch[:, 0] %= 10
+        batches[name] = batch.tobytes()
+    return batches
+
+
+class Server:
+    """What it serves and how it misbehaves are attributes; `asked` has (path, Range, status)."""
+
+    def __init__(self):
+        self.files, self.asked = {}, []
+        self.ranges = True
+        self.cut = []  # per request: bytes after which the connection closes
+        self.fail = []  # per request: status to answer with
+        self.silent = threading.Event()
+        self.silent.set()  # cleared: the server accepts and says nothing
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def handler(server):
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                server.silent.wait(10)
+                with suppress(OSError):  # the client may have given up
+                    server.answer(self)
+
+        return Handler
+
+    def answer(self, request):
+        wanted, body = request.headers.get("Range"), self.files.get(request.path)
+        status = self.fail.pop(0) if self.fail else 200 if body is not None else 404
+        start = 0
+        if status == 200 and wanted and self.ranges:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            status = 206 if start < len(body) else 416
+        self.asked.append((request.path, wanted, status))
+        request.send_response(status)
+        payload = body[start:] if status in (200, 206) else b""
+        if status == 206:
+            request.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        request.send_header("Content-Length", str(len(payload)))
+        request.end_headers()
+        if self.cut:
+            payload = payload[: self.cut.pop(0)]
+        request.wfile.write(payload)
+
+    def close(self):
+        self.silent.set()
+        self.http.shutdown()
+        self.thread.join()
+        self.http.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("COURSEKIT_MIRROR", raising=False)
+    monkeypatch.setattr(download.time, "sleep", lambda _: None)  # no pause between attempts
+    server = Server()
+    server.files["/cifar10/a.bin"] = BODY
+    yield server
+    server.close()
+
+
+def get(server, **options):
+    """Fetch the one-file set; `options` are those of `fetch`."""
+    options = {"mirror": server.url, "registry": {"a.bin": sha256(BODY)}, "timeout": 5} | options
+    (path,) = download.fetch("cifar10", **options)
+    return path
+
+
+def part():
+    return download.cache_dir() / "cifar10" / "a.bin.part"
+
+
+def left_over():
+    return sorted(p.name for p in (download.cache_dir() / "cifar10").glob("*"))
+
+
+def test_a_good_file_arrives_and_is_cached_without_the_server(server):
+    path = get(server)
+    assert path.read_bytes() == BODY
+    assert left_over() == ["a.bin"]
+    server.close()
+    assert get(server) == path
+    assert len(server.asked) == 1
+
+
+def test_the_environment_names_the_mirror(server, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_MIRROR", f"{server.url}/")
+    assert get(server, mirror=None).read_bytes() == BODY
+
+
+def test_a_copied_cache_folder_is_a_mirror(server, monkeypatch, tmp_path):
+    folder = get(server).parent.parent
+    monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path / "other"))
+    path = get(server, mirror=folder.as_uri())
+    assert path.read_bytes() == BODY
+    assert path.is_relative_to(tmp_path / "other")
+
+
+def test_a_truncated_file_is_resumed_where_it_broke_off(server):
+    server.cut = [100_000]
+    assert get(server).read_bytes() == BODY
+    assert [(w, s) for _, w, s in server.asked] == [(None, 200), ("bytes=100000-", 206)]
+
+
+def test_a_truncated_file_is_resumed_in_a_later_session(server):
+    server.cut = [100_000]
+    with pytest.raises(download.DownloadError, match="ended after 100,000 of 300,000 bytes"):
+        get(server, attempts=1)
+    assert left_over() == ["a.bin.part"]
+    assert get(server).read_bytes() == BODY
+    assert server.asked[-1][1:] == ("bytes=100000-", 206)
+    assert left_over() == ["a.bin"]
+
+
+def test_a_server_without_ranges_sends_it_all_again(server):
+    server.ranges, server.cut = False, [100_000]
+    assert get(server).read_bytes() == BODY
+    assert [s for _, _, s in server.asked] == [200, 200]
+
+
+@pytest.mark.parametrize("tail", [b"", b"too much"])
+def test_a_part_with_nothing_left_to_ask_for(server, tail):
+    part().parent.mkdir(parents=True)
+    part().write_bytes(BODY + tail)
+    assert get(server).read_bytes() == BODY
+    assert [s for _, _, s in server.asked] == ([416, 200] if tail else [416])
+
+
+def test_a_part_of_another_file_is_thrown_away(server):
+    part().parent.mkdir(parents=True)
+    part().write_bytes(b"something else")
+    assert get(server).read_bytes() == BODY
+    assert [w for _, w, _ in server.asked] == ["bytes=14-", None]
+
+
+def test_a_corrupt_file_on_the_server_is_refused_at_once_and_not_kept(server):
+    server.files["/cifar10/a.bin"] = BODY[:-1] + b"?"
+    with pytest.raises(download.DownloadError, match="another checksum"):
+        get(server)
+    assert left_over() == []
+    assert len(server.asked) == 1
+
+
+def test_a_corrupt_file_in_the_cache_is_fetched_again(server):
+    path = get(server)
+    path.write_bytes(b"?" + BODY[1:])
+    assert get(server).read_bytes() == BODY
+    assert len(server.asked) == 2
+
+
+def test_a_missing_file_is_not_asked_for_twice(server):
+    del server.files["/cifar10/a.bin"]
+    with pytest.raises(download.DownloadError, match="404"):
+        get(server)
+    assert len(server.asked) == 1
+
+
+def test_a_busy_server_is_asked_again_but_not_for_ever(server):
+    server.fail = [503, 503]
+    assert get(server, attempts=3).read_bytes() == BODY
+    part().with_suffix("").unlink()
+    server.fail = [503] * 9
+    with pytest.raises(download.DownloadError, match="503"):
+        get(server, attempts=3)
+    assert len(server.asked) == 6
+
+
+def test_a_silent_server_runs_into_the_timeout(server):
+    server.silent.clear()
+    with pytest.raises(download.DownloadError, match="timed out"):
+        get(server, timeout=0.1, attempts=2)
+
+
+def test_without_a_network_the_message_says_what_to_try(server):
+    server.close()
+    with pytest.raises(download.DownloadError) as caught:
+        get(server)
+    message = str(caught.value)
+    for hint in ("expected a.bin of cifar10", "refused", "COURSEKIT_MIRROR", "COURSEKIT_DATA"):
+        assert hint in message
+    assert "stand-in 'canvas_digits'" in message
+
+
+def test_every_stand_in_is_embedded():
+    for name, source in download.SOURCES.items():
+        assert name in data.names()
+        assert source.stand_in in data.names().keys() - download.SOURCES.keys()
+
+
+def test_a_full_disk_is_reported_once(server, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download, "_append", full)
+    with pytest.raises(download.DownloadError, match=r"No space left.*COURSEKIT_DATA"):
+        get(server)
+    assert len(server.asked) == 1
+
+
+def test_a_cache_that_cannot_be_a_folder(server, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path / "file"))
+    with pytest.raises(download.DownloadError, match="COURSEKIT_DATA"):
+        get(server)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("mnist", {}, "expected one of fashion_mnist, cifar10, got 'mnist'"),
+        ("cifar10", {"mirror": "host/data"}, "try 'http://host/data'"),
+        ("cifar10", {"attempts": 0}, "attempts >= 1"),
+        ("cifar10", {"timeout": float("nan")}, "timeout > 0"),
+    ],
+)
+def test_fetch_refuses_wrong_arguments(name, options, says):
+    with pytest.raises(ValueError, match=says):
+        download.fetch(name, **options)
+
+
+def test_the_cache_folder_defaults_to_the_users_own(monkeypatch):
+    monkeypatch.delenv("COURSEKIT_DATA", raising=False)
+    assert download.cache_dir().name == "coursekit"
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 28, 28)])
+def test_idx_is_read_as_written(tmp_path, shape):
+    array = np.random.default_rng(2).integers(0, 256, shape, dtype=np.uint8)
+    (tmp_path / "f.gz").write_bytes(idx(array))
+    assert np.array_equal(download.read_idx(tmp_path / "f.gz"), array)
+
+
+GOOD_IDX = gzip.decompress(idx(np.arange(6).reshape(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"not gzip", "a gzip file"),
+        (gzip.compress(GOOD_IDX)[:-9], "a gzip file"),
+        (gzip.compress(b"\1" + GOOD_IDX[1:]), "an IDX header"),
+        (gzip.compress(b"\0\0\x0d" + GOOD_IDX[3:]), "an IDX header"),  # 0d: floats
+        (gzip.compress(b"\0\0\x08\0"), "an IDX header"),
+        (gzip.compress(GOOD_IDX[:7]), "a header of 12 bytes, got 7"),
+        (gzip.compress(GOOD_IDX[:-1]), r"6 bytes for shape \(2, 3\), got 5"),
+        (gzip.compress(GOOD_IDX + b"!"), "got 7"),
+        (gzip.compress(b"\0\0\x08\4" + b"\0\1\0\0" * 4), "bytes for shape"),  # 2^64: int64 has 0
+    ],
+)
+def test_a_damaged_idx_file_is_refused(tmp_path, raw, says):
+    (tmp_path / "f.gz").write_bytes(raw)
+    with pytest.raises(ValueError, match=says):
+        download.read_idx(tmp_path / "f.gz")
+
+
+def test_cifar_is_read_in_order_and_plane_by_plane(tmp_path):
+    batches = cifar_batches()
+    (tmp_path / "c").write_bytes(tar({"cifar-10-batches-bin/readme.html": b"hi"} | batches))
+    x, y, x_test, y_test = download.read_cifar(tmp_path / "c")
+    assert x.shape == (10, 3, 32, 32)
+    assert x_test.shape == (2, 3, 32, 32)
+    third = batches["cifar-10-batches-bin/data_batch_2.bin"]  # two records in each batch
+    assert y[2] == third[0]
+    assert x[2, 1, 4, 7] == third[1 + 1024 + 4 * 32 + 7]  # green, row 4, column 7
+    assert y_test[1] == batches[download.CIFAR_TEST][download.CIFAR_RECORD]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({download.CIFAR_TEST: None}, "test_batch.bin, got"),
+        ({download.CIFAR_TRAIN[2]: b"\0" * 3072}, "whole records of 3073 bytes"),
+        ({download.CIFAR_TRAIN[2]: b""}, "whole records of 3073 bytes"),
+        ({download.CIFAR_TEST: b"\x0a" * 3073}, "labels 0 to 9"),
+    ],
+)
+def test_a_damaged_cifar_archive_is_refused(tmp_path, change, says):
+    members = {name: raw for name, raw in (cifar_batches() | change).items() if raw is not None}
+    (tmp_path / "c").write_bytes(tar(members))
+    with pytest.raises(ValueError, match=says):
+        download.read_cifar(tmp_path / "c")
+
+
+@pytest.mark.parametrize("keep", [100, 9000])
+def test_a_broken_archive_is_refused(tmp_path, keep):
+    (tmp_path / "c").write_bytes(tar(cifar_batches())[:keep])
+    with pytest.raises(ValueError, match=r"expected a tar\.gz archive"):
+        download.read_cifar(tmp_path / "c")
+
+
+def test_load_makes_tasks_of_downloaded_files(server):
+    rng = np.random.default_rng(3)
+    arrays = (rng.integers(0, 256, (30, 28, 28)), np.arange(30) % 10)
+    arrays += (rng.integers(0, 256, (10, 28, 28)), np.arange(10))
+    bodies = dict(zip(IDX_FILES, map(idx, arrays), strict=True))
+    archive = tar(cifar_batches(4))
+    server.files |= {f"/fashion_mnist/{file}": raw for file, raw in bodies.items()}
+    server.files["/cifar10/c.tar.gz"] = archive
+    registry = {file: sha256(raw) for file, raw in bodies.items()}
+    small = {"n_train": 10, "n_val": 5, "mirror": server.url, "device": "cpu"}
+    clothes = data.load("fashion_mnist", registry=registry, **small)
+    assert clothes.x.shape == (30, 1, 28, 28)
+    assert np.allclose(clothes.x[:, 0], arrays[0] / 255)
+    assert clothes.y_test.tolist() == list(range(10))
+    photos = data.load("cifar10", registry={"c.tar.gz": sha256(archive)}, **small)
+    assert photos.x.shape == (20, 3, 32, 32)
+    assert photos.x_test.shape == (4, 3, 32, 32)
+
+
+def test_the_published_registry_is_well_formed():
+    for source in download.SOURCES.values():
+        for known_hash in source.registry.values():
+            algorithm, digest = known_hash.split(":")
+            assert algorithm == "sha256"
+            assert len(bytes.fromhex(digest)) == 32
+
+
+def test_the_module_needs_no_torch():
+    probe = "import coursekit.download, sys; sys.exit('torch' in sys.modules)"
+    root = Path(download.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", probe], check=True, cwd=root)

@@ -1,0 +1,236 @@
+"""The shape of the repository: which way imports point, what they cost, what is promised."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import coursekit
+from coursekit import MODULES
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "coursekit"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_MODULE = 300
+# The start of a path on somebody's machine, and hosts from which only some networks install.
+MACHINE = re.compile(
+    r"(?<![\w./:])/(?:home|Users|root|work|opt)/\w|\b[A-Z]:\\\w"
+    r"|(?i:artifactory|nexus\.|jfrog|devpi|pypi-mirror|/simple/|extra-index-url)"
+)
+DEFINES_THE_RULE = {"tests/test_layout.py", "tests/test_notebooks.py"}
+
+
+def module_of(path):
+    """Name of the module that a source file belongs to; a folder counts as one."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(source):
+    """Modules of the package that a source text imports, anywhere in it."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append("coursekit.<relative>")
+    parts = [name.split(".") for name in names]
+    return {p[1] for p in parts if p[0] == "coursekit" and len(p) > 1 and not p[1].startswith("__")}
+
+
+def backward(module, source):
+    """Imports of `module` that point to itself from outside, or to a module after it."""
+    after = MODULES[MODULES.index(module) + 1 :] if module in MODULES else ()
+    known = {*MODULES, module}
+    return sorted(m for m in imported(source) if m in after or m not in known)
+
+
+def python(code, **env):
+    """Run code in a fresh interpreter; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **env},
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def tracked():
+    """Text files of the repository, tracked or about to be."""
+    git = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(git, capture_output=True, text=True)
+    if shutil.which("git") is None or listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / line for line in listed.stdout.splitlines()]
+    return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()[:4096]]
+
+
+def without_pictures(text):
+    return re.sub(r'"image/png": "[^"]*"', "", text)
+
+
+# Imports
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    module = module_of(path)
+    if module != "__init__":
+        assert backward(module, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from coursekit import cli",
+        "import coursekit.cli",
+        "def f():\n    from coursekit.cli import main",
+        "from .cli import main",
+        "from coursekit import nowhere",
+    ],
+)
+def test_the_import_check_catches(source):
+    assert backward("data", source)
+
+
+def test_every_module_has_a_place_in_the_order():
+    found = {module_of(path) for path in SOURCES} - {"__init__", "__main__"}
+    assert found == set(MODULES)
+
+
+def test_no_module_is_a_drawer():
+    assert not {p.stem for p in SOURCES} & {"utils", "util", "common", "helpers", "misc"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_modules_can_be_read_in_one_sitting(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+
+
+def test_import_coursekit_is_light():
+    heavy = {"torch", "numpy", "matplotlib", "sklearn", "IPython", "nbformat"}
+    loaded = set(python("import sys, coursekit; print(*sys.modules)").split())
+    assert not heavy & loaded
+
+
+def test_import_and_help_are_quick():
+    # The least of three, minus a bare interpreter: a busy machine must not fail this.
+    def least(code):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            python(code)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    bare = least("pass")
+    assert least("import coursekit") - bare < 0.3
+    assert (
+        least("from coursekit.cli import main\ntry: main(['--help'])\nexcept SystemExit: 0")
+        < bare + 0.3
+    )
+
+
+def test_importing_everything_touches_no_network_no_gpu_no_display():
+    code = f"""
+import importlib, socket
+def refuse(*_, **__): raise AssertionError("a module opened a connection while it was imported")
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+for name in {MODULES}:
+    importlib.import_module("coursekit." + name)
+import torch, sys
+assert not torch.cuda.is_initialized(), "a module started CUDA"
+if "matplotlib" in sys.modules:
+    import matplotlib
+    chosen = dict.__getitem__(matplotlib.rcParams, "backend")
+    assert not isinstance(chosen, str), "a module chose the backend " + chosen
+assert "tkinter" not in sys.modules
+print("quiet")
+"""
+    assert python(code, MPLBACKEND="") == "quiet"
+
+
+def test_unknown_attribute_names_the_modules():
+    with pytest.raises(AttributeError, match=r"nothing.*train"):
+        coursekit.nothing  # noqa: B018
+
+
+# README
+
+
+def readme():
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_readme_names_every_module(module):
+    assert re.search(rf"`(?:coursekit[/.])?{module}(?:\.py|/)?`", readme())
+
+
+def test_readme_names_every_lesson():
+    names = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    assert [name for name in names if name not in readme()] == []
+
+
+def test_documents_name_only_make_targets_and_commands_that_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    help_text = python("from coursekit.cli import main; main([])")
+    commands = set(re.findall(r"^    ([a-z]+) ", help_text, re.MULTILINE))
+    assert {"lab", "test"} <= targets
+    assert {"lab", "run", "doctor"} <= commands
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        said = {"make": targets, "coursekit": commands}
+        for tool, known in said.items():
+            used = set(re.findall(rf"(?:`|^|\$ ){tool} ([a-z]+)", text, re.MULTILINE))
+            assert used <= known, f"{name} speaks of {tool} {used - known}"
+
+
+# What is shipped
+
+
+def test_wheel_contains_package_and_lessons_but_no_leftovers(tmp_path):
+    tree = tmp_path / "tree"
+    for name in ("coursekit", "notebooks"):
+        shutil.copytree(ROOT / name, tree / name)
+    for name in ("pyproject.toml", ".gitignore", "README.md", "LICENSE", "LICENSE-TEXT"):
+        shutil.copy(ROOT / name, tree)
+    for ignored in ("notebooks/.ipynb_checkpoints/00.ipynb", "coursekit/__pycache__/cli.pyc"):
+        (tree / ignored).parent.mkdir(exist_ok=True)
+        (tree / ignored).touch()
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=tree, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
+    assert {path.relative_to(ROOT).as_posix() for path in SOURCES} <= names
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"coursekit/_course/notebooks/{path.name}" in names
+    assert not [n for n in names if "__pycache__" in n or ".ipynb_checkpoints" in n]
+
+
+def test_no_file_knows_a_machine():
+    defects = [
+        f"{path.relative_to(ROOT)}: {found}"
+        for path in tracked()
+        if path.relative_to(ROOT).as_posix() not in DEFINES_THE_RULE
+        for found in MACHINE.findall(without_pictures(path.read_text(encoding="utf-8")))
+    ]
+    assert defects == []
+
+
+@pytest.mark.parametrize("text", ["see /home/ada", r"C:\data", "--extra-index-url=x"])
+def test_the_machine_check_catches(text):
+    assert MACHINE.search(text)

@@ -1,0 +1,330 @@
+"""The stored form and the anatomy of every lesson, one rule at a time.
+
+A rule takes a notebook and returns its defects as sentences. Each rule is also seen failing below,
+on a lesson that is right but for one fault.
+"""
+
+import re
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+from nbformat import v4
+
+from coursekit import notebook
+from coursekit.course import folder, lessons
+
+MEGABYTE = 1_000_000
+WORDS = (900, 1700)
+CELLS = (30, 60)
+CODE_LINES, CODE_LINES_MEDIAN = 12, 6
+# Section -> what its heading must contain, in lower case.
+SECTIONS = {
+    "You will be able to": r"you will be able to",
+    "Bug hunt": r"bug hunt",
+    "Recap": r"recap",
+    "On Monday morning": r"on monday morning",
+    "Where it fails": r"fail|break|misle|does not (help|work|tell|show)|cannot|harm",
+}
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|tmp|root|var|work|mnt)/|\b[A-Za-z]:\\\w")
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
+
+
+def valid(nb):
+    if (nb.nbformat, nb.nbformat_minor) != (4, 5):
+        return [f"expected nbformat 4.5, got {nb.nbformat}.{nb.nbformat_minor}"]
+    try:
+        nbformat.validate(nb)
+    except nbformat.ValidationError as error:
+        return [str(error).splitlines()[0]]
+    return []
+
+
+def executed_in_order(nb):
+    counts = [cell.execution_count for _, cell in code(nb)]
+    return [] if counts == [*range(1, len(counts) + 1)] else [f"execution counts are {counts}"]
+
+
+def prints_are_stored(nb):
+    wordy = ((n, c) for n, c in code(nb) if re.search(r"^print\(", c.source, re.MULTILINE))
+    return [f"cell {n} prints, but stores no output" for n, c in wordy if not c.outputs]
+
+
+def no_errors(nb):
+    return [f"cell {n}: {o.ename}" for n, o in outputs(nb) if o.output_type == "error"]
+
+
+def no_stderr(nb):
+    return [f"cell {n}: {o.text[:80]}" for n, o in outputs(nb) if o.get("name") == "stderr"]
+
+
+def no_machine_paths(nb):
+    return [
+        f"cell {n}: {found}"
+        for n, text in texts(nb)
+        for pattern in (MACHINE_PATH, ADDRESS)
+        for found in pattern.findall(text)
+    ]
+
+
+def small_file(nb):
+    size = len(nbformat.writes(nb).encode())
+    return [] if size < MEGABYTE else [f"{size / MEGABYTE:.1f} MB, expected less than 1"]
+
+
+def figures_have_alt_text(nb):
+    defects = []
+    for n, output in outputs(nb):
+        data = output.get("data", {})
+        if "image/png" not in data:
+            continue
+        if not output.metadata.get("image/png", {}).get("alt", "").strip():
+            defects.append(f"cell {n}: a figure without alt text")
+        if data.get("text/plain", "<").strip()[:1] in ("", "<"):
+            defects.append(f"cell {n}: a figure whose text is {data.get('text/plain')!r}")
+    return defects
+
+
+def no_widgets(nb):
+    return [
+        f"cell {n}: {mime}"
+        for n, output in outputs(nb)
+        for mime in output.get("data", {})
+        if "widget" in mime
+    ]
+
+
+def minimal_metadata(nb):
+    defects = [] if nb.metadata == {"kernelspec": notebook.KERNELSPEC} else [str(nb.metadata)]
+    for n, cell in enumerate(nb.cells, 1):
+        extra = set(cell.metadata) - {"tags"}
+        defects += [f"cell {n}: metadata {sorted(extra)}"] if extra else []
+    return defects
+
+
+def has_a_verdict(nb):
+    marked = [cell for cell in nb.cells if notebook.is_marked(cell)]
+    if not marked:
+        return [f"no cell with # {notebook.MARK}"]
+    return [
+        f"a marked cell stores no words: {cell.source.splitlines()[-1]}"
+        for cell in marked
+        if not notebook.printed(cell).strip()
+    ]
+
+
+def title_and_minutes(nb):
+    first = nb.cells[0].source if nb.cells and nb.cells[0].cell_type == "markdown" else ""
+    wanted = {
+        "a title (# ...)": r"\A# \S",
+        "minutes": r"\d\D{0,12}\bmin",
+        "the reader's time": r"(?i)\bread|\byou\b|\byour\b",
+        "the machine's time": r"(?i)\bmachine|\blaptop|\bcpu\b|\bcomput",
+    }
+    return [f"first cell lacks {what}" for what, p in wanted.items() if not re.search(p, first)]
+
+
+def sections(nb):
+    heads = [
+        line.lower()
+        for cell in nb.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if re.match(r"#+ |\*\*", line)
+    ]
+    return [
+        f"no section {name!r}"
+        for name, pattern in SECTIONS.items()
+        if not any(re.search(pattern, head) for head in heads)
+    ]
+
+
+def length(nb):
+    words = sum(count_words(c.source) for c in nb.cells if c.cell_type == "markdown")
+    amounts = {"cells": (len(nb.cells), CELLS), "words": (words, WORDS)}
+    return [
+        f"{got} {what}, expected {low} to {high}"
+        for what, (got, (low, high)) in amounts.items()
+        if not low <= got <= high
+    ]
+
+
+def short_code_cells(nb):
+    sizes = {n: sum(bool(x.strip()) for x in c.source.splitlines()) for n, c in code(nb)}
+    defects = [f"cell {n} has {size} lines" for n, size in sizes.items() if size > CODE_LINES]
+    if sizes and median(sizes.values()) > CODE_LINES_MEDIAN:
+        defects.append(f"the median code cell has {median(sizes.values())} lines")
+    return defects
+
+
+def no_foreign_tools(nb):
+    pattern = re.compile(r"\btorchvision\b|^\s*[!%]\s*(?:pip|conda)\b", re.MULTILINE)
+    return [f"cell {n}: {x}" for n, c in code(nb) for x in pattern.findall(c.source)]
+
+
+RULES = (
+    valid,
+    executed_in_order,
+    prints_are_stored,
+    no_errors,
+    no_stderr,
+    no_machine_paths,
+    small_file,
+    figures_have_alt_text,
+    no_widgets,
+    minimal_metadata,
+    has_a_verdict,
+    title_and_minutes,
+    sections,
+    length,
+    short_code_cells,
+    no_foreign_tools,
+)
+
+
+def code(nb):
+    return [(n, cell) for n, cell in enumerate(nb.cells, 1) if cell.cell_type == "code"]
+
+
+def outputs(nb):
+    return [(n, output) for n, cell in code(nb) for output in cell.outputs]
+
+
+def texts(nb):
+    """Everything in a notebook that a reader can read, with the number of its cell."""
+    found = [(n, cell.source) for n, cell in enumerate(nb.cells, 1)]
+    for n, output in outputs(nb):
+        found.append((n, output.get("text", "")))
+        found += [(n, t) for m, t in output.get("data", {}).items() if m.startswith("text/")]
+        found += [(n, str(output.metadata))] if "metadata" in output else []
+    return found
+
+
+def count_words(markdown):
+    prose = re.sub(r"```.*?```|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)", " ", markdown, flags=re.DOTALL)
+    return len(re.findall(r"[^\W\d_][\w'’-]*", prose))
+
+
+LESSONS = [pytest.param(path, id=path.stem) for path in lessons()] or [
+    pytest.param(None, id="none", marks=pytest.mark.skip(reason=f"no lessons in {folder().name}/"))
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", LESSONS)
+def test_lesson(path, rule):
+    assert rule(nbformat.read(path, as_version=nbformat.NO_CONVERT)) == []
+
+
+def test_lessons_are_numbered_without_gaps():
+    numbers = [Path(path).stem.split("_")[0] for path in lessons()]
+    assert numbers == [f"{n:02}" for n in range(len(numbers))]
+
+
+# Each rule fails on the fault that it is there for.
+
+
+def right_lesson():
+    """A lesson without a fault: 30 cells, 1,000 words, one figure, one verdict."""
+    prose = "word " * 60
+    opening = "# Title\n\n60 minutes for you, 2 minutes of machine time."
+    cells = [v4.new_markdown_cell(opening)]
+    cells += [v4.new_markdown_cell(f"## {name}\n\n{prose}") for name in SECTIONS]
+    cells += [v4.new_markdown_cell(prose) for _ in range(12)]
+    cells += [v4.new_code_cell("x = 1") for _ in range(10)]
+    figure = v4.new_output(
+        "display_data", {"image/png": "iVBO", "text/plain": "Loss falls."}, metadata={}
+    )
+    figure.metadata = nbformat.from_dict({"image/png": {"alt": "Loss falls."}})
+    cells.append(v4.new_code_cell("plot()", outputs=[figure]))
+    verdict = v4.new_output("stream", text="supported (16 seeds)\n")
+    cells.append(v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(verdict)", outputs=[verdict]))
+    nb = v4.new_notebook(cells=cells)
+    for count, (_, cell) in enumerate(code(nb), 1):
+        cell.execution_count = count
+    return notebook.strip(nb)
+
+
+def last(nb):
+    return nb.cells[-1]
+
+
+def figure_of(nb):
+    return nb.cells[-2].outputs[0]
+
+
+def edit(pick, **changes):
+    return lambda nb: pick(nb).update(changes)
+
+
+def first_cell(nb):
+    return nb.cells[0]
+
+
+def drop_recap(nb):
+    nb.cells = [cell for cell in nb.cells if "Recap" not in cell.source]
+
+
+def print_to(name, text):
+    return lambda nb: last(nb).outputs.append(v4.new_output("stream", name=name, text=text))
+
+
+def show(mime, content):
+    return lambda nb: last(nb).outputs.append(v4.new_output("display_data", {mime: content}))
+
+
+def raise_error(nb):
+    error = v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
+    last(nb).outputs.append(error)
+
+
+def lengthen_all(nb):
+    for _, cell in code(nb):
+        cell.source += "\ny = 2" * 7
+
+
+FAULTS = [
+    (valid, edit(lambda nb: nb, nbformat_minor=4)),
+    (valid, edit(last, id="not a valid id!")),
+    (executed_in_order, edit(last, execution_count=None)),
+    (executed_in_order, edit(last, execution_count=99)),
+    (prints_are_stored, edit(last, outputs=[])),
+    (no_errors, raise_error),
+    (no_stderr, print_to("stderr", "UserWarning: ...")),
+    (no_machine_paths, print_to("stdout", "read /home/ada/x.csv")),
+    (no_machine_paths, print_to("stdout", r"read C:\data")),
+    (no_machine_paths, print_to("stdout", "<object at 0x7f3a10b2c0>")),
+    (no_machine_paths, edit(last, source='open("/tmp/x")')),
+    (small_file, print_to("stdout", "x" * MEGABYTE)),
+    (figures_have_alt_text, lambda nb: figure_of(nb).metadata.clear()),
+    (figures_have_alt_text, edit(lambda nb: figure_of(nb).data, **{"text/plain": "<Figure size"})),
+    (no_widgets, show("application/vnd.jupyter.widget-view+json", {"model_id": "a"})),
+    (minimal_metadata, lambda nb: nb.metadata.update(language_info={"version": "3.11.7"})),
+    (minimal_metadata, lambda nb: last(nb).metadata.update(execution={})),
+    (has_a_verdict, edit(last, source="print(verdict)")),
+    (has_a_verdict, edit(last, outputs=[])),
+    (title_and_minutes, edit(first_cell, source="# Title\n\nA long lesson.")),
+    (sections, drop_recap),
+    (length, lambda nb: nb.cells.pop(0)),
+    (length, lambda nb: first_cell(nb).update(source="word " * 1000)),
+    (short_code_cells, edit(last, source="x = 1\n" * 13)),
+    (short_code_cells, lengthen_all),
+    (no_foreign_tools, edit(last, source="import torchvision")),
+    (no_foreign_tools, edit(last, source="!pip install torch")),
+]
+
+
+def test_no_rule_objects_to_a_lesson_without_fault():
+    assert {rule.__name__: rule(right_lesson()) for rule in RULES if rule(right_lesson())} == {}
+
+
+@pytest.mark.parametrize(("rule", "spoil"), FAULTS, ids=lambda part: part.__name__)
+def test_rule_catches(rule, spoil):
+    nb = right_lesson()
+    spoil(nb)
+    assert rule(nb)
+
+
+def test_every_rule_was_seen_failing():
+    assert {rule for rule, _ in FAULTS} == set(RULES)

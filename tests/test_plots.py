@@ -1,0 +1,260 @@
+"""Figures: what is drawn is what the data say, and every picture carries its text."""
+
+import base64
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from coursekit import plots
+from coursekit.judge import Verdict
+from coursekit.plots import COLORS, OUTCOME_COLORS, figure
+
+
+@pytest.fixture
+def ax():
+    fig, ax = plt.subplots()
+    yield ax
+    plt.close(fig)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed: a list of (data, metadata)."""
+    pictures = []
+    monkeypatch.setattr(
+        plots, "display", lambda data, raw, metadata: pictures.append((data, metadata))
+    )
+    return pictures
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def verdict(mean, half=0.4, smallest=1.0, unit="points"):
+    return Verdict("", (mean - half, mean, mean + half), 1, smallest, unit)
+
+
+# Figures
+
+
+def test_a_figure_is_a_picture_with_its_text(shown):
+    with figure("A line that rises.") as ax:
+        ax.plot([0, 1])
+    [(data, metadata)] = shown
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert data["text/plain"] == "A line that rises."
+    assert metadata == {"image/png": {"alt": "A line that rises."}}
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("alt", ["", "  \n"])
+def test_a_figure_without_a_text_is_refused(alt):
+    with pytest.raises(ValueError, match="what the figure shows"), figure(alt):
+        pass
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("panels", [0, 4])
+def test_too_many_panels_are_refused(panels):
+    with pytest.raises(ValueError, match=f"1 to 3 panels, got {panels}"), figure("x", panels):
+        pass
+
+
+@pytest.mark.parametrize("panels", [2, 3])
+def test_panels_side_by_side(shown, panels):
+    with figure("Panels.", panels) as axes:
+        assert len(axes) == panels
+        assert axes[0].figure.get_size_inches()[0] == pytest.approx(plots.PANEL[0] * panels)
+    with figure("Wide.", width=9, height=2) as ax:
+        assert ax.figure.get_size_inches().tolist() == [9, 2]
+    assert len(shown) == 2
+
+
+def test_an_error_inside_closes_the_figure_and_shows_nothing(shown):
+    with pytest.raises(RuntimeError), figure("Never seen."):
+        raise RuntimeError
+    assert not shown
+    assert not plt.get_fignums()
+
+
+def test_the_style_stays_inside(shown):
+    before = dict(plt.rcParams)
+    with figure("Style.") as ax:
+        assert plt.rcParams["axes.grid"]
+        assert not ax.spines["top"].get_visible()
+    assert dict(plt.rcParams) == before
+
+
+def test_no_window_opens():
+    assert plt.get_backend().lower() == "agg"
+
+
+# Curves
+
+
+def test_curves_draw_the_median_and_the_middle_80_percent(ax):
+    values = np.random.default_rng(0).normal(size=(21, 5)).cumsum(1)
+    plots.curves(ax, values, "plain", "val")
+    [line], [band] = ax.lines, ax.collections
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4, 5])
+    np.testing.assert_allclose(line.get_ydata(), np.median(values, axis=0))
+    assert (line.get_color(), line.get_linestyle()) == (COLORS["val"], "--")
+    assert to_hex(band.get_facecolor()[0]) == COLORS["val"].lower()
+    corners = band.get_paths()[0].vertices
+    # Of 21 sorted values, the third and the third from the end are the 10 % and 90 % quantiles.
+    edges = np.sort(values, axis=0)[[2, -3]]
+    for t in range(5):
+        ys = corners[corners[:, 0] == t + 1, 1]
+        np.testing.assert_allclose([ys.min(), ys.max()], edges[:, t])
+    assert texts(ax) == ["plain"]
+    assert ax.texts[0].xy == (5, line.get_ydata()[-1])
+    assert ax.texts[0].get_color() == COLORS["val"]
+
+
+def test_the_mean_and_the_extremes_would_be_seen(ax):
+    values = np.array([[0.0], [0.0], [0.0], [0.0], [10.0]])
+    plots.curves(ax, values, "", "val")
+    assert ax.lines[0].get_ydata()[0] == 0 != values.mean()
+    assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(6)  # not 10
+
+
+def test_curves_that_stopped_or_broke_are_left_out(ax):
+    nan, inf = np.nan, np.inf
+    values = np.array([[3, 2, 1, nan, nan], [4, 3, nan, nan, nan], [5, 4, inf, inf, nan]])
+    plots.curves(ax, values, "stopped", "train")
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [4, 3, 1])
+    assert ax.texts[0].xy == (3, 1)
+    with pytest.raises(ValueError, match="finite values to draw for 'none', got none"):
+        plots.curves(ax, np.full((2, 3), nan), "none", "train")
+
+
+def test_curves_take_positions_and_a_place_for_the_label(ax):
+    x = np.array([0.01, 0.1, 1.0])
+    plots.curves(ax, np.arange(6.0).reshape(2, 3), "middle", "test", x=x, where=0.5)
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), x)
+    assert ax.texts[0].xy == (0.1, 2.5)
+
+
+def test_curves_refuse_one_curve(ax):
+    with pytest.raises(ValueError, match=r"\(seeds, points\), got \(5,\)"):
+        plots.curves(ax, np.zeros(5), "one", "val")
+
+
+# Forest
+
+
+def test_a_forest_draws_one_interval_per_verdict(ax):
+    verdicts = {"a": verdict(5), "b": verdict(-5), "c": verdict(0, 0.1), "d": verdict(1)}
+    plots.forest(ax, verdicts)
+    zero, *rest = ax.lines
+    assert zero.get_xdata() == [0, 0]
+    for y, item in enumerate(verdicts.values()):
+        bar, dot = rest[2 * y : 2 * y + 2]
+        mean, low, high = item.interval
+        np.testing.assert_allclose(bar.get_xdata(), [low, high])
+        np.testing.assert_allclose(dot.get_xdata(), [mean])
+        assert set(bar.get_ydata()) == set(dot.get_ydata()) == {y}
+        assert bar.get_color() == dot.get_color() == OUTCOME_COLORS[item.outcome]
+    assert texts(ax) == [item.outcome for item in verdicts.values()]
+    assert texts(ax) == ["supported", "contradicted", "no difference", "undecided"]
+    [zone] = ax.patches
+    assert (zone.get_x(), zone.get_width()) == (-1, 2)
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(verdicts)
+    bottom, top = ax.get_ylim()
+    assert bottom > top  # the first one on top
+    assert ax.get_xlabel() == "difference, points (gray: too small to matter)"
+
+
+def test_a_forest_takes_a_unit(ax):
+    plots.forest(ax, {"a": verdict(5, unit="")}, unit="epochs")
+    assert ax.get_xlabel().startswith("difference, epochs")
+
+
+@pytest.mark.parametrize("verdicts", [{}, {"a": verdict(5), "b": verdict(5, smallest=2.0)}])
+def test_a_forest_has_one_smallest_effect(ax, verdicts):
+    with pytest.raises(ValueError, match="one smallest effect"):
+        plots.forest(ax, verdicts)
+
+
+# Dots
+
+
+def test_dots_show_every_seed_its_pair_and_the_means(ax):
+    groups = {"plain": [1.0, 2.0, 3.0], "L2": [2.0, 4.0, 9.0]}
+    plots.dots(ax, groups)
+    pairs, columns, means = ax.lines[:3], ax.lines[3::2], ax.lines[4::2]
+    assert [line.get_ydata().tolist() for line in pairs] == [[1, 2], [2, 4], [3, 9]]
+    for k, (column, mean, values) in enumerate(zip(columns, means, groups.values(), strict=True)):
+        assert column.get_xdata().tolist() == [k] * 3
+        assert column.get_ydata().tolist() == values
+        assert list(mean.get_ydata()) == [np.mean(values)] * 2
+    assert [line.get_color() for line in columns] == [COLORS["control"], COLORS["treated"]]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["plain", "L2"]
+
+
+def test_dots_take_roles_and_need_equal_lengths(ax):
+    plots.dots(ax, {"a": [1, 2], "b": [3, 4]}, roles=["val", "test"])
+    assert [line.get_color() for line in ax.lines[2::2]] == [COLORS["val"], COLORS["test"]]
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        plots.dots(ax, {"a": [1, 2], "b": [3]})
+    with pytest.raises(ValueError, match="zip"):
+        plots.dots(ax, {"a": [1, 2], "b": [3, 4]}, roles=["val"])
+
+
+# Paths
+
+
+def test_paths_draw_one_line_per_coefficient(ax):
+    strengths, coefs = np.array([0.1, 1, 10]), np.arange(12.0).reshape(3, 4)
+    plots.paths(ax, strengths, coefs, highlight=[2])
+    zero, *lines = ax.lines
+    assert len(lines) == 4
+    for column, line in enumerate(lines):
+        np.testing.assert_array_equal(line.get_xdata(), strengths)
+        np.testing.assert_array_equal(line.get_ydata(), coefs[:, column])
+        assert (line.get_color() == COLORS["treated"]) == (column == 2)
+    assert list(zero.get_ydata()) == [0, 0]
+    assert ax.get_xscale() == "log"
+    assert ax.get_xlabel()
+    assert ax.get_ylabel() == "coefficient"
+
+
+# Colors
+
+
+def linear_rgb(color):
+    value = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+# Viénot, Brettel and Mollon, "Digital video colourmaps for checking the legibility of displays by
+# dichromats", Color Research and Application 24, 1999: linear RGB as seen without red cones.
+PROTAN = np.array([[0.1124, 0.8876, 0], [0.1124, 0.8876, 0], [0.0040, -0.0040, 1]])
+
+
+def test_roles_stay_apart_for_color_blind_readers():
+    colors = list(COLORS.values())
+    for i, one in enumerate(colors):
+        for other in colors[:i]:
+            seen = PROTAN @ (linear_rgb(one) - linear_rgb(other))
+            assert np.abs(seen).max() > 0.05
+
+
+def test_every_role_has_a_line_and_every_outcome_a_color():
+    assert COLORS.keys() == plots.LINES.keys()
+    assert OUTCOME_COLORS.keys() == {"supported", "contradicted", "no difference", "undecided"}
+    assert len(set(OUTCOME_COLORS.values())) == 4
+
+
+def test_a_whole_figure_raises_no_warning(shown):
+    with warnings.catch_warnings(), figure("All kinds.", 3) as (left, middle, right):
+        warnings.simplefilter("error")
+        plots.curves(left, np.random.default_rng(0).random((4, 9)), "long label", "train")
+        plots.forest(middle, {"one": verdict(2), "two": verdict(0, 9)})
+        plots.dots(right, {"a": [1, 2], "b": [2, 3]})
+    assert len(shown) == 1
