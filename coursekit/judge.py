@@ -372,8 +372,8 @@ def _t_interval(d: np.ndarray, confidence: float) -> Interval:
 def _decision_p(verdict: Verdict) -> float:
     """The smallest alpha at which the interval lies wholly above, between or below both edges.
 
-    Stricter than `outcome`, which may decide "contradicted" across the far edge: if that counted
-    here, "contradicted" or "no difference" for an effect at the far edge would cost no budget.
+    Stricter than `outcome`, which says "contradicted" across the far edge too. If that were enough
+    here, choosing wrongly between it and "no difference" would not be paid for.
     """
     d, edge = np.array(verdict.differences), verdict.smallest
     # Equal differences have no spread: any decision they allow is all but certain.

@@ -211,7 +211,7 @@ def test_the_last_step_is_a_rename(runs, stored, tmp_path, make_net, monkeypatch
     shutil.copy(stored, path)
 
     def power_cut(source, target):
-        assert (source != target) and str(source).startswith(str(tmp_path))
+        assert str(source).startswith(str(tmp_path))  # a rename works within one disk only
         raise OSError("power cut")
 
     monkeypatch.setattr(store.os, "replace", power_cut)
