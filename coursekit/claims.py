@@ -55,9 +55,10 @@ class Claim:
             text = f"{item.outcome} ({item.evidence})" if isinstance(item, Verdict) else exact
             lines.append(f"    {regime}: {text}")
         n_verdicts = sum(isinstance(item, Verdict) for item in self.evidence.values())
-        if n_verdicts:
-            corrected = f", {n_verdicts} corrected together" if n_verdicts > 1 else ""
-            lines.append(f"    [95 % intervals{corrected}]")
+        if n_verdicts > 1:
+            lines.append(
+                f"    ({n_verdicts} verdicts, intervals corrected together by Holm's method)"
+            )
         return "\n".join(lines)
 
     __repr__ = __str__

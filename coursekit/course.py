@@ -14,7 +14,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from coursekit.notebook import read, replace_file, strip, write
+from coursekit.files import replace_file
+from coursekit.notebook import read, strip, write
 
 COPY = "coursekit-course"  # folder into which an installed package copies its lessons
 

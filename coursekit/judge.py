@@ -1,20 +1,22 @@
 """From paired runs to a verdict, by a rule that is fixed before the runs.
 
 The two arms of a comparison share their seeds, so seed s gives one *difference*. The interval of
-the mean difference is compared with the smallest effect that would matter, on the predicted side:
+the mean difference is compared with the smallest effect that would matter:
 
-    supported       the whole interval lies beyond the smallest effect
+    supported       the whole interval lies beyond the smallest effect, on the predicted side
     no difference   it lies within plus or minus the smallest effect
-    contradicted    it ends short of the smallest effect, and reaches past it on the other side
-    undecided       it contains the smallest effect: more seeds are needed, nothing is refuted
+    contradicted    it lies on the other side of zero, and not within plus or minus
+    undecided       anything else: more seeds are needed, nothing is refuted
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from coursekit.intervals import Interval, differences, t_interval
 
 OUTCOMES = ("supported", "contradicted", "no difference", "undecided")
 ALPHA = 0.05  # chance of a wrong decision: of one verdict alone, and of a family together
@@ -33,61 +35,6 @@ METRICS = {
     "nll": Metric("nats", 1.0, 0.02),
     "r2": Metric("of R2", 1.0, 0.01),
 }
-
-
-class Interval(NamedTuple):
-    """A mean with its confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def paired_interval(control, treated, *, confidence: float = 0.95) -> Interval:
-    """Student's t interval for the mean of `treated - control`, paired by seed.
-
-    Parameters
-    ----------
-    control, treated : (S,) arrays
-        One value per seed, in the same order; either may be a single number.
-    confidence : float in (0, 1)
-
-    Returns
-    -------
-    Interval
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, a value is not finite, or there are fewer than two seeds.
-
-    References
-    ----------
-    Student, "The probable error of a mean", Biometrika 6, 1908.
-    """
-    return _t_interval(_differences(control, treated), confidence)
-
-
-def bootstrap_interval(
-    control, treated, *, confidence: float = 0.95, resamples: int = 5000
-) -> Interval:
-    """Bias-corrected and accelerated bootstrap interval: a check on `paired_interval`.
-
-    It does not assume normal differences, but is too narrow with few seeds. Arguments as in
-    `paired_interval`; the resampling is seeded.
-
-    References
-    ----------
-    Efron, "Better bootstrap confidence intervals", JASA 82, 1987.
-    """
-    d = _differences(control, treated)
-    mean = float(d.mean())
-    if np.ptp(d) == 0:
-        return Interval(mean, mean, mean)
-    found = stats.bootstrap(
-        (d,), np.mean, confidence_level=confidence, n_resamples=resamples, rng=0
-    ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high))
 
 
 @dataclass(frozen=True)
@@ -121,7 +68,7 @@ class Verdict:
 
     @property
     def interval(self) -> Interval:
-        return _t_interval(np.array(self.differences), self.confidence)
+        return t_interval(np.array(self.differences), self.confidence)
 
     @property
     def effect(self) -> float:
@@ -138,9 +85,9 @@ class Verdict:
             low, high = -high, -low
         if low > self.smallest:
             return "supported"
-        if high >= self.smallest:
-            return "undecided"
-        return "no difference" if low > -self.smallest else "contradicted"
+        if low > -self.smallest and high < self.smallest:
+            return "no difference"
+        return "contradicted" if high < 0 else "undecided"
 
     @property
     def evidence(self) -> str:
@@ -152,7 +99,7 @@ class Verdict:
         return f"{effect}{unit} [{low}, {high}], {self.n_seeds} seeds"
 
     def __str__(self) -> str:
-        kind = "95 % interval" if self.family == 1 else f"corrected for {self.family}"
+        kind = "95 % interval" if self.family == 1 else f"Holm interval among {self.family}"
         text = self.evidence.replace(" [", f", {kind} [", 1)
         return f"{self.prediction}: {self.outcome} ({text})"
 
@@ -207,33 +154,6 @@ def lowers(
     return _judge(prediction, control, treated, -1, metric, smallest, unit)
 
 
-def holm(p_values) -> np.ndarray:
-    """Adjust p-values for testing several hypotheses at once, by Holm's step-down method.
-
-    Parameters
-    ----------
-    p_values : (M,) array in [0, 1]
-
-    Returns
-    -------
-    (M,) float array
-        In the order given. Rejecting those at most 0.05 keeps the chance of any false rejection
-        at 5 %, however the tests depend on each other.
-
-    References
-    ----------
-    Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6, 1979.
-    """
-    p = np.asarray(p_values, dtype=float)
-    if p.ndim != 1 or not p.size or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"expected a list of p-values in [0, 1], got {p_values}")
-    order = p.argsort()
-    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = stepped.clip(max=1)
-    return adjusted
-
-
 def together(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Correct several verdicts so that the chance of *any* wrong decision is at most 5 %.
 
@@ -270,61 +190,6 @@ def together(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return corrected
 
 
-def jackknife(statistic: Callable[[np.ndarray], float], samples: np.ndarray) -> np.ndarray:
-    """Turn any statistic of S seeds into S values, so that it can be judged like a mean.
-
-    Pseudo-value s is `S * statistic(all) - (S - 1) * statistic(all but s)`. For the mean it is
-    sample s itself. For a standard deviation, or a bias and variance over training sets, the mean
-    of the pseudo-values estimates the statistic (with less bias) and their spread its error.
-
-    Parameters
-    ----------
-    statistic : callable
-        (S, ...) array to a number.
-    samples : (S, ...) array
-        S of at least 3.
-
-    Returns
-    -------
-    (S,) float array
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than three samples.
-
-    References
-    ----------
-    Tukey, "Bias and confidence in not quite large samples", Ann. Math. Stat. 29, 1958.
-    """
-    samples = np.asarray(samples)
-    n = len(samples)
-    if n < 3:
-        raise ValueError(f"expected at least 3 samples, got {n}")
-    without = np.array([statistic(np.delete(samples, s, axis=0)) for s in range(n)])
-    return n * statistic(samples) - (n - 1) * without
-
-
-def p_wrong_sign(effect: float, sd: float, n_seeds: int = 1) -> float:
-    """Probability that the mean of `n_seeds` normal differences has the wrong sign.
-
-    Parameters
-    ----------
-    effect, sd : float
-        True mean and standard deviation of one paired difference; `sd` above 0.
-    n_seeds : int
-
-    Returns
-    -------
-    float in [0, 0.5]
-    """
-    if not (0 < sd < np.inf and np.isfinite(effect)) or n_seeds < 1:
-        raise ValueError(
-            f"expected a finite effect, sd > 0 and n_seeds >= 1, got {effect}, {sd} and {n_seeds}"
-        )
-    return float(stats.norm.cdf(-abs(effect) * np.sqrt(n_seeds) / sd))
-
-
 def _judge(prediction, control, treated, direction, metric, smallest, unit) -> Verdict:
     scale = 1.0
     if metric is not None:
@@ -337,36 +202,8 @@ def _judge(prediction, control, treated, direction, metric, smallest, unit) -> V
             f"expected the smallest effect that matters, above 0, got {smallest}; "
             f"name a metric ({', '.join(METRICS)}) or pass smallest="
         )
-    d = _differences(control, treated) * scale
+    d = differences(control, treated) * scale
     return Verdict(prediction, tuple(d.tolist()), direction, float(smallest), unit)
-
-
-def _differences(control, treated) -> np.ndarray:
-    control, treated = (np.asarray(arm, dtype=float) for arm in (control, treated))
-    if max(control.ndim, treated.ndim) != 1 or (
-        control.ndim == treated.ndim and control.shape != treated.shape
-    ):
-        raise ValueError(
-            f"expected one value per seed in each arm, got {control.shape} and {treated.shape}; "
-            "pick an epoch first, as in runs.val_loss[:, -1]"
-        )
-    d = treated - control
-    if not np.isfinite(d).all():
-        raise ValueError(
-            f"expected finite values, got NaN or infinity at positions "
-            f"{np.flatnonzero(~np.isfinite(d)).tolist()}; look at runs.diverged"
-        )
-    if d.size < 2:
-        raise ValueError(f"expected at least 2 seeds, got {d.size}: one seed has no spread")
-    return d
-
-
-def _t_interval(d: np.ndarray, confidence: float) -> Interval:
-    if not 0 < confidence < 1:
-        raise ValueError(f"expected a confidence in (0, 1), got {confidence}")
-    mean = float(d.mean())
-    half = stats.t.ppf((1 + confidence) / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
-    return Interval(mean, mean - float(half), mean + float(half))
 
 
 def _decision_p(verdict: Verdict) -> float:

@@ -1,15 +1,16 @@
 """The stored form of a lesson: written whole, free of noise, its printed words comparable."""
 
+import base64
 import hashlib
-import os
 import re
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+
+from coursekit.files import replace_file
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 MARK = "NBVAL_CHECK_OUTPUT"  # comment line of a cell whose printed words must hold on any machine
@@ -113,6 +114,16 @@ def printed(cell: NotebookNode) -> str:
     return "\n".join(text.strip("\n") for text in texts)
 
 
+def pictures(nb: NotebookNode) -> list[bytes]:
+    """The figures that a notebook stores, as PNG files, in their order."""
+    found = (
+        output.get("data", {}).get("image/png")
+        for cell in nb.cells
+        for output in cell.get("outputs", [])
+    )
+    return [base64.b64decode(picture) for picture in found if picture]
+
+
 def mask(text: str) -> str:
     """Hide every number with decimals; words and whole numbers (seed counts) stay."""
     return re.sub(NUMBER, MASKED, text)
@@ -121,19 +132,3 @@ def mask(text: str) -> str:
 def sanitize_rules() -> str:
     """Text of a file for nbval's `--nbval-sanitize-with`: the rule that `mask` applies."""
     return f"[numbers]\nregex: {NUMBER}\nreplace: {MASKED}\n"
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` into `path`, which at no time holds half of it."""
-    # The temporary file lies beside its target: os.replace is atomic only within a file system.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp's own is 0o600
-        Path(temporary).chmod(mode)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -5,10 +5,9 @@ the versions, the machine and the date.
 """
 
 import hashlib
+import io
 import json
-import os
 import platform
-import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from coursekit import __version__
+from coursekit.files import replace_file
 from coursekit.runs import Runs
 from coursekit.stacked import initial_net
 from coursekit.train import Recipe
@@ -79,16 +79,9 @@ def save(runs: Runs, path: str | Path) -> Path:
     }
     arrays["header"] = np.array(json.dumps(header))
     arrays["digest"] = np.array(_digest(arrays))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, so that the last step is a rename and not a copy.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    replace_file(path, content.getvalue())
     return path
 
 

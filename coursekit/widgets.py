@@ -6,12 +6,13 @@ line of text, and everything after it works the same.
 
 import json
 import os
-import tempfile
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from coursekit.claims import Claim
+from coursekit.files import replace_file
 from coursekit.judge import OUTCOMES, Verdict
 
 
@@ -152,8 +153,11 @@ def _remember(question: str, choice: str) -> None:
     kept = _recall() | {
         question: {"choice": choice, "when": datetime.now(UTC).isoformat(timespec="seconds")}
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(kept, file, indent=1)
-    os.replace(temporary, path)
+    try:
+        replace_file(path, json.dumps(kept, indent=1).encode())
+    except OSError as error:
+        warnings.warn(
+            f"the prediction counts in this session but was not kept: {path} ({error}); "
+            "set COURSEKIT_HOME to a folder that you may write",
+            stacklevel=3,
+        )

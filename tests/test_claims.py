@@ -87,7 +87,7 @@ def test_the_text_shows_judgement_and_evidence():
     assert lines[1].startswith("    clean: no difference (+0.0 points [-0.1, +0.1]")
     assert lines[2].startswith("    noisy: supported (+5.0 points [+4.9, +5.1]")
     assert lines[3] == "    exact: holds (exact)"
-    assert lines[4:] == ["    [95 % intervals, 2 corrected together]"]
+    assert lines[4:] == ["    (2 verdicts, intervals corrected together by Holm's method)"]
     assert repr(claim) == str(claim)
     assert "exact: fails (exact)" in str(settle("C05", "", {"exact": False}))
 

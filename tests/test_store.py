@@ -214,7 +214,7 @@ def test_the_last_step_is_a_rename(runs, stored, tmp_path, make_net, monkeypatch
         assert str(source).startswith(str(tmp_path))  # a rename works within one disk only
         raise OSError("power cut")
 
-    monkeypatch.setattr(store.os, "replace", power_cut)
+    monkeypatch.setattr("os.replace", power_cut)
     with pytest.raises(OSError, match="power cut"):
         save(runs, path)
     assert same(load(path, make_net), runs)
