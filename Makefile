@@ -35,8 +35,11 @@ format: $(READY)  ## put code and notebooks into the format
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-execute: $(READY)  ## refresh the stored outputs of all notebooks
+execute: $(READY)  ## refresh the stored outputs of all notebooks, and the README's figure
 	@.venv/bin/coursekit run --in-place
+	@.venv/bin/python -c 'from pathlib import Path; from coursekit import notebook; \
+	  first = notebook.pictures(notebook.read("notebooks/01_overfitting.ipynb"))[0]; \
+	  Path("data/figures/overfitting.png").write_bytes(first)'
 
 pins: build/pins/bin/python  ## write constraints.txt anew from the newest versions
 	@build/pins/bin/python -m pip install -qq --upgrade --upgrade-strategy eager ".[dev]"

@@ -129,7 +129,9 @@ def verdicts(args: argparse.Namespace) -> int:
             held = f"{marked - len(found)} of {marked} verdicts hold"
             print(f"{done.seconds:.1f} s, {done.error or held}", flush=True)
             for flip in found:
-                print(f"  cell {flip.cell}\n    stored: {flip.stored}\n    now:    {flip.now}")
+                print(f"  cell {flip.cell}")
+                for line in flip.changed_lines():
+                    print(f"    {line}")
             worst |= bool(found) or done.error is not None
     return int(worst)
 

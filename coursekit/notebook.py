@@ -29,6 +29,13 @@ class Flip:
     stored: str
     now: str
 
+    def changed_lines(self) -> list[str]:
+        """The lines that differ in more than their decimals: "- " stored, "+ " printed now."""
+        before, after = self.stored.splitlines(), self.now.splitlines()
+        kept_before, kept_after = Counter(map(mask, before)), Counter(map(mask, after))
+        gone = [f"- {line}" for line in before if not kept_after[mask(line)]]
+        return gone + [f"+ {line}" for line in after if not kept_before[mask(line)]]
+
 
 def read(path: str | Path) -> NotebookNode:
     """Read a notebook as nbformat 4.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import coursekit
-from coursekit import MODULES
+from coursekit import MODULES, notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "coursekit"
@@ -182,6 +182,18 @@ def test_readme_names_every_module(module):
 def test_readme_names_every_lesson():
     names = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
     assert [name for name in names if name not in readme()] == []
+
+
+def test_readme_shows_the_figure_that_the_lesson_stores():
+    stored = notebook.pictures(notebook.read(ROOT / "notebooks/01_overfitting.ipynb"))[0]
+    [shown] = re.findall(r"!\[.+\]\((.+\.png)\)", readme())
+    assert (ROOT / shown).read_bytes() == stored, "make execute puts it there"
+
+
+def test_readme_example_runs(capsys):
+    [example] = re.findall(r"```python\n(.+?)```", readme(), re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert re.search(r"weight decay raises the accuracy: \w+", capsys.readouterr().out)
 
 
 def test_documents_name_only_make_targets_and_commands_that_exist():
