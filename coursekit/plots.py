@@ -14,6 +14,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from coursekit.judge import Verdict
 
@@ -45,6 +46,7 @@ STYLE = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
+LEGIBLE = [withStroke(linewidth=3, foreground="white")]  # a label stays readable on a line
 PANEL = (4.6, 3.5)  # inches per panel: three of them fill the width of a page
 BAND = "band: middle 80 % of the seeds"
 
@@ -143,6 +145,7 @@ def curves(
         va="center" if where == 1 else "bottom",
         ha="left" if where == 1 else "center",
         annotation_clip=False,
+        path_effects=LEGIBLE,
     )
 
 
@@ -248,6 +251,7 @@ def scatter(ax: Axes, x, y, *, highlight: Mapping[int, str] | None = None) -> No
             textcoords="offset points",
             ha="right",
             color=COLORS["test"],
+            path_effects=LEGIBLE,
         )
 
 

@@ -1,5 +1,6 @@
 """Lessons as files: each run is told in one line, and no failure costs a finished notebook."""
 
+import base64
 import json
 import os
 import signal
@@ -285,3 +286,18 @@ def test_flips_compares_words_and_counts_of_marked_cells():
     assert notebook.flips(verdict("a", "print(v)"), verdict("b", "print(v)")) == []
     with pytest.raises(ValueError, match="different cells"):
         notebook.flips(stored, verdict("x", "print(w)"))
+
+
+def test_a_flip_shows_only_the_lines_that_changed_in_words():
+    flip = notebook.Flip(2, "a: yes (0.25)\nb: yes (1.5)", "a: yes (-0.75)\nb: no (1.4)")
+    assert flip.changed_lines() == ["- b: yes (1.5)", "+ b: no (1.4)"]
+
+
+def test_pictures_come_in_their_order():
+    def picture(content):
+        data = {"image/png": base64.b64encode(content).decode(), "text/plain": "a finding"}
+        return v4.new_output("display_data", data)
+
+    cells = [v4.new_code_cell("", outputs=[picture(b"1"), v4.new_output("stream", text="x")])]
+    cells += [v4.new_markdown_cell("# no outputs"), v4.new_code_cell("", outputs=[picture(b"2")])]
+    assert notebook.pictures(v4.new_notebook(cells=cells)) == [b"1", b"2"]

@@ -258,3 +258,32 @@ def test_a_whole_figure_raises_no_warning(shown):
         plots.forest(middle, {"one": verdict(2), "two": verdict(0, 9)})
         plots.dots(right, {"a": [1, 2], "b": [2, 3]})
     assert len(shown) == 1
+
+
+# Configurations, and whole figures in one call
+
+
+def test_scatter_names_the_highlighted_dots_and_draws_all(ax):
+    x, y = np.array([1.0, 2.0, 3.0]), np.array([5.0, 4.0, 6.0])
+    plots.scatter(ax, x, y, highlight={2: "the odd one"})
+    every, odd = ax.lines
+    np.testing.assert_array_equal(every.get_xydata(), np.stack([x, y], axis=1))
+    assert (odd.get_xdata(), odd.get_ydata()) == ([3.0], [6.0])
+    assert texts(ax) == ["the odd one"]
+    assert to_hex(odd.get_color()) == COLORS["test"].lower()
+
+
+def test_lines_is_curves_with_title_labels_and_settings(shown, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "show", lambda fig, alt: drawn.append((fig.axes[0], alt)))
+    values = np.arange(12.0).reshape(3, 4)
+    plots.lines(
+        {"a": (values, "train"), "b": (values + 1, "test")},
+        title="It rises", alt="Two curves rise.", xlabel="epoch", ylabel="loss", ylim=(0, 20),
+    )  # fmt: skip
+    [(ax, alt)] = drawn
+    assert alt == "Two curves rise."
+    assert (ax.get_title(loc="left"), ax.get_xlabel()) == ("It rises", "epoch")
+    assert (ax.get_ylabel(), ax.get_ylim()) == ("loss", (0, 20))
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), np.median(values, axis=0))
+    assert texts(ax) == ["a", "b"]
