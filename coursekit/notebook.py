@@ -32,9 +32,9 @@ class Flip:
     def changed_lines(self) -> list[str]:
         """The lines that differ in more than their decimals: "- " stored, "+ " printed now."""
         before, after = self.stored.splitlines(), self.now.splitlines()
-        kept_before, kept_after = Counter(map(mask, before)), Counter(map(mask, after))
-        gone = [f"- {line}" for line in before if not kept_after[mask(line)]]
-        return gone + [f"+ {line}" for line in after if not kept_before[mask(line)]]
+        words_before, words_after = set(map(mask, before)), set(map(mask, after))
+        gone = [f"- {line}" for line in before if mask(line) not in words_after]
+        return gone + [f"+ {line}" for line in after if mask(line) not in words_before]
 
 
 def read(path: str | Path) -> NotebookNode:
