@@ -9,6 +9,7 @@ from math import prod
 
 from torch import nn
 
+from coursekit.regularizers.depth import Residual, survivals
 from coursekit.regularizers.dropout import Dropout
 
 MakeNet = Callable[[], nn.Module]
@@ -76,7 +77,9 @@ def mlp(
     return make
 
 
-def cnn(task, channels: Sequence[int] = (16, 32), *, batch_norm: bool = False) -> MakeNet:
+def cnn(
+    task, channels: Sequence[int] = (16, 32), *, dropout: float = 0.0, batch_norm: bool = False
+) -> MakeNet:
     """A small convolutional network for images or 1-D signals.
 
     Every stage is a convolution of width 3, a ReLU, and a max-pool that halves the resolution.
@@ -89,6 +92,8 @@ def cnn(task, channels: Sequence[int] = (16, 32), *, batch_norm: bool = False) -
         With inputs (N, C, H, W) or (N, C, L).
     channels : sequence of int
         Channels per stage.
+    dropout : float in [0, 1)
+        Probability of dropping a number at the end, before the last layer.
     batch_norm : bool
         Normalize before every ReLU.
 
@@ -103,6 +108,7 @@ def cnn(task, channels: Sequence[int] = (16, 32), *, batch_norm: bool = False) -
         If the task has no spatial axis, or a resolution is too small to be halved.
     """
     _require_widths(channels)
+    Dropout(dropout)
     shape = tuple(task.x.shape[1:])
     if len(shape) not in (2, 3):
         raise ValueError(
@@ -128,7 +134,63 @@ def cnn(task, channels: Sequence[int] = (16, 32), *, batch_norm: bool = False) -
                 layers.append(norm(units))
             layers += [nn.ReLU(), pool(2)]
             width = units
-        return nn.Sequential(*layers, mean(1), nn.Flatten(), nn.Linear(width, task.n_classes or 1))
+        layers += [mean(1), nn.Flatten(), *([Dropout(dropout)] if dropout else [])]
+        return nn.Sequential(*layers, nn.Linear(width, task.n_classes or 1))
+
+    return make
+
+
+def resnet(
+    task,
+    n_blocks: int = 24,
+    width: int = 64,
+    *,
+    survival: float = 1.0,
+    rule: str = "linear",
+    per_sample: bool = False,
+) -> MakeNet:
+    """A deep fully connected residual network, with stochastic depth.
+
+    A linear layer, then `n_blocks` times `h + branch(h)` with the branch batch norm, ReLU, linear
+    layer, then batch norm, ReLU and a linear layer.
+
+    Parameters
+    ----------
+    task : Task
+        Gives the number of inputs (all axes of one example, flattened) and outputs.
+    n_blocks, width : int
+    survival : float in (0, 1]
+        Probability that the last block is kept while training; 1 keeps all.
+    rule : {"linear", "uniform"}
+        Survival of the other blocks, as in `regularizers.depth.survivals`.
+    per_sample : bool
+        Toss one coin per row instead of one per batch.
+
+    Returns
+    -------
+    callable
+        Makes an `nn.Module` from (B, ...) inputs to (B, C) logits, or to (B, 1) predictions.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, or `rule` is unknown.
+
+    References
+    ----------
+    He et al., "Identity mappings in deep residual networks", ECCV 2016.
+    """
+    _require_widths([width])
+    kept = survivals(n_blocks, survival, rule=rule)
+    n_in, n_out = prod(task.x.shape[1:]), task.n_classes or 1
+
+    def branch() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width))
+
+    def make() -> nn.Module:
+        blocks = [Residual(branch(), p, per_sample=per_sample) for p in kept]
+        head = [nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, n_out)]
+        return nn.Sequential(nn.Flatten(), nn.Linear(n_in, width), *blocks, *head)
 
     return make
 

@@ -2,8 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.stacked import State, forward, keep
+from coursekit.stacked import Snapshot, Stack, State, forward
 from coursekit.stopping import Monitor
-from coursekit.tasks import Members, Task
+from coursekit.tasks import Members, Task, choose
 
 PARTS = ("train", "val", "test")
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -90,12 +90,11 @@ class History:
     As a context manager it turns Ctrl-C into a warning once an epoch is finished.
     """
 
-    def __init__(self, recipe: Any, state: State):
-        self.recipe, self.state = recipe, state
-        self.monitor = Monitor(recipe.n_seeds, recipe.patience)
+    def __init__(self, recipe: Any, seeds: Sequence[int], stack: Stack):
+        self.recipe, self.seeds, self.stack = recipe, np.array(seeds), stack
+        self.monitor = Monitor(len(seeds), recipe.patience)
         self.curves: list[dict[str, np.ndarray]] = []
-        self.best = {name: value.detach().clone() for name, value in state.items()}
-        self.final = {name: value.detach().clone() for name, value in state.items()}
+        self.best, self.final = Snapshot(stack), Snapshot(stack)
         self.started = time.perf_counter()
 
     def __enter__(self):
@@ -112,16 +111,15 @@ class History:
         row = {name: value.double().cpu().numpy() for name, value in scores.items()}
         was_running = self.monitor.running.copy()
         improved = self.monitor.update(row["val_loss"])
-        keep(self.best, self.state, self._mask(improved))
-        keep(self.final, self.state, self._mask(was_running & ~self.monitor.running))
+        self.best.keep(self.stack, self._mask(improved))
+        self.final.keep(self.stack, self._mask(was_running & ~self.monitor.running))
         self.curves.append({name: np.where(was_running, v, np.nan) for name, v in row.items()})
         return not self.monitor.running.any()
 
-    def runs(self, task: Task, net: nn.Module) -> Runs:
+    def runs(self, task: Task) -> Runs:
         """Close the books."""
-        keep(self.final, self.state, self._mask(self.monitor.running))
-        never = self.monitor.best == 0
-        keep(self.best, self.final, self._mask(never))
+        self.final.keep(self.stack, self._mask(self.monitor.running))
+        self.best.keep(self.final, self._mask(self.monitor.best == 0))
         curves = {
             name: np.stack([row[name] for row in self.curves], axis=1) for name in self.curves[0]
         }
@@ -129,21 +127,70 @@ class History:
         broken = ~np.isfinite(np.stack([c for n, c in curves.items() if n.endswith("loss")])).all(0)
         broken &= recorded
         diverged = np.where(broken.any(1), broken.argmax(1) + 1, 0)
-        seeds = np.array(self.recipe.seeds)
-        if diverged.any():
-            warnings.warn(
-                f"the loss of seeds {seeds[diverged > 0].tolist()} stopped being finite at epochs "
-                f"{diverged[diverged > 0].tolist()}; try a smaller lr",
-                stacklevel=3,
-            )
+        final, best = (
+            {name: value.contiguous() for name, value in kept.state.items()}
+            for kept in (self.final, self.best)
+        )
         return Runs(
-            self.recipe, task.name, seeds, curves, self.final, self.best,
+            self.recipe, task.name, self.seeds, curves, final, best,
             self.monitor.best, self.monitor.last, diverged,
-            time.perf_counter() - self.started, net,
+            time.perf_counter() - self.started, self.stack.net,
         )  # fmt: skip
 
     def _mask(self, which: np.ndarray) -> Tensor:
-        return torch.as_tensor(which, device=next(iter(self.state.values())).device)
+        return torch.as_tensor(which, device=self.stack.device)
+
+
+def warn_of_divergence(runs: Runs) -> None:
+    """Warn if the loss of a network stopped being finite."""
+    bad = runs.diverged > 0
+    if bad.any():
+        warnings.warn(
+            f"the loss of seeds {runs.seeds[bad].tolist()} stopped being finite at epochs "
+            f"{runs.diverged[bad].tolist()}; try a smaller lr",
+            stacklevel=3,
+        )
+
+
+def take(runs: Runs, members: slice) -> Runs:
+    """Some of the networks; `seconds` is their share."""
+    part = {
+        name: getattr(runs, name)[members]
+        for name in ("seeds", "best_epoch", "last_epoch", "diverged")
+    }
+    state = {
+        kind: {name: value[members] for name, value in getattr(runs, kind).items()}
+        for kind in ("final", "best")
+    }
+    curves = {name: curve[members] for name, curve in runs.curves.items()}
+    share = len(part["seeds"]) / len(runs.seeds)
+    return replace(runs, curves=curves, seconds=runs.seconds * share, **part, **state)
+
+
+def join(parts: Sequence[Runs]) -> Runs:
+    """Networks that were trained apart, as one; shorter curves are filled up with NaN."""
+    if len(parts) == 1:
+        return parts[0]
+    longest = max(next(iter(part.curves.values())).shape[1] for part in parts)
+
+    def filled(curve: np.ndarray) -> np.ndarray:
+        missing = longest - curve.shape[1]
+        return np.pad(curve, ((0, 0), (0, missing)), constant_values=np.nan)
+
+    whole = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("seeds", "best_epoch", "last_epoch", "diverged")
+    }
+    state = {
+        kind: {name: torch.cat([getattr(p, kind)[name] for p in parts]) for name in parts[0].final}
+        for kind in ("final", "best")
+    }
+    curves = {
+        name: np.concatenate([filled(part.curves[name]) for part in parts])
+        for name in parts[0].curves
+    }
+    seconds = sum(part.seconds for part in parts)
+    return replace(parts[0], curves=curves, seconds=seconds, **whole, **state)
 
 
 def score_of(task: Task) -> Score:
@@ -151,9 +198,13 @@ def score_of(task: Task) -> Score:
     return squared_error if task.n_classes is None else cross_entropy
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-probability of the true class, in nats: (..., C), (...) to (...)."""
-    return -F.log_softmax(logits, dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy in nats: logits (S, N, C), targets (S, N) classes or (S, N, C) shares."""
+    if len(logits) == 1:
+        return F.cross_entropy(logits.squeeze(0), targets.squeeze(0), reduction="none")[None]
+    # With the classes first, a row of N is one vector: ten times faster for few classes.
+    scores = logits.mT.contiguous()  # (S, C, N)
+    return F.cross_entropy(scores, targets.mT if targets.ndim == 3 else targets, reduction="none")
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -161,26 +212,32 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.squeeze(-1) - targets).square()
 
 
-def part_of(task: Task, members: Members, part: str) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a part: (S, N, ...), (S, N); for the test set (N, ...), (N,)."""
-    if part == "test":
-        return task.x_test, task.y_test
-    if part == "val":
-        return task.x[members.val_rows], task.y[members.val_rows]
-    return task.x[members.train_rows], members.y_train
-
-
 def grade(
     net: nn.Module, state: State, task: Task, members: Members, part: str
 ) -> dict[str, Tensor]:
     """Loss and, for classes, accuracy of S networks on a part, each of shape (S,)."""
-    x, y = part_of(task, members, part)
-    outputs = forward(net, state, x, shared=part == "test")  # (S, N, C)
-    y = y.expand(outputs.shape[:2])
+    if part == "test":
+        outputs, y = _on_shared(net, state, task.x_test), task.y_test
+        y = y.expand(len(outputs), -1)
+    else:
+        rows = members.val_rows if part == "val" else members.train_rows
+        y = task.y[rows] if part == "val" else members.y_train
+        outputs = forward(
+            net, state, lambda nets, part: task.inputs(rows[nets, part]), rows.shape[1]
+        )
     scores = {f"{part}_loss": score_of(task)(outputs, y).mean(1)}
     if task.n_classes is not None:
         scores[f"{part}_acc"] = (outputs.argmax(-1) == y).double().mean(1)
     return scores
+
+
+def _on_shared(net: nn.Module, state: State, x: Tensor) -> Tensor:
+    n = len(next(iter(state.values())))
+
+    def inputs(nets: slice, rows: slice) -> Tensor:
+        return x[rows].expand(len(range(n)[nets]), *x[rows].shape)
+
+    return forward(net, state, inputs, len(x))
 
 
 def outputs(runs: Runs, x: Tensor, *, weights: str = "best") -> Tensor:
@@ -204,7 +261,7 @@ def outputs(runs: Runs, x: Tensor, *, weights: str = "best") -> Tensor:
     ValueError
         If `weights` is unknown.
     """
-    return forward(runs.net, _weights(runs, weights), x, shared=True)
+    return _on_shared(runs.net, _weights(runs, weights), x)
 
 
 def evaluate(runs: Runs, task: Task, part: str = "test", *, weights: str = "best") -> Scores:
@@ -235,12 +292,6 @@ def evaluate(runs: Runs, task: Task, part: str = "test", *, weights: str = "best
     scores = grade(runs.net, _weights(runs, weights), task, members, part)
     scores = {name: value.double().cpu().numpy() for name, value in scores.items()}
     return Scores(scores[f"{part}_loss"], scores.get(f"{part}_acc"))
-
-
-def choose(what: str, value: str, known) -> None:
-    """Raise ValueError if `value` is not among `known`."""
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}; expected one of {', '.join(known)}")
 
 
 def _weights(runs: Runs, name: str) -> State:

@@ -1,82 +1,228 @@
-"""S networks of one structure as one: every parameter and buffer gets a leading S axis.
+"""S networks of one structure as one: row s of a matrix holds the parameters of network s.
 
-This is where the course's speed comes from: one batched matrix product for S networks costs little
-more than one product for one of them, because small products are dominated by overhead.
+This is where the course's speed comes from: one call for S networks costs little more than one call
+for one of them, because small networks spend their time on calls.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+
+from coursekit.kernels import wide
+from coursekit.layers import draws_nothing, side_by_side
+from coursekit.noise import Streams
+from coursekit.regularizers.depth import Residual
+from coursekit.regularizers.dropout import Dropout
 
 State = dict[str, Tensor]
-EVAL_ROWS = 1024  # rows per evaluation batch: bounds the memory, does not change the result
+# Rows per evaluation call: activations of so many stay in a processor's cache; a GPU wants more.
+EVAL_ROWS = {"cpu": 1024, "cuda": 65536, "mps": 16384}
+# Floats per cache line. Vectorized code treats the rest of an array apart, and rounds differently
+# there; with rows of whole lines, a network is computed to the same bit in any company.
+LINE = 16
+NUMERIC = (Dropout, Residual)  # layers whose setting is a buffer: networks may differ in it
 
 
 @contextmanager
 def private_rng(seed: int):
     """Seed torch inside the block and leave the caller's random state as it was."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+    # Of generators that exist: `torch.manual_seed` would note a call for every GPU to come.
+    ready = torch.cuda.is_available() and torch.cuda.is_initialized()
+    generators = [torch.default_generator, *(torch.cuda.default_generators if ready else ())]
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def initial_net(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Make the network of one seed: the same initial weights, whoever is trained beside it."""
-    with private_rng(seed):
-        return make_net()
-
-
-def stack(
-    make_net: Callable[[], nn.Module], seeds: Iterable[int], device: torch.device
-) -> tuple[nn.Module, State, State]:
-    """Make one network per seed and stack them.
-
-    Parameters
-    ----------
-    make_net : callable
-        Makes one network; called once per seed with torch seeded by it.
-    seeds : iterable of int
-        S seeds.
-    device : torch.device
-
-    Returns
-    -------
-    net : nn.Module
-        The structure; its own weights are not used.
-    params : dict of str to (S, ...) tensor
-        Leaves that require a gradient.
-    buffers : dict of str to (S, ...) tensor
-        Running statistics and the like.
+    """Make the network of one seed: the same initial weights, whoever is trained beside it.
 
     Raises
     ------
     ValueError
-        If `make_net` does not return networks of one structure with something to train.
+        If `make_net` does not return a network with something to train.
     """
-    nets = [initial_net(make_net, seed) for seed in seeds]
-    if not all(isinstance(net, nn.Module) for net in nets):
+    with private_rng(seed):
+        net = make_net()
+    if not isinstance(net, nn.Module):
         raise ValueError(
-            f"expected make_net() to return an nn.Module, got {type(nets[0]).__name__}; "
+            f"expected make_net() to return an nn.Module, got {type(net).__name__}; "
             "pass the function itself, as in fit(models.mlp(task), task, recipe)"
         )
-    if not any(True for _ in nets[0].parameters()):
+    if not any(True for _ in net.parameters()):
         raise ValueError("expected a network with parameters to train, got none")
-    shapes = [[tuple(p.shape) for p in net.parameters()] for net in nets]
-    if any(shape != shapes[0] for shape in shapes):
-        raise ValueError("expected make_net() to return the same structure every time")
-    params, buffers = stack_module_state(nets)
-    params = {name: p.detach().to(device).requires_grad_() for name, p in params.items()}
-    buffers = {name: b.detach().clone().to(device) for name, b in buffers.items()}
-    return nets[0].to(device), params, buffers
+    return net
+
+
+def structure(net: nn.Module) -> tuple:
+    """What networks must share to be trained side by side; settings in buffers are left out."""
+    shapes = tuple((name, tuple(t.shape), str(t.dtype)) for name, t in net.state_dict().items())
+    layers = tuple(
+        (type(layer).__qualname__, "" if isinstance(layer, NUMERIC) else layer.extra_repr())
+        for layer in net.modules()
+    )
+    return shapes, layers
+
+
+class Stack:
+    """S networks side by side. Calling it computes all of them: (S, B, ...) to (S, B, C).
+
+    Parameters
+    ----------
+    nets : sequence of S nn.Module
+        Of one structure.
+    device : torch.device
+    solo : bool
+        Compute a single network by its own layers, as a plain loop does: faster, but rounded
+        differently than in company. Without effect on more than one.
+
+    Attributes
+    ----------
+    net : nn.Module
+        The structure.
+    rows : dict of {"matrices", "vectors"} to (S, P) float32 tensor
+        All parameters, those with two axes or more apart from the others, because weight decay may
+        spare the latter. `rows[kind].grad` holds their gradients.
+    params : dict of str to (S, ...) tensor
+        The same memory by name, with a gradient.
+    buffers : dict of str to (S, ...) tensor
+        Running statistics, and settings that differ between networks.
+
+    Raises
+    ------
+    ValueError
+        If the networks differ in structure, or a parameter is not float32.
+    """
+
+    def __init__(self, nets: Sequence[nn.Module], device: torch.device, *, solo: bool = False):
+        if any(structure(net) != structure(nets[0]) for net in nets[1:]):
+            raise ValueError("expected make_net() to return the same structure every time")
+        wrong = {str(p.dtype) for p in nets[0].parameters()} - {"torch.float32"}
+        if wrong:
+            raise ValueError(f"expected float32 parameters, got {', '.join(wrong)}; try .float()")
+        self.solo = solo and len(nets) == 1 and draws_nothing(nets[0])
+        self.layout = _layout(nets[0], turn=not self.solo)
+        self.rows = {
+            kind: torch.stack([_row(net, places) for net in nets]).to(device)
+            for kind, places in self.layout.items()
+        }
+        self.params = {n: p.requires_grad_() for n, p in _views(self.rows, self.layout).items()}
+        buffers = [dict(net.named_buffers()) for net in nets]
+        self.buffers = {
+            name: torch.stack([own[name] for own in buffers]).to(device) for name in buffers[0]
+        }
+        self.net = nets[0].to(device)
+        self._call = side_by_side(self.net)
+        if self.solo:
+            _bind(self.net, self.state)
+            self.params = {name: p[None] for name, p in self.net.named_parameters()}
+            self._call = lambda state, x, streams: self.net(x[0])[None]
+        else:
+            for rows in self.rows.values():
+                rows.grad = torch.zeros_like(rows)
+
+    def __call__(self, x: Tensor, streams: Streams | None = None) -> Tensor:
+        return self._call(self.params | self.buffers, x, streams)
+
+    def compile(self) -> None:
+        """Translate the computation with `torch.compile`; takes a C++ compiler, or a GPU's."""
+        self._call = torch.compile(self._call, dynamic=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next(iter(self.rows.values())).device
+
+    @property
+    def state(self) -> State:
+        """Parameters and buffers by name, (S, ...) each: the memory itself, not a copy."""
+        return {name: p.detach() for name, p in self.params.items()} | self.buffers
+
+    def backward(self, losses: Tensor) -> None:
+        """Write the gradients of losses (S,), each for its own network alone, to `rows[kind].grad`.
+
+        The networks share no parameter, so the gradient of the sum of losses is all that is needed.
+        """
+        ones = torch.ones_like(losses)
+        if self.solo:
+            self.net.zero_grad()
+            losses.backward(ones)
+            return
+        leaves = list(self.params.values())
+        grads = torch.autograd.grad(losses, leaves, ones, materialize_grads=True)
+        by_name = dict(zip(self.params, grads, strict=True))
+        for kind, places in self.layout.items():
+            used = self.rows[kind].grad[:, : places[-1].stop]
+            torch.cat([_flat(by_name[place.name], place.turned) for place in places], 1, out=used)
+
+    def block(self, kind: str, start: int, stop: int) -> list[Tensor]:
+        """The tensors, gradients included, that an optimizer changes for networks start to stop."""
+        if self.solo:
+            own = dict(self.net.named_parameters())
+            return [own[place.name] for place in self.layout[kind]]
+        block = self.rows[kind][start:stop]
+        block.grad = self.rows[kind].grad[start:stop]
+        return [block]
+
+
+def _bind(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Let a network's own parameters and buffers be the memory of a stack of one."""
+    own = {id(t): state[name][0] for name, t in chain(net.named_parameters(), net.named_buffers())}
+    leaves: dict[int, nn.Parameter] = {}  # by identity: layers may share a parameter
+    for layer in net.modules():
+        for name, p in layer._parameters.items():
+            if p is not None:
+                layer._parameters[name] = leaves.setdefault(id(p), nn.Parameter(own[id(p)]))
+        for name, b in layer._buffers.items():
+            layer._buffers[name] = None if b is None else own[id(b)]
+
+
+class Snapshot:
+    """A real copy of S networks, renewed network by network.
+
+    The published slip is `best = net.state_dict().copy()`: a new dictionary that holds the *same*
+    tensors, which the optimizer goes on changing.
+
+    Attributes
+    ----------
+    state : dict of str to (S, ...) tensor
+    """
+
+    def __init__(self, stack: Stack):
+        self.rows = {kind: rows.clone() for kind, rows in stack.rows.items()}
+        self.buffers = {name: b.clone() for name, b in stack.buffers.items()}
+        self.state = _views(self.rows, stack.layout) | self.buffers
+
+    def keep(self, source: "Stack | Snapshot", which: Tensor) -> None:
+        """Copy the networks marked in `which`, (S,) bool."""
+        for own, now in ((self.rows, source.rows), (self.buffers, source.buffers)):
+            for name, tensor in own.items():
+                tensor[which] = now[name][which]
+
+
+class Place(NamedTuple):
+    """Where a parameter lies in its network's row."""
+
+    name: str
+    start: int
+    stop: int
+    shape: torch.Size
+    turned: bool  # stored as its transpose
 
 
 @torch.no_grad()
-def forward(net: nn.Module, state: Mapping[str, Tensor], x: Tensor, *, shared: bool) -> Tensor:
-    """Outputs of all networks in evaluation mode.
+def forward(net: nn.Module, state: Mapping[str, Tensor], inputs, n_rows: int) -> Tensor:
+    """Outputs of S networks in evaluation mode.
 
     Parameters
     ----------
@@ -84,31 +230,55 @@ def forward(net: nn.Module, state: Mapping[str, Tensor], x: Tensor, *, shared: b
         The structure.
     state : mapping of str to (S, ...) tensor
         Parameters and buffers.
-    x : (N, ...) tensor if `shared`, else (S, N, ...)
+    inputs : callable
+        (slice of networks, slice of rows) to their inputs (s, n, ...): all at once may not fit.
+    n_rows : int
+        N.
 
     Returns
     -------
     (S, N, C) tensor
     """
-    was_training = net.training
+    first = next(iter(state.values()))
+    call, was_training = side_by_side(net), net.training
     net.eval()
-    rows = 0 if shared else 1
-    call = vmap(
-        lambda state, x: functional_call(net, state, (x,)),
-        in_dims=(0, None if shared else 0),
-        randomness="different",  # a network may draw at test time too, as in Monte-Carlo dropout
-    )
-    outputs = [call(dict(state), part) for part in x.split(EVAL_ROWS, dim=rows)]
+    limit = EVAL_ROWS[first.device.type]
+    n_at_once = max(1, limit // n_rows)
+    outputs = []
+    for start in range(0, len(first), n_at_once):
+        nets = slice(start, start + n_at_once)
+        part = {name: tensor[nets] for name, tensor in state.items()}
+        rows = [slice(r, r + limit) for r in range(0, n_rows, limit)]
+        outputs.append(torch.cat([call(part, inputs(nets, r), None) for r in rows], dim=1))
     net.train(was_training)
-    return torch.cat(outputs, dim=1)
+    return torch.cat(outputs)
 
 
-@torch.no_grad()
-def keep(kept: State, state: Mapping[str, Tensor], which: Tensor) -> None:
-    """Copy the networks marked in `which`, (S,) bool, from `state` into `kept`, in place.
+def _layout(net: nn.Module, *, turn: bool) -> dict[str, list[Place]]:
+    layout: dict[str, list[Place]] = {}
+    for name, p in net.named_parameters():
+        places = layout.setdefault("matrices" if p.ndim >= 2 else "vectors", [])
+        start = places[-1].stop if places else 0
+        # In the order in which `layers` multiplies: gradients come that way, and need no copy.
+        turned = turn and p.ndim == 2 and wide(len(p))
+        places.append(Place(name, start, start + p.numel(), p.shape, turned))
+    return layout
 
-    A real copy. The published slip is `best = net.state_dict().copy()`: a new dictionary that
-    holds the *same* tensors, which the optimizer goes on changing.
-    """
-    for name, value in state.items():
-        kept[name][which] = value.detach()[which]
+
+def _flat(tensor: Tensor, turned: bool) -> Tensor:
+    return (tensor.mT if turned else tensor).flatten(1)
+
+
+def _row(net: nn.Module, places: Sequence[Place]) -> Tensor:
+    params = {name: p.detach().cpu()[None] for name, p in net.named_parameters()}
+    used = torch.cat([_flat(params[place.name], place.turned) for place in places], 1)[0]
+    return F.pad(used, (0, -len(used) % LINE))
+
+
+def _views(rows: Mapping[str, Tensor], layout: Mapping[str, Sequence[Place]]) -> State:
+    views = {}
+    for kind, places in layout.items():
+        for name, start, stop, shape, turned in places:
+            flat = rows[kind].detach()[:, start:stop]
+            views[name] = flat.unflatten(1, shape[::-1]).mT if turned else flat.unflatten(1, shape)
+    return views

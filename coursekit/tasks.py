@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Arrays", "Members", "Task", "expect", "pick_device", "seeds", "stream"]
+__all__ = ["Arrays", "Members", "Task", "choose", "expect", "pick_device", "seeds", "stream"]
 
 
 def seeds(n: int, first: int | None = None) -> range:
@@ -63,11 +63,11 @@ def _has_index(device: torch.device) -> bool:
     return (device.index or 0) < count
 
 
-def stream(seed: int, purpose: str) -> torch.Generator:
+def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a random stream of its own for each seed and purpose.
 
     So no draw can shift another one: a seed's rows stay what they are when its labels get noise.
-    The same two arguments always start the same stream, on the CPU.
+    The same arguments always start the same stream; its numbers differ between kinds of device.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def stream(seed: int, purpose: str) -> torch.Generator:
     """
     expect(_is_seed(seed), "a seed that is an integer >= 0", repr(seed), "seed=0")
     state = np.random.SeedSequence([seed, *purpose.encode()]).generate_state(1)
-    return torch.Generator().manual_seed(int(state[0]))
+    return torch.Generator(device).manual_seed(int(state[0]))
 
 
 def _is_seed(seed: object) -> bool:
@@ -218,6 +218,11 @@ class Task:
         flat = (t.cpu().flatten(1) if t.ndim > 1 else t.cpu() for t in parts)
         return Arrays(*((t if t.dtype == torch.int64 else t.double()).numpy() for t in flat))
 
+    def inputs(self, rows: Tensor) -> Tensor:
+        """Examples of the pool by row, (...) int64 to (..., D) or (..., C, H, W)."""
+        # Several times faster than `self.x[rows]`, and the same.
+        return self.x.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+
     def __repr__(self) -> str:
         kind = "regression" if self.n_classes is None else f"{self.n_classes} classes"
         noise = f", label noise {self.label_noise:g}" if self.label_noise else ""
@@ -237,3 +242,9 @@ def expect(
     """Raise ValueError with what was expected, what came and what to try, unless it `holds`."""
     if not holds:
         raise ValueError(f"expected {expected}, got {got}; try {advice}")
+
+
+def choose(what: str, value: str, known) -> None:
+    """Raise ValueError if `value` is not among `known`."""
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}; expected one of {', '.join(known)}")

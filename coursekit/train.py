@@ -1,89 +1,38 @@
 """One loop that trains S networks side by side.
 
-Axes: S seeds (networks), N examples, B batch, T epochs, C classes. All parameters carry a leading
-S axis, so one forward pass, one backward pass and one optimizer step move all S networks. They
-stay independent: the sum of the S losses has the gradient of loss s for network s alone, and the
-optimizers work entry by entry.
+Axes: S networks, N examples, B batch, T epochs, C classes. Every parameter carries a leading S
+axis, so one forward pass, one backward pass and one optimizer step move all S networks. They stay
+independent: each loss belongs to one network, and the optimizers work entry by entry.
 """
 
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import cos, pi
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 from tqdm.auto import tqdm
 
-from coursekit.runs import PARTS, History, Runs, choose, evaluate, grade, outputs, score_of
-from coursekit.stacked import private_rng, stack
-from coursekit.tasks import Task, seeds, stream
+from coursekit.hooks import Arm, Hooks, Params, optimized_losses, per_network
+from coursekit.machine import free_memory, kept_pages, matmul_precision, recorded
+from coursekit.noise import Streams
+from coursekit.recipes import Recipe, make_optimizer, schedule
+from coursekit.runs import (
+    History,
+    Runs,
+    evaluate,
+    grade,
+    join,
+    outputs,
+    warn_of_divergence,
+)  # fmt: skip
+from coursekit.stacked import Stack, initial_net, private_rng
+from coursekit.tasks import Members as Dealt
+from coursekit.tasks import Task, stream
 
 __all__ = ["Recipe", "Runs", "batch_order", "evaluate", "fit", "outputs"]
 
-Params = Mapping[str, Tensor]
-OPTIMIZERS = ("adam", "adamw", "sgd")
-# Factor on the learning rate, given the fraction of the epochs that is done.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda done: 1.0,
-    "cosine": lambda done: 0.5 * (1 + cos(pi * done)),
-    "step": lambda done: 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01,
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. `dataclasses.replace` makes the next arm of an experiment.
-
-    Attributes
-    ----------
-    epochs, batch_size : int
-        Passes over the training rows, and rows per step (the last batch may be smaller).
-    optimizer : {"adam", "adamw", "sgd"}
-        `weight_decay` is an L2 gradient in "sgd" and "adam", and decoupled from it in "adamw".
-    lr, momentum, weight_decay : float
-        As in PyTorch; `momentum` is for "sgd".
-    decay_biases : bool
-        False spares all vectors (biases, scale and shift of normalization layers) from decay.
-    schedule : {"constant", "cosine", "step"}
-        Learning rate over the run; "step" divides by 10 at half and at three quarters.
-    patience : int or None
-        Stop a network after this many epochs without a lower validation loss. None: never.
-    n_seeds, first_seed : int
-        One network for each of the seeds `first_seed .. first_seed + n_seeds - 1`.
-    """
-
-    epochs: int = 100
-    batch_size: int = 32
-    optimizer: str = "adam"
-    lr: float = 1e-3
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    decay_biases: bool = False
-    schedule: str = "constant"
-    patience: int | None = None
-    n_seeds: int = 12
-    first_seed: int = field(default_factory=lambda: seeds(1)[0])
-
-    def __post_init__(self):
-        for name in ("epochs", "batch_size", "n_seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        for name in ("lr", "momentum", "weight_decay"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"expected a finite {name} >= 0, got {getattr(self, name)}")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"expected patience of at least 1 or None, got {self.patience}")
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("schedule", self.schedule, SCHEDULES)
-        if self.momentum and self.optimizer != "sgd":
-            raise ValueError(f"momentum belongs to 'sgd'; {self.optimizer!r} has its own")
-
-    @property
-    def seeds(self) -> range:
-        return range(self.first_seed, self.first_seed + self.n_seeds)
+Members = Sequence[tuple[Arm, int]]
 
 
 def fit(
@@ -94,16 +43,17 @@ def fit(
     objective: Callable[[Tensor, Tensor], Tensor] | None = None,
     penalty: Callable[[Params], Tensor] | None = None,
     augment: Callable[[Tensor], Tensor] | None = None,
+    mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     constrain: Callable[[Params], Params] | None = None,
     record: Sequence[str] = ("train", "val"),
+    memory: float | None = None,
 ) -> Runs:
     """Train one network per seed, all at once.
 
-    Seed s decides the training and validation rows, the flipped labels, the initial weights and
-    the order of the batches of network s, whoever is trained beside it. Only what draws random
-    numbers while training (dropout, augmentation) depends on the company.
-
-    The hooks are written for *one* network; the loop maps them over all.
+    Seed s decides everything about network s, whoever is trained beside it: its training and
+    validation rows, flipped labels, initial weights, the order of its batches, and what it draws
+    while training (dropout, augmentation). The hooks are written for *one* network; the loop maps
+    them over all.
 
     Parameters
     ----------
@@ -118,10 +68,16 @@ def fit(
         Parameters of one network to a scalar that is added to the optimized loss.
     augment : callable, optional
         Inputs (B, ...) to inputs (B, ...), on training batches only.
+    mix : callable, optional
+        (inputs (B, ...), targets (B,)) to inputs and targets, on training batches only, after
+        `augment`. Targets may become shares (B, C), as in mixup.
     constrain : callable, optional
         Parameters of one network to new ones, after every step (a proximal step, a max-norm).
     record : sequence of {"train", "val", "test"}
         Parts to evaluate after every epoch; "val" always is, to find the best weights.
+    memory : float, optional
+        Bytes to stay under: networks that do not fit are trained after the others, with the same
+        result. By default half of what is free.
 
     Returns
     -------
@@ -130,7 +86,7 @@ def fit(
     Raises
     ------
     ValueError
-        If a part is unknown.
+        If a part is unknown, or not even one network fits into the memory.
 
     Warns
     -----
@@ -138,46 +94,74 @@ def fit(
         If the loss of a network stopped being finite, or the training was interrupted; the
         epochs that were finished are returned.
     """
-    for part in record:
-        choose("part", part, PARTS)
-    parts = [part for part in PARTS if part in record or part == "val"]
-    objective, penalty = objective or score_of(task), penalty or (lambda params: 0.0)
-    augment = augment or (lambda x: x)
-    members = task.members(recipe.seeds)
-    net, params, buffers = stack(make_net, recipe.seeds, task.x.device)
-    optimizer = _optimizer(params, recipe)
-    orders = [batch_order(seed, task.n_train) for seed in recipe.seeds]
-    history = History(recipe, params | buffers)
+    hooks = Hooks(objective, penalty, augment, mix, constrain, record)
+    runs = train([(Arm(make_net, recipe), seed) for seed in recipe.seeds], task, hooks, memory)
+    warn_of_divergence(runs)
+    return runs
 
-    def optimized_loss(params: Params, buffers: Params, x: Tensor, y: Tensor) -> Tensor:
-        outputs = functional_call(net, (params, buffers), (augment(x),))  # (B, C)
-        return objective(outputs, y).mean() + penalty(params)
 
-    optimized_losses = vmap(optimized_loss, randomness="different")
-    with private_rng(recipe.first_seed), history:
-        for epoch in tqdm(range(recipe.epochs), delay=1, leave=False, disable=_silent()):
-            net.train()
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr * SCHEDULES[recipe.schedule](epoch / recipe.epochs)
-            permuted = torch.stack([next(order) for order in orders]).to(task.x.device)  # (S, N)
-            logged = torch.zeros(recipe.n_seeds, device=task.x.device)
-            for batch in permuted.split(recipe.batch_size, dim=1):  # (S, B)
-                x = task.x[members.train_rows.gather(1, batch)]  # (S, B, ...)
-                y = members.y_train.gather(1, batch)
-                losses = optimized_losses(params, buffers, x, y)  # (S,)
-                optimizer.zero_grad()
-                losses.sum().backward()
-                optimizer.step()
-                if constrain:
-                    _replace(params, vmap(constrain, randomness="different")(params))
+def train(members: Members, task: Task, hooks: Hooks, memory: float | None = None) -> Runs:
+    """Train networks, each given by an arm and a seed, in as few chunks as the memory allows.
+
+    The arms' recipes may differ in `lr`, `momentum` and `weight_decay` only. Raises as `fit`.
+    """
+    nets = [initial_net(arm.make_net, seed) for arm, seed in members]
+    each = bytesper_network(members[0], nets[0], task, hooks)
+    budget = free_memory(task.x.device) if memory is None else memory
+    if each > budget:
+        raise ValueError(
+            f"expected memory for one network, {each / 1e6:.1f} MB, got {budget / 1e6:.1f} MB; "
+            "try a smaller batch_size or more memory"
+        )
+    n_chunks = -(-len(members) // int(budget // each))
+    size = -(-len(members) // n_chunks)
+    chunks = [slice(start, start + size) for start in range(0, len(members), size)]
+    solo = len(members) == 1  # a chunk of one must round as it would in company
+    return join([train_side_by_side(members[c], nets[c], task, hooks, solo=solo) for c in chunks])
+
+
+def train_side_by_side(
+    members: Members, nets: Sequence[nn.Module], task: Task, hooks: Hooks, *, solo: bool = False
+) -> Runs:
+    """Train S networks at once. The one loop of the course. `solo` as in `Stack`."""
+    arms, seeds = zip(*members, strict=True)
+    recipe, device = arms[0].recipe, task.x.device
+    stack = Stack(nets, device, solo=solo)
+    streams = Streams(seeds, device)
+    dealt, orders = _deal(task, seeds), [batch_order(seed, task.n_train) for seed in seeds]
+    optimizer = make_optimizer(stack, [arm.recipe for arm in arms])
+    losses_of = optimized_losses(stack, streams, task, hooks, arms)
+    constrain = per_network(hooks.constrain, "constrain", streams, arms, device)
+
+    def step(rows: Tensor, y: Tensor) -> Tensor:  # (S, B), (S, B) to (S,)
+        losses = losses_of(task.inputs(rows), y)
+        stack.backward(losses)
+        optimizer.step()
+        if constrain:
+            _replace(stack.params, constrain(stack.params))
+        return losses.detach()
+
+    if recipe.compile:
+        stack.compile()
+    if recipe.graph:
+        step = recorded(step, device, streams)
+    history = History(recipe, seeds, stack)
+    with private_rng(seeds[0]), kept_pages(), matmul_precision(recipe.precision), history:
+        for epoch in tqdm(range(recipe.epochs), delay=1, leave=False, disable=silent()):
+            stack.net.train()
+            schedule(optimizer, recipe, epoch)
+            permuted = torch.stack([next(order) for order in orders]).to(device)  # (S, N)
+            logged = torch.zeros(len(seeds), device=device)
+            shuffled = dealt.train_rows.gather(1, permuted), dealt.y_train.gather(1, permuted)
+            for rows, y in zip(*(t.split(recipe.batch_size, 1) for t in shuffled), strict=True):
                 # Weighted by size: a mean of batch means would count a short last batch too much.
-                logged += losses.detach() * (batch.shape[1] / task.n_train)
+                logged += step(rows, y) * (rows.shape[1] / task.n_train)
             scores = {"logged_loss": logged}
-            for part in parts:
-                scores |= grade(net, params | buffers, task, members, part)
+            for part in hooks.parts:
+                scores |= grade(stack.net, stack.state, task, dealt, part)
             if history.add(scores):
                 break
-    return history.runs(task, net)
+    return history.runs(task)
 
 
 def batch_order(seed: int, n: int) -> Iterator[Tensor]:
@@ -188,30 +172,49 @@ def batch_order(seed: int, n: int) -> Iterator[Tensor]:
         yield torch.randperm(n, generator=draws)
 
 
-def _optimizer(params: dict[str, Tensor], recipe: Recipe) -> torch.optim.Optimizer:
-    # The stack adds an axis: a bias (H,) of one network is (S, H) here.
-    matrices = [p for p in params.values() if p.ndim >= 3]
-    vectors = [p for p in params.values() if p.ndim < 3]
-    spared = recipe.weight_decay if recipe.decay_biases else 0.0
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": spared},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=True)
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=recipe.lr, fused=True)
+def bytesper_network(member: tuple[Arm, int], net: nn.Module, task: Task, hooks: Hooks) -> int:
+    """Memory that one more network takes while it trains, in bytes: one step is tried out."""
+    (arm, seed), device = member, task.x.device
+    stack, streams, dealt = Stack([net], device), Streams([seed], device), _deal(task, [seed])
+    saved: dict[int, int] = {}  # by address: what the backward pass needs, each once
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    n = arm.recipe.batch_size
+    losses_of = optimized_losses(stack, streams, task, hooks, [arm])
+    stack.net.train()
+    with (
+        private_rng(seed),
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+    ):
+        losses_of(task.inputs(dealt.train_rows[:, :n]), dealt.y_train[:, :n])
+    parameters = 4 * sum(rows.numel() for rows in stack.rows.values())
+    # Weights, two gradients (as computed, and laid out), optimizer, best and final with a copy.
+    copies = 7 + (1 if arm.recipe.optimizer == "sgd" else 2)
+    rows = dealt.train_rows.numel() + dealt.val_rows.numel()
+    return copies * parameters + 2 * sum(saved.values()) + 8 * rows * (4 + (task.n_classes or 1))
+
+
+def _deal(task: Task, seeds: Sequence[int]) -> Dealt:
+    # The same seed may stand in several arms, and gets the same rows in each.
+    known = list(dict.fromkeys(seeds))
+    which = torch.tensor([known.index(seed) for seed in seeds], device=task.x.device)
+    dealt = task.members(known)
+    fields = (dealt.train_rows, dealt.val_rows, dealt.y_train, dealt.flipped)
+    return Dealt(*(tensor[which] for tensor in fields))
 
 
 @torch.no_grad()
-def _replace(params: dict[str, Tensor], new: Mapping[str, Tensor]) -> None:
+def _replace(params: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> None:
     for name, p in params.items():
         p.copy_(new[name])
 
 
-def _silent() -> bool:
-    # A bar belongs to a person who waits, not to a log or to the stored output of a notebook.
+def silent() -> bool:
+    """Whether to show no progress: a bar belongs to a person who waits, not to a log."""
     return bool(os.environ.get("COURSEKIT_STATIC")) or not (
         "ipykernel" in sys.modules or sys.stderr.isatty()
     )

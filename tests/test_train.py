@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from coursekit import data, models
+from coursekit.recipes import SCHEDULES
 from coursekit.regularizers import penalties
-from coursekit.stacked import initial_net, keep
-from coursekit.train import SCHEDULES, Recipe, batch_order, evaluate, fit, outputs
+from coursekit.stacked import EVAL_ROWS, Snapshot, Stack, initial_net
+from coursekit.train import Recipe, batch_order, evaluate, fit, outputs
 
 SHORT = Recipe(epochs=3, batch_size=16, n_seeds=3, first_seed=5)
 
@@ -155,12 +156,14 @@ def test_best_weights_are_a_real_copy_of_the_best_epoch(digits):
 
 
 def test_a_shallow_copy_would_be_caught():
-    state = {"w": torch.zeros(2, 3)}
-    shallow, real = state.copy(), {"w": torch.zeros(2, 3)}
-    keep(real, state, torch.tensor([True, True]))
-    state["w"] += 1
-    assert (shallow["w"] == 1).all()
-    assert (real["w"] == 0).all()
+    stack = Stack([nn.Linear(2, 3), nn.Linear(2, 3)], torch.device("cpu"))
+    shallow, real = stack.state.copy(), Snapshot(stack)
+    before = stack.state["weight"].clone()
+    stack.rows["matrices"] += 1
+    assert torch.equal(shallow["weight"], before + 1)
+    assert torch.equal(real.state["weight"], before)
+    real.keep(stack, torch.tensor([False, True]))
+    assert torch.equal(real.state["weight"], torch.stack([before[0], before[1] + 1]))
 
 
 def test_patience_stops_each_network_by_itself(digits):
@@ -219,7 +222,7 @@ def test_regression_tasks_use_the_squared_error():
 def test_evaluation_in_batches_equals_evaluation_at_once(digits, monkeypatch):
     runs = fit(models.mlp(digits, hidden=(24,)), digits, SHORT)
     whole = evaluate(runs, digits).loss
-    monkeypatch.setattr("coursekit.stacked.EVAL_ROWS", 7)
+    monkeypatch.setitem(EVAL_ROWS, "cpu", 7)
     np.testing.assert_allclose(evaluate(runs, digits).loss, whole, rtol=1e-6)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-def dropout(h: Tensor, rate: float, *, training: bool) -> Tensor:
+def dropout(h: Tensor, rate: float | Tensor, *, training: bool) -> Tensor:
     """Silence each unit with probability `rate` and scale up the survivors.
 
     Dividing by `1 - rate` keeps the mean of every unit, so nothing has to change at test time
@@ -14,7 +14,7 @@ def dropout(h: Tensor, rate: float, *, training: bool) -> Tensor:
     ----------
     h : (..., H) float tensor
         Hidden activations. Every entry gets its own coin toss.
-    rate : float in [0, 1)
+    rate : float or scalar tensor in [0, 1)
         Probability that a unit is silenced.
     training : bool
         False returns `h` itself.
@@ -32,9 +32,10 @@ def dropout(h: Tensor, rate: float, *, training: bool) -> Tensor:
     ----------
     Srivastava et al., "Dropout", JMLR 15, 2014.
     """
-    if not 0 <= rate < 1:
+    number = not isinstance(rate, Tensor)  # a tensor may differ per network, and was checked
+    if number and not 0 <= rate < 1:
         raise ValueError(f"expected a dropout rate in [0, 1), got {rate}")
-    if not training or rate == 0:
+    if not training or (number and rate == 0):
         return h
     keep = 1 - rate
     survives = torch.rand_like(h) < keep
@@ -47,17 +48,18 @@ class Dropout(nn.Module):
     Parameters
     ----------
     rate : float in [0, 1)
-        Probability that a unit is silenced.
+        Probability that a unit is silenced. A buffer and not a number, so that networks trained
+        side by side may differ in it.
     """
 
     def __init__(self, rate: float = 0.5):
         super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f"expected a dropout rate in [0, 1), got {rate}")
-        self.rate = rate
+        self.register_buffer("rate", torch.tensor(float(rate)))
 
     def forward(self, h: Tensor) -> Tensor:
         return dropout(h, self.rate, training=self.training)
 
     def extra_repr(self) -> str:
-        return f"rate={self.rate}"
+        return f"rate={self.rate:g}"

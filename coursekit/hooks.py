@@ -1,0 +1,96 @@
+"""What a study adds to the training loop, and how functions for one network serve S of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import signature
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from coursekit.machine import half
+from coursekit.noise import OwnDraws, Streams
+from coursekit.recipes import Recipe
+from coursekit.runs import PARTS, score_of
+from coursekit.stacked import Stack
+from coursekit.tasks import Task, choose
+
+Params = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a study adds to the loop: functions for *one* network, as `fit` describes them."""
+
+    objective: Callable | None = None
+    penalty: Callable | None = None
+    augment: Callable | None = None
+    mix: Callable | None = None
+    constrain: Callable | None = None
+    record: Sequence[str] = ("train", "val")
+
+    def __post_init__(self):
+        for part in self.record:
+            choose("part", part, PARTS)
+
+    @property
+    def parts(self) -> list[str]:
+        """Parts to evaluate: "val" always is, to find the best weights."""
+        return [part for part in PARTS if part in self.record or part == "val"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One setting of a study: what makes its networks, how they train, what its hooks are given."""
+
+    make_net: Callable[[], nn.Module]
+    recipe: Recipe
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+
+def optimized_losses(
+    stack: Stack, streams: Streams, task: Task, hooks: Hooks, arms: Sequence[Arm]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function from a batch (S, B, ...), (S, B) to the losses (S,) that are optimized."""
+    device, precision = task.x.device, arms[0].recipe.precision
+    objective, augment, mix, penalty = (
+        per_network(getattr(hooks, name), name, streams, arms, device)
+        for name in ("objective", "augment", "mix", "penalty")
+    )
+    objective = objective or score_of(task)
+
+    def losses_of(x: Tensor, y: Tensor) -> Tensor:
+        if augment:
+            x = augment(x)
+        if mix:
+            x, y = mix(x, y)
+        with half(precision, device):
+            outputs = stack(x, streams)
+        losses = objective(outputs.float(), y).mean(1)
+        return losses + penalty(stack.params) if penalty else losses
+
+    return losses_of
+
+
+def per_network(
+    hook: Callable | None, place: str, streams: Streams, arms: Sequence[Arm], device
+) -> Callable | None:
+    """A hook for one network, as a function of S: with the settings it names, and own draws."""
+    if hook is None:
+        return None
+    try:
+        named = set(signature(hook).parameters)
+    except ValueError:  # functions written in C do not tell
+        named = set()
+    settings = {
+        name: torch.tensor([float(arm.settings[name]) for arm in arms], device=device)
+        for name in named & set(arms[0].settings)
+    }
+    position = torch.arange(len(arms), device=device)
+
+    def one(position: Tensor, settings: dict[str, Tensor], *args):
+        with OwnDraws(streams, place, position):
+            return hook(*args, **settings)
+
+    mapped = vmap(one, randomness="different")
+    return lambda *args: mapped(position, settings, *args)

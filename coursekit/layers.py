@@ -1,0 +1,266 @@
+"""Layers for S networks at once: the small place where the speed comes from.
+
+Small networks spend their time on calls, not on arithmetic. So each layer of the table below does
+the work of S networks in one call: one batched product for S linear layers, one grouped
+convolution for S convolutions, one batch norm over S x C channels. A layer that is not in the table
+is mapped over the networks by `torch.func.vmap`: slower, and as right.
+
+Axes: S networks, B rows, C channels, H hidden. Hidden activations are (S, B, ...).
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from coursekit.kernels import Linear, PairMax
+from coursekit.noise import OwnDraws, Streams
+from coursekit.regularizers.depth import Residual
+from coursekit.regularizers.dropout import Dropout
+
+State = Mapping[str, Tensor]
+# From the state of S networks, activations (S, B, ...), and streams (None: torch's own state).
+Call = Callable[[State, Tensor, Streams | None], Tensor]
+
+
+def side_by_side(net: nn.Module) -> Call:
+    """Return a function that computes S networks of this structure at once.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The structure; its own weights are not used. `net.train()` and `net.eval()` are obeyed.
+
+    Returns
+    -------
+    callable
+        (state, x, streams) to (S, B, ...): `state` maps the names of parameters and buffers to
+        (S, ...) tensors, `x` is (S, B, ...), and `streams` give each network its own random draws.
+    """
+    # By identity, so that weights shared by two layers keep their one name.
+    return _build(net, "", {id(t): name for name, t in _tensors(net)})
+
+
+def draws_nothing(net: nn.Module) -> bool:
+    """Whether all layers are known to use no random numbers."""
+    known = {*POINTWISE, *PER_CHANNEL, *TABLE} - {Dropout, nn.Dropout, Residual}
+    return all(type(layer) in known for layer in net.modules())
+
+
+def _build(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
+    kind = type(layer)  # a subclass may compute something else, so it is not looked up
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        return _mapped(layer, place, names)
+    if kind in POINTWISE:
+        return lambda state, h, streams: layer(h)
+    if kind in PER_CHANNEL:
+        return lambda state, h, streams: _unfold(layer(_fold(h)), len(h))
+    if kind in TABLE and (call := TABLE[kind](layer, place, names)):
+        return call
+    return _mapped(layer, place, names)
+
+
+def _mapped(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
+    own = {local: names[id(t)] for local, t in _tensors(layer)}
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        def one(tensors: State, h: Tensor) -> Tensor:
+            with OwnDraws(streams, place, h):
+                return functional_call(layer, tensors, (h,))
+
+        tensors = {local: state[name] for local, name in own.items()}
+        return vmap(one, randomness="different")(tensors, h)
+
+    return call
+
+
+def _sequential(layer: nn.Sequential, place: str, names: Mapping[int, str]) -> Call:
+    calls = [_build(child, f"{place}.{key}", names) for key, child in layer._modules.items()]
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        for child in calls:
+            h = child(state, h, streams)
+        return h
+
+    return call
+
+
+def _flatten(layer: nn.Flatten, place: str, names: Mapping[int, str]) -> Call | None:
+    if (layer.start_dim, layer.end_dim) != (1, -1):
+        return None
+    return lambda state, h, streams: h.flatten(2)
+
+
+def _linear(layer: nn.Linear, place: str, names: Mapping[int, str]) -> Call:
+    weight, bias = _name(layer, "weight", names), _name(layer, "bias", names)
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        rows = h if h.ndim == 3 else h.flatten(1, -2)  # (S, B, D)
+        out = Linear.apply(rows, state[weight], None if bias is None else state[bias])
+        return out if h.ndim == 3 else out.unflatten(1, h.shape[1:-1])
+
+    return call
+
+
+def _convolution(layer: nn.Conv1d | nn.Conv2d, place: str, names: Mapping[int, str]) -> Call | None:
+    if layer.padding_mode != "zeros":
+        return None
+    weight, bias = _name(layer, "weight", names), _name(layer, "bias", names)
+    convolve = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        n = len(h)
+        w = state[weight].flatten(0, 1)  # (S * C_out, C_in, ...)
+        b = None if bias is None else state[bias].flatten()
+        out = convolve(
+            _fold(h), w, b, layer.stride, layer.padding, layer.dilation, n * layer.groups
+        )
+        return _unfold(out, n)
+
+    return call
+
+
+def _max_pool(layer: nn.MaxPool1d, place: str, names: Mapping[int, str]) -> Call:
+    n_axes = 1 if isinstance(layer, nn.MaxPool1d) else 2
+    halves = all(size in (2, (2,) * n_axes) for size in (layer.kernel_size, layer.stride))
+    plain = layer.padding == 0 and layer.dilation == 1 and not layer.return_indices
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        if not (halves and plain) or any(size % 2 for size in h.shape[3:]):
+            return _unfold(layer(_fold(h)), len(h))
+        # Along the last axis first: among equals the first one in reading order wins, as in torch.
+        for axis in range(-1, -1 - n_axes, -1):
+            h = PairMax.apply(h, axis)
+        return h
+
+    return call
+
+
+def _batch_norm(layer: nn.BatchNorm1d, place: str, names: Mapping[int, str]) -> Call | None:
+    if layer.momentum is None or not layer.track_running_stats:
+        return None
+    weight, bias = _name(layer, "weight", names), _name(layer, "bias", names)
+    mean, var = _name(layer, "running_mean", names), _name(layer, "running_var", names)
+    count = _name(layer, "num_batches_tracked", names)
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        if layer.training:
+            state[count].add_(1)
+        out = F.batch_norm(
+            _fold(h), state[mean].view(-1), state[var].view(-1),
+            None if weight is None else state[weight].flatten(),
+            None if bias is None else state[bias].flatten(),
+            layer.training, layer.momentum, layer.eps,
+        )  # fmt: skip
+        return _unfold(out, len(h))
+
+    return call
+
+
+def _layer_norm(layer: nn.LayerNorm, place: str, names: Mapping[int, str]) -> Call:
+    weight, bias = _name(layer, "weight", names), _name(layer, "bias", names)
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        out = F.layer_norm(h, layer.normalized_shape, eps=layer.eps)
+        out = out if weight is None else out * _across(state[weight], h)
+        return out if bias is None else out + _across(state[bias], h)
+
+    return call
+
+
+def _coursekit_dropout(layer: Dropout, place: str, names: Mapping[int, str]) -> Call:
+    rate = _name(layer, "rate", names)
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        return _dropped(h, _across(state[rate], h), place, streams) if layer.training else h
+
+    return call
+
+
+def _torch_dropout(layer: nn.Dropout, place: str, names: Mapping[int, str]) -> Call | None:
+    if layer.p == 1:
+        return None
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        return _dropped(h, layer.p, place, streams) if layer.training and layer.p else h
+
+    return call
+
+
+def _residual(layer: Residual, place: str, names: Mapping[int, str]) -> Call:
+    survival, branch = _name(layer, "survival", names), _build(layer.branch, place, names)
+
+    def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        gate = _across(state[survival], h)
+        if layer.training:
+            coins = h.shape[1:2] if layer.per_sample else ()
+            drawn = _uniform(len(h), coins, place, streams, h.device)  # (S, B) or (S,)
+            gate = (drawn.view(*drawn.shape, *[1] * (h.ndim - drawn.ndim)) < gate).to(h.dtype)
+        return torch.addcmul(h, gate, branch(state, h, streams))
+
+    return call
+
+
+def _dropped(h: Tensor, rate: Tensor | float, place: str, streams: Streams | None) -> Tensor:
+    drawn = _uniform(len(h), h.shape[1:], place, streams, h.device)
+    keep = 1 - rate
+    return h * ((drawn < keep) / keep)
+
+
+def _uniform(n: int, shape, place: str, streams: Streams | None, device) -> Tensor:
+    return (
+        torch.rand(n, *shape, device=device) if streams is None else streams.uniform(place, shape)
+    )
+
+
+def _fold(h: Tensor) -> Tensor:
+    """(S, B, C, ...) to (B, S * C, ...): S networks as S times as many channels."""
+    return h.transpose(0, 1).flatten(1, 2)
+
+
+def _unfold(h: Tensor, n: int) -> Tensor:
+    """(B, S * C, ...) to (S, B, C, ...), without a copy; `_fold` takes it back without one."""
+    return h.unflatten(1, (n, -1)).transpose(0, 1)
+
+
+def _across(value: Tensor, h: Tensor) -> Tensor:
+    """(S, ...) to a shape that multiplies (S, B, ..., ...): one value per network, for all rows."""
+    return value.view(len(value), *[1] * (h.ndim - value.ndim), *value.shape[1:])
+
+
+def _tensors(module: nn.Module):
+    return chain(module.named_parameters(), module.named_buffers())
+
+
+def _name(layer: nn.Module, local: str, names: Mapping[int, str]) -> str | None:
+    tensor = getattr(layer, local)
+    return None if tensor is None else names[id(tensor)]
+
+
+POINTWISE = (
+    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardswish, nn.Hardtanh,
+)  # fmt: skip
+PER_CHANNEL = (
+    nn.AvgPool1d, nn.AvgPool2d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
+)  # fmt: skip
+# Each entry returns None for an unusual setting, which is then mapped.
+TABLE: dict[type, Callable[..., Call | None]] = {
+    nn.Sequential: _sequential,
+    nn.Flatten: _flatten,
+    nn.Linear: _linear,
+    nn.Conv1d: _convolution,
+    nn.Conv2d: _convolution,
+    nn.MaxPool1d: _max_pool,
+    nn.MaxPool2d: _max_pool,
+    nn.BatchNorm1d: _batch_norm,
+    nn.BatchNorm2d: _batch_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.Dropout: _torch_dropout,
+    Dropout: _coursekit_dropout,
+    Residual: _residual,
+}

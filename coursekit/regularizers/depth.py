@@ -1,0 +1,104 @@
+"""Stochastic depth: skip whole residual blocks at random while training."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def survivals(n_blocks: int, last: float, *, rule: str = "linear") -> list[float]:
+    """Survival probability of each block, the first one first.
+
+    "linear" falls from just under 1 to `last`: block l of L survives with 1 - (l/L)(1 - last).
+    Early blocks are kept more often because all later ones build on them. "uniform" gives every
+    block `last`.
+
+    Parameters
+    ----------
+    n_blocks : int >= 1
+    last : float in (0, 1]
+        Survival probability of the last block.
+    rule : {"linear", "uniform"}
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    References
+    ----------
+    Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+    """
+    if n_blocks < 1 or not 0 < last <= 1:
+        raise ValueError(f"expected n_blocks >= 1 and last in (0, 1], got {n_blocks} and {last}")
+    if rule not in ("linear", "uniform"):
+        raise ValueError(f"unknown rule {rule!r}; expected one of linear, uniform")
+    if rule == "uniform":
+        return [last] * n_blocks
+    return [1 - block / n_blocks * (1 - last) for block in range(1, n_blocks + 1)]
+
+
+def residual(
+    h: Tensor,
+    branch: Callable[[Tensor], Tensor],
+    survival: float | Tensor,
+    *,
+    training: bool,
+    per_sample: bool = False,
+) -> Tensor:
+    """Add `branch(h)` to `h` with probability `survival`; without training, add its expectation.
+
+    Parameters
+    ----------
+    h : (B, ...) tensor
+    branch : callable
+        (B, ...) to (B, ...). Not computed at all where a whole batch skips it.
+    survival : float or scalar tensor in (0, 1]
+        Probability that the branch is kept.
+    training : bool
+    per_sample : bool
+        Toss one coin per row, instead of one per batch as in the paper.
+
+    Returns
+    -------
+    (B, ...) tensor
+
+    References
+    ----------
+    Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+    """
+    if not training:
+        return h + survival * branch(h)
+    if per_sample:
+        kept = torch.rand(len(h), *[1] * (h.ndim - 1), device=h.device) < survival
+        return h + kept * branch(h)
+    return h + branch(h) if torch.rand((), device=h.device) < survival else h
+
+
+class Residual(nn.Module):
+    """`residual` as a layer around a branch.
+
+    Parameters
+    ----------
+    branch : nn.Module
+        Keeps the shape of its input.
+    survival : float in (0, 1]
+        Probability that the branch is kept while training. A buffer and not a number, so that
+        networks trained side by side may differ in it.
+    per_sample : bool
+        Toss one coin per row, instead of one per batch.
+    """
+
+    def __init__(self, branch: nn.Module, survival: float = 1.0, *, per_sample: bool = False):
+        super().__init__()
+        if not 0 < survival <= 1:
+            raise ValueError(f"expected a survival probability in (0, 1], got {survival}")
+        self.branch, self.per_sample = branch, per_sample
+        self.register_buffer("survival", torch.tensor(float(survival)))
+
+    def forward(self, h: Tensor) -> Tensor:
+        coins = {"training": self.training, "per_sample": self.per_sample}
+        return residual(h, self.branch, self.survival, **coins)
+
+    def extra_repr(self) -> str:
+        return f"survival={self.survival:g}, per_sample={self.per_sample}"
