@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab test run check format execute pins clean
+.PHONY: help lab test run check format execute bench pins clean
 
 READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
@@ -40,6 +40,14 @@ execute: $(READY)  ## refresh the stored outputs of all notebooks, and the READM
 	@.venv/bin/python -c 'from pathlib import Path; from coursekit import notebook; \
 	  first = notebook.pictures(notebook.read("notebooks/01_overfitting.ipynb"))[0]; \
 	  Path("data/figures/overfitting.png").write_bytes(first)'
+
+bench: build/bench/.ready  ## measure the speed of coursekit and its peers side by side, 15 minutes
+	@OMP_NUM_THREADS=2 build/bench/bin/python -m benchmarks.run
+
+build/bench/.ready: benchmarks/requirements.txt constraints.txt
+	@mkdir -p build; $(FIND_PYTHON); $$found -m venv --clear build/bench
+	@build/bench/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
+	  -e . -r benchmarks/requirements.txt && touch $@
 
 pins: build/pins/bin/python  ## write constraints.txt anew from the newest versions
 	@build/pins/bin/python -m pip install -qq --upgrade --upgrade-strategy eager ".[dev]"

@@ -6,18 +6,17 @@ Heavy imports stand inside the commands, so that `coursekit --help` answers at o
 import argparse
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 from coursekit import __version__
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "jupyterlab", "ipywidgets")
 PATIENCE = 60  # seconds that JupyterLab may take to answer
 
 
@@ -110,30 +109,46 @@ def check(args: argparse.Namespace) -> int:
 
 def verdicts(args: argparse.Namespace) -> int:
     """Rerun notebooks on other seeds and thread counts; print the verdicts that change."""
-    from coursekit import course, notebook
+    from joblib import Parallel, delayed
 
+    from coursekit import course
+
+    shifts = range(1, args.runs + 1)
+    settings = [{"first_seed": n * args.seeds_shift, "threads": 1 + n % 2} for n in shifts]
+    studies = [(path, setting) for path in _selected(args.notebooks) for setting in settings]
+    jobs = (delayed(course.rerun)(path, timeout=args.timeout, **own) for path, own in studies)
     worst = 0
-    for path in _selected(args.notebooks):
-        stored = notebook.read(path)
-        marked = sum(map(notebook.is_marked, stored.cells))
-        for number in range(1, args.runs + 1):
-            setting = {"first_seed": number * args.seeds_shift, "threads": 1 + number % 2}
-            label = (
-                f"{path.stem}, first seed {setting['first_seed']}, {setting['threads']} thread(s)"
-            )
-            print(f"{label} ... ", end="", flush=True)
-            with tempfile.TemporaryDirectory() as folder:
-                now = Path(folder) / path.name
-                done = course.execute(path, now, timeout=args.timeout, **setting)
-                found = [] if done.error else notebook.flips(stored, notebook.read(now))
-            held = f"{marked - len(found)} of {marked} verdicts hold"
-            print(f"{done.seconds:.1f} s, {done.error or held}", flush=True)
+    with _workers(args.jobs, args.scheduler):
+        results = Parallel(return_as="generator")(jobs)
+        for (path, own), (done, n_marked, found) in zip(studies, results, strict=True):
+            label = f"{path.stem}, first seed {own['first_seed']}, {own['threads']} thread(s)"
+            held = f"{n_marked - len(found)} of {n_marked} verdicts hold"
+            print(f"{label} ... {done.seconds:.1f} s, {done.error or held}", flush=True)
             for flip in found:
                 print(f"  cell {flip.cell}")
                 for line in flip.changed_lines():
                     print(f"    {line}")
             worst |= bool(found) or done.error is not None
     return int(worst)
+
+
+@contextmanager
+def _workers(jobs: int, scheduler: str | None):
+    """Where joblib works inside the block: processes of this machine, or a Dask cluster."""
+    from joblib import parallel_config
+
+    if scheduler is None:
+        with parallel_config(n_jobs=jobs):
+            yield
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            'expected Dask for --scheduler, got none; try pip install "coursekit[cluster]"'
+        ) from None
+    with Client(scheduler, timeout=PATIENCE), parallel_config(backend="dask"):
+        yield
 
 
 def data(args: argparse.Namespace) -> int:
@@ -162,55 +177,15 @@ def data(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Say what this machine offers the course, and what is wrong in plain words."""
-    problems = []
-    print(f"coursekit     {__version__}")
-    print(f"python        {sys.version.split()[0]} ({sys.executable})")
-    for name in PACKAGES:
-        try:
-            print(f"{name:13} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            problems.append(f'{name} is missing; try pip install -e ".[dev]" again')
-    try:
-        import torch
+    """Say what this machine offers the course, what was chosen, and what is wrong."""
+    from coursekit.doctor import examine
 
-        from coursekit import course
-        from coursekit.data import pick_device
-        from coursekit.download import cache_dir
-
-        print(f"device        {pick_device()}")
-        print(f"threads       {torch.get_num_threads()} of {os.cpu_count()} cores")
-        print(f"data cache    {cache_dir()}")
-        print(f"lessons       {len(course.lessons())} in {course.folder()}")
-        problems += [] if course.lessons() else ["no lesson was found; try a fresh checkout"]
-        advice = _gpu_advice(torch.version.cuda, torch.cuda.is_available())
-        print(f"note          {advice}" if advice else "", end="\n" if advice else "")
-    except (ImportError, ValueError) as error:
-        problems.append(str(error))
+    found, problems = examine()
+    for name, value in found:
+        print(f"{name:13} {value}")
     for problem in problems:
         print(f"PROBLEM       {problem}")
     return int(bool(problems))
-
-
-def _gpu_advice(built_for: str | None, usable: bool) -> str:
-    # Only a present but unusable GPU deserves a word: the course needs none.
-    if usable or not (tool := shutil.which("nvidia-smi")):
-        return ""
-    try:
-        answer = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        answer = None
-    lines = answer.stdout.splitlines() if answer is not None and answer.returncode == 0 else []
-    if not lines:
-        return "nvidia-smi is installed but finds no GPU; the course runs on the CPU"
-    gpu = lines[0].split(" (UUID")[0]
-    if built_for is None:
-        return f"there is a {gpu}, but this torch is a CPU build; pytorch.org lists the CUDA builds"
-    return (
-        f"there is a {gpu}, but torch (CUDA {built_for}) cannot use it: "
-        f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '(not set)')}; "
-        "if that hides nothing, the driver is older than this CUDA: update it"
-    )
 
 
 def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]:
@@ -286,6 +261,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(verdicts, notebooks=True)
     sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")
     sub.add_argument("--runs", type=int, default=2, metavar="R", help="default: 2")
+    sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
+    sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
     sub = command(data)
     sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")

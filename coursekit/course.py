@@ -6,6 +6,7 @@ A notebook runs in a kernel of *this* interpreter, whatever kernels the user has
 import asyncio
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from coursekit.files import replace_file
-from coursekit.notebook import read, strip, write
+from coursekit.notebook import Flip, flips, is_marked, read, strip, write
 
 COPY = "coursekit-course"  # folder into which an installed package copies its lessons
 
@@ -225,3 +226,29 @@ def _installed() -> Path:
             "try installing coursekit again, or work in a checkout"
         )
     return inside
+
+
+def rerun(
+    path: Path, *, timeout: float = 900.0, first_seed: int | None = None, threads: int | None = None
+) -> tuple[Execution, int, list[Flip]]:
+    """Run a notebook elsewhere and compare its verdicts with the stored ones.
+
+    Parameters
+    ----------
+    path, timeout, first_seed, threads
+        As in `execute`; the file itself stays as it is.
+
+    Returns
+    -------
+    execution : Execution
+    n_marked : int
+        Number of cells that print verdicts.
+    flips : list of Flip
+        Those whose words changed; empty if the run failed.
+    """
+    stored = read(path)
+    with tempfile.TemporaryDirectory() as where:
+        now = Path(where) / path.name
+        done = execute(path, now, timeout=timeout, first_seed=first_seed, threads=threads)
+        found = [] if done.error else flips(stored, read(now))
+    return done, sum(map(is_marked, stored.cells)), found

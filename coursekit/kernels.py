@@ -23,7 +23,7 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g: Tensor):
-        h, w = ctx.saved_tensors
+        h, w = (tensor.to(g.dtype) for tensor in ctx.saved_tensors)  # bfloat16 under autocast
         needs_h, needs_w, _ = ctx.needs_input_grad
         to_h = torch.bmm(g, w) if needs_h else None
         to_w = (

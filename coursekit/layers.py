@@ -149,13 +149,17 @@ def _batch_norm(layer: nn.BatchNorm1d, place: str, names: Mapping[int, str]) -> 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         if layer.training:
             state[count].add_(1)
+        # A table (S, B, C) as one signal of B positions: channels then are computed one by one, and
+        # round alike in any company; with the channels last they would share vectors.
+        table = h.ndim == 3
+        folded = h.mT.flatten(0, 1)[None] if table else _fold(h)  # (1, S * C, B) or (B, S * C, ...)
         out = F.batch_norm(
-            _fold(h), state[mean].view(-1), state[var].view(-1),
+            folded, state[mean].view(-1), state[var].view(-1),
             None if weight is None else state[weight].flatten(),
             None if bias is None else state[bias].flatten(),
             layer.training, layer.momentum, layer.eps,
         )  # fmt: skip
-        return _unfold(out, len(h))
+        return out[0].unflatten(0, (len(h), -1)).mT if table else _unfold(out, len(h))
 
     return call
 

@@ -152,7 +152,8 @@ def resnet(
     """A deep fully connected residual network, with stochastic depth.
 
     A linear layer, then `n_blocks` times `h + branch(h)` with the branch batch norm, ReLU, linear
-    layer, then batch norm, ReLU and a linear layer.
+    layer, then batch norm, ReLU and a linear layer. Only the last one has a bias: batch norm would
+    subtract any other.
 
     Parameters
     ----------
@@ -185,12 +186,13 @@ def resnet(
     n_in, n_out = prod(task.x.shape[1:]), task.n_classes or 1
 
     def branch() -> nn.Module:
-        return nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width))
+        return nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width, bias=False))
 
     def make() -> nn.Module:
         blocks = [Residual(branch(), p, per_sample=per_sample) for p in kept]
         head = [nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, n_out)]
-        return nn.Sequential(nn.Flatten(), nn.Linear(n_in, width), *blocks, *head)
+        stem = nn.Linear(n_in, width, bias=False)
+        return nn.Sequential(nn.Flatten(), stem, *blocks, *head)
 
     return make
 

@@ -92,6 +92,7 @@ def make_optimizer(stack: Stack, recipes: Sequence[Recipe]) -> torch.optim.Optim
     Networks that stand together and share a recipe share a parameter group: a block of rows.
     """
     first, start, groups = recipes[0], 0, []
+    sgd = first.optimizer == "sgd"
     for recipe, same in groupby(recipes):
         stop = start + len(list(same))
         blocks: dict[float, list[Tensor]] = {}  # by their decay
@@ -102,12 +103,17 @@ def make_optimizer(stack: Stack, recipes: Sequence[Recipe]) -> torch.optim.Optim
         lr = torch.tensor(recipe.lr, device=stack.device) if first.graph else recipe.lr
         for decay, params in blocks.items():
             group = {"params": params, "lr": lr, "base_lr": recipe.lr, "weight_decay": decay}
-            groups.append(group | ({"momentum": recipe.momentum} if recipe.momentum else {}))
+            groups.append(group | ({"momentum": recipe.momentum} if sgd else {}))
         start = stop
-    if first.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=first.lr, fused=True)
-    kind = torch.optim.Adam if first.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=first.lr, fused=True, capturable=first.graph)
+    return torch_optimizer(groups, first)
+
+
+def torch_optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the optimizer that a recipe names, with parameter groups that have a `base_lr`."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=True)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.lr, fused=True, capturable=recipe.graph)
 
 
 def schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:

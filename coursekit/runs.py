@@ -87,11 +87,11 @@ class Scores(NamedTuple):
 class History:
     """Collects the curves of S networks while they train, and stops those out of patience.
 
-    As a context manager it turns Ctrl-C into a warning once an epoch is finished.
+    As a context manager with `partial` it turns Ctrl-C into a warning once an epoch is finished.
     """
 
-    def __init__(self, recipe: Any, seeds: Sequence[int], stack: Stack):
-        self.recipe, self.seeds, self.stack = recipe, np.array(seeds), stack
+    def __init__(self, recipe: Any, seeds: Sequence[int], stack: Stack, *, partial: bool = False):
+        self.recipe, self.seeds, self.stack, self.partial = recipe, np.array(seeds), stack, partial
         self.monitor = Monitor(len(seeds), recipe.patience)
         self.curves: list[dict[str, np.ndarray]] = []
         self.best, self.final = Snapshot(stack), Snapshot(stack)
@@ -101,7 +101,7 @@ class History:
         return self
 
     def __exit__(self, kind, error, trace) -> bool:
-        interrupted = kind is KeyboardInterrupt and bool(self.curves)
+        interrupted = self.partial and kind is KeyboardInterrupt and bool(self.curves)
         if interrupted:
             warnings.warn(f"interrupted: kept {len(self.curves)} finished epochs", stacklevel=3)
         return interrupted

@@ -44,7 +44,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def save(runs: Runs, path: str | Path) -> Path:
+def save(runs: Runs, path: str | Path, **note: object) -> Path:
     """Write runs to a file; a crash in the middle leaves the old file, or none.
 
     Parameters
@@ -52,6 +52,8 @@ def save(runs: Runs, path: str | Path) -> Path:
     runs : Runs
     path : path
         Ends in ".npz". Missing folders are made.
+    note : JSON values, optional
+        Kept in the header, for `describe`.
 
     Returns
     -------
@@ -76,6 +78,7 @@ def save(runs: Runs, path: str | Path) -> Path:
         "recipe": asdict(runs.recipe),
         "seconds": runs.seconds,
         "machine": machine(),
+        "note": note,
     }
     arrays["header"] = np.array(json.dumps(header))
     arrays["digest"] = np.array(_digest(arrays))

@@ -17,15 +17,7 @@ from coursekit.hooks import Arm, Hooks, Params, optimized_losses, per_network
 from coursekit.machine import free_memory, kept_pages, matmul_precision, recorded
 from coursekit.noise import Streams
 from coursekit.recipes import Recipe, make_optimizer, schedule
-from coursekit.runs import (
-    History,
-    Runs,
-    evaluate,
-    grade,
-    join,
-    outputs,
-    warn_of_divergence,
-)  # fmt: skip
+from coursekit.runs import History, Runs, evaluate, grade, join, outputs, take, warn_of_divergence
 from coursekit.stacked import Stack, initial_net, private_rng
 from coursekit.tasks import Members as Dealt
 from coursekit.tasks import Task, stream
@@ -95,35 +87,68 @@ def fit(
         epochs that were finished are returned.
     """
     hooks = Hooks(objective, penalty, augment, mix, constrain, record)
-    runs = train([(Arm(make_net, recipe), seed) for seed in recipe.seeds], task, hooks, memory)
+    members = [(Arm(make_net, recipe), seed) for seed in recipe.seeds]
+    runs = train(members, task, hooks, memory, watched=True)
     warn_of_divergence(runs)
     return runs
 
 
-def train(members: Members, task: Task, hooks: Hooks, memory: float | None = None) -> Runs:
+def train(
+    members: Members,
+    task: Task,
+    hooks: Hooks,
+    memory: float | None = None,
+    *,
+    watched: bool = False,
+) -> Runs:
     """Train networks, each given by an arm and a seed, in as few chunks as the memory allows.
 
-    The arms' recipes may differ in `lr`, `momentum` and `weight_decay` only. Raises as `fit`.
+    The arms' recipes may differ in `lr`, `momentum` and `weight_decay` only. `watched` says that
+    somebody waits: shows progress, and keeps finished epochs on Ctrl-C. Raises as `fit`.
     """
-    nets = [initial_net(arm.make_net, seed) for arm, seed in members]
-    each = bytesper_network(members[0], nets[0], task, hooks)
+    first = initial_net(members[0][0].make_net, members[0][1])
+    nets = [first, *(initial_net(arm.make_net, seed) for arm, seed in members[1:])]
+    if watched and len(members) == 1:
+        return train_side_by_side(members, nets, task, hooks, solo=True, bar=True, partial=True)
+    each = bytes_per_network(members[0], first, task, hooks)
     budget = free_memory(task.x.device) if memory is None else memory
-    if each > budget:
+    if 2 * each > budget:
         raise ValueError(
-            f"expected memory for one network, {each / 1e6:.1f} MB, got {budget / 1e6:.1f} MB; "
-            "try a smaller batch_size or more memory"
+            f"expected memory for two networks, {2 * each / 1e6:.1f} MB, got {budget / 1e6:.1f} MB;"
+            " try a smaller batch_size or more memory"
         )
-    n_chunks = -(-len(members) // int(budget // each))
-    size = -(-len(members) // n_chunks)
-    chunks = [slice(start, start + size) for start in range(0, len(members), size)]
-    solo = len(members) == 1  # a chunk of one must round as it would in company
-    return join([train_side_by_side(members[c], nets[c], task, hooks, solo=solo) for c in chunks])
+    chunks = cut(len(members), int(budget // each))
+    how = {"bar": watched, "partial": watched and len(chunks) == 1}
+    runs = []
+    for chunk in chunks:
+        alone = chunk.stop - chunk.start == 1
+        # Products of one pair of matrices round differently, so nobody is trained alone.
+        twice = 2 if alone else 1
+        both = train_side_by_side(members[chunk] * twice, nets[chunk] * twice, task, hooks, **how)
+        runs.append(take(both, slice(0, 1)) if alone else both)
+    return join(runs)
+
+
+def cut(n: int, most: int) -> list[slice]:
+    """Cut n networks into chunks of at most `most`, as equal as can be."""
+    size = -(-n // -(-n // most))
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def train_side_by_side(
-    members: Members, nets: Sequence[nn.Module], task: Task, hooks: Hooks, *, solo: bool = False
+    members: Members,
+    nets: Sequence[nn.Module],
+    task: Task,
+    hooks: Hooks,
+    *,
+    solo: bool = False,
+    bar: bool = False,
+    partial: bool = False,
 ) -> Runs:
-    """Train S networks at once. The one loop of the course. `solo` as in `Stack`."""
+    """Train S networks at once. The one loop of the course.
+
+    `solo` as in `Stack`; `bar` shows progress; `partial` keeps finished epochs on Ctrl-C.
+    """
     arms, seeds = zip(*members, strict=True)
     recipe, device = arms[0].recipe, task.x.device
     stack = Stack(nets, device, solo=solo)
@@ -145,9 +170,9 @@ def train_side_by_side(
         stack.compile()
     if recipe.graph:
         step = recorded(step, device, streams)
-    history = History(recipe, seeds, stack)
+    history = History(recipe, seeds, stack, partial=partial)
     with private_rng(seeds[0]), kept_pages(), matmul_precision(recipe.precision), history:
-        for epoch in tqdm(range(recipe.epochs), delay=1, leave=False, disable=silent()):
+        for epoch in tqdm(range(recipe.epochs), **progress(bar)):
             stack.net.train()
             schedule(optimizer, recipe, epoch)
             permuted = torch.stack([next(order) for order in orders]).to(device)  # (S, N)
@@ -172,7 +197,7 @@ def batch_order(seed: int, n: int) -> Iterator[Tensor]:
         yield torch.randperm(n, generator=draws)
 
 
-def bytesper_network(member: tuple[Arm, int], net: nn.Module, task: Task, hooks: Hooks) -> int:
+def bytes_per_network(member: tuple[Arm, int], net: nn.Module, task: Task, hooks: Hooks) -> int:
     """Memory that one more network takes while it trains, in bytes: one step is tried out."""
     (arm, seed), device = member, task.x.device
     stack, streams, dealt = Stack([net], device), Streams([seed], device), _deal(task, [seed])
@@ -213,8 +238,8 @@ def _replace(params: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> None:
         p.copy_(new[name])
 
 
-def silent() -> bool:
-    """Whether to show no progress: a bar belongs to a person who waits, not to a log."""
-    return bool(os.environ.get("COURSEKIT_STATIC")) or not (
-        "ipykernel" in sys.modules or sys.stderr.isatty()
-    )
+def progress(wanted: bool = True) -> dict[str, object]:
+    """Options of a progress bar: one belongs to a person who waits, not to a log."""
+    person = "ipykernel" in sys.modules or sys.stderr.isatty()
+    silent = not wanted or not person or bool(os.environ.get("COURSEKIT_STATIC"))
+    return {"delay": 1, "leave": False, "disable": silent}

@@ -18,6 +18,7 @@ from nbformat import v4
 
 from coursekit import cli, course, notebook
 from coursekit.data import names
+from coursekit.doctor import gpu_advice
 from coursekit.download import DownloadError
 
 
@@ -114,6 +115,8 @@ def test_verdicts_prints_which_flip(tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["verdicts", stable, "--seeds-shift", "100", "--runs", "2"]) == 0
     assert capsys.readouterr().out.count("1 of 1 verdicts hold") == 2
+    assert cli.main(["verdicts", stable, "--runs", "2", "--jobs", "2"]) == 0
+    assert capsys.readouterr().out.count("1 of 1 verdicts hold") == 2
     assert cli.main(["verdicts", shaky, "--seeds-shift", "100", "--runs", "2"]) == 1
     said = capsys.readouterr().out
     assert "first seed 200, 1 thread(s)" in said
@@ -148,7 +151,7 @@ def test_doctor_reports(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(course, "lessons", lambda: [tmp_path / "a.ipynb"])
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
-    for word in ("python", "torch", "device", "threads", "data cache", "lessons       1 in"):
+    for word in ("python", "torch", "device", "threads", "memory", "precision", "1 in "):
         assert word in said
     monkeypatch.setattr(course, "lessons", list)
     assert cli.main(["doctor"]) == 1
@@ -169,9 +172,9 @@ def test_doctor_says_why_a_gpu_is_idle(tmp_path, monkeypatch, script, built_for,
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    advice = cli._gpu_advice(built_for, usable=False)
+    advice = gpu_advice(built_for, usable=False)
     assert re.search(words, advice)
-    assert cli._gpu_advice(built_for, usable=True) == ""
+    assert gpu_advice(built_for, usable=True) == ""
 
 
 # lab

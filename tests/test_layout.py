@@ -190,10 +190,14 @@ def test_readme_shows_the_figure_that_the_lesson_stores():
     assert (ROOT / shown).read_bytes() == stored, "make execute puts it there"
 
 
-def test_readme_example_runs(capsys):
-    [example] = re.findall(r"```python\n(.+?)```", readme(), re.DOTALL)
+def test_readme_examples_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    example = "".join(re.findall(r"```python\n(.+?)```", readme(), re.DOTALL))
     exec(compile(example, "README.md", "exec"), {})
-    assert re.search(r"weight decay raises the accuracy: \w+", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"weight decay raises the accuracy: \w+", said)
+    assert "6 settings of 12 seeds" in said
+    assert list(tmp_path.glob("build/study/*.npz"))
 
 
 def test_documents_name_only_make_targets_and_commands_that_exist():

@@ -1,0 +1,107 @@
+"""What this machine offers the course, what was chosen, and what is wrong, in plain words."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+
+from coursekit import __version__
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "jupyterlab", "ipywidgets")
+
+
+def examine() -> tuple[list[tuple[str, str]], list[str]]:
+    """Return what was found, as pairs of a name and a value, and the problems, as sentences."""
+    problems = []
+    found = [("coursekit", __version__), ("python", f"{sys.version.split()[0]} ({sys.executable})")]
+    for name in PACKAGES:
+        try:
+            found.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            problems.append(f'{name} is missing; try pip install -e ".[dev]" again')
+    try:
+        found += _hardware()
+        found += _course()
+    except (ImportError, ValueError) as error:
+        problems.append(str(error))
+    if ("lessons", "0") in [(name, value.split(" ")[0]) for name, value in found]:
+        problems.append("no lesson was found; try a fresh checkout")
+    return found, problems
+
+
+def _course() -> list[tuple[str, str]]:
+    from coursekit import course
+    from coursekit.download import cache_dir
+
+    return [
+        ("data cache", str(cache_dir())),
+        ("lessons", f"{len(course.lessons())} in {course.folder()}"),
+    ]
+
+
+def _hardware() -> list[tuple[str, str]]:
+    import torch
+
+    from coursekit.machine import free_memory
+    from coursekit.tasks import pick_device
+
+    device = pick_device()
+    cuda = device.type == "cuda"
+    name = f" ({torch.cuda.get_device_name(device)})" if cuda else ""
+    n_threads, n_cores = torch.get_num_threads(), os.cpu_count() or 1
+    compiler = cuda or shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+    found = [
+        ("device", f"{device}{name}"),
+        ("threads", f"{n_threads} of {n_cores} cores"),
+        ("memory", f"{free_memory(device) / 1e9:.1f} GB for a training; more networks wait"),
+        ("precision", f"float32; {_precisions(device)}"),
+        (
+            "compile",
+            "Recipe(compile=True) can be used" if compiler else "no C++ compiler: not available",
+        ),
+        ("CUDA graph", "Recipe(graph=True) can be used" if cuda else "needs an NVIDIA GPU"),
+        ("cluster", "joblib and Dask" if find_spec("distributed") else _without_dask()),
+    ]
+    if n_threads > n_cores:
+        found.append(("note", f"{n_threads} threads on {n_cores} cores slow each other down"))
+    if advice := gpu_advice(torch.version.cuda, usable=torch.cuda.is_available()):
+        found.append(("note", advice))
+    return found
+
+
+def _without_dask() -> str:
+    return 'joblib; Dask after pip install "coursekit[cluster]"'
+
+
+def _precisions(device) -> str:
+    import torch
+
+    if device.type != "cuda":
+        return 'Recipe(precision="bfloat16") can be used, seldom faster without a GPU'
+    offers = ["bfloat16"] if torch.cuda.is_bf16_supported() else []
+    offers += ["tf32"] if torch.cuda.get_device_capability(device)[0] >= 8 else []
+    return f"this GPU offers {' and '.join(offers) or 'nothing faster'} by Recipe(precision=...)"
+
+
+def gpu_advice(built_for: str | None, *, usable: bool) -> str:
+    """Say why a GPU that is there is not used; empty if there is none, or it is used."""
+    # Only a present but unusable GPU deserves a word: the course needs none.
+    if usable or not (tool := shutil.which("nvidia-smi")):
+        return ""
+    try:
+        answer = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        answer = None
+    lines = answer.stdout.splitlines() if answer is not None and answer.returncode == 0 else []
+    if not lines:
+        return "nvidia-smi is installed but finds no GPU; the course runs on the CPU"
+    gpu = lines[0].split(" (UUID")[0]
+    if built_for is None:
+        return f"there is a {gpu}, but this torch is a CPU build; pytorch.org lists the CUDA builds"
+    return (
+        f"there is a {gpu}, but torch (CUDA {built_for}) cannot use it: "
+        f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '(not set)')}; "
+        "if that hides nothing, the driver is older than this CUDA: update it"
+    )

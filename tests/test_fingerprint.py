@@ -1,0 +1,138 @@
+"""A fingerprint changes with whatever could change a result, and with nothing else."""
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from coursekit import data, models
+from coursekit.fingerprint import fingerprint
+from coursekit.train import Recipe
+
+STRENGTH = 0.1
+
+
+def penalty(params, scale=2.0):
+    return scale * STRENGTH * sum(p.abs().sum() for p in params.values())
+
+
+def other_code(params, scale=2.0):
+    return scale * STRENGTH * sum(p.square().sum() for p in params.values())
+
+
+def calls_itself(n):
+    return n * calls_itself(n - 1) if n else 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    lr: float
+    penalty: object = None
+
+
+def enclosing(strength):
+    return lambda x: x * strength
+
+
+def with_inner(value):
+    def outer(x):
+        def inner():
+            return x + 1 if value else x + 2
+
+        return inner()
+
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 2),
+        (1, 1.0),
+        (1, "1"),
+        (1, True),
+        ([1, 2], (1, 2)),
+        ([[1], 2], [1, [2]]),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}),
+        (np.zeros(3), np.zeros(4)),
+        (np.zeros(3), np.zeros(3, np.float32)),
+        (torch.zeros(2, 3), torch.zeros(3, 2)),
+        (Setting(0.1), Setting(0.2)),
+        (penalty, other_code),
+        (penalty, partial(penalty, scale=3.0)),
+        (partial(penalty, scale=1.0), partial(penalty, scale=3.0)),
+        (enclosing(0.1), enclosing(0.2)),
+        (lambda x: x + 1, lambda x: x + 2),
+        (lambda x: x, lambda x, y=0: x),
+        (with_inner(True), with_inner(False)),
+        (Recipe(), Recipe(lr=0.1)),
+        (models.mlp, models.cnn),
+        (nn.ReLU, nn.Tanh),
+        (torch.exp, torch.log),
+    ],
+)
+def test_different_things_have_different_fingerprints(one, other):
+    assert fingerprint(one) != fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: {"b": 2, "a": [1, (2.5, None)]},
+        lambda: {3, 1, 2},
+        lambda: Setting(0.1, penalty),
+        lambda: partial(penalty, scale=3.0),
+        lambda: enclosing(0.1),
+        lambda: calls_itself,
+        lambda: replace(Recipe(), lr=0.5),
+        lambda: data.load("digits", n_train=50, n_val=20, device="cpu"),
+        lambda: models.mlp(data.load("digits", device="cpu"), hidden=(8,), dropout=0.5),
+    ],
+)
+def test_equal_things_have_equal_fingerprints(make):
+    assert fingerprint(make()) == fingerprint(make())
+
+
+def test_the_order_of_a_mapping_does_not_count():
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def test_a_global_that_a_function_names_counts(monkeypatch):
+    before = fingerprint(penalty)
+    monkeypatch.setitem(globals(), "STRENGTH", 0.2)
+    assert fingerprint(penalty) != before
+
+
+def test_what_is_passed_counts_by_position():
+    assert fingerprint("ab", "c") != fingerprint("a", "bc")
+    assert fingerprint(1, 2) != fingerprint(2, 1)
+
+
+def test_another_process_finds_the_same():
+    # Sets and hashes of text are shuffled from process to process.
+    code = """
+from coursekit import data, models
+from coursekit.fingerprint import fingerprint
+scale = 2.0
+class Net:
+    def forward(self, x): return x * scale
+def hook(x): return Net().forward(x)
+task = data.load("digits", n_train=50, n_val=20, device="cpu")
+print(fingerprint(models.mlp(task), hook, {"x", "y", "z"}, task))
+"""
+    command = [sys.executable, "-c", code]
+    once, twice = (subprocess.run(command, capture_output=True, text=True) for _ in range(2))
+    assert once.stdout == twice.stdout != "", once.stderr
+    changed = [sys.executable, "-c", code.replace("return x * scale", "return x + scale")]
+    assert subprocess.run(changed, capture_output=True, text=True).stdout != once.stdout
+
+
+def test_what_nobody_can_compare_is_refused():
+    with pytest.raises(ValueError, match="got Linear: nobody can tell whether it changed"):
+        fingerprint(nn.Linear(2, 2))
