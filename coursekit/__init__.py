@@ -22,6 +22,7 @@ MODULES = (
     "linear",
     "strengths",
     "stopping",
+    "networks",
     "stacked",
     "runs",
     "machine",

@@ -1,6 +1,6 @@
-"""Two operations on S networks whose backward pass is written by hand, for speed.
+"""Operations on S networks: two with a backward pass written by hand, and changes of shape.
 
-Axes: S networks, B rows, D inputs, H outputs.
+Axes: S networks, B rows, C channels, D inputs, H outputs.
 """
 
 import torch
@@ -8,9 +8,10 @@ from torch import Tensor
 
 
 class Linear(torch.autograd.Function):
-    """S linear layers: rows (S, B, D), weights (S, H, D) and biases (S, H) to (S, B, H).
+    """S linear layers: rows (S, B, D), weights (S, H, D), biases (S, H) to (S, B, H).
 
-    Autograd would do, but computes some gradients in an order of axes that the next step copies.
+    If H is not `wide`, to the transpose (S, H, B), as it was computed. Autograd would do, but finds
+    some gradients in an order of axes that the next step copies.
     """
 
     @staticmethod
@@ -19,17 +20,24 @@ class Linear(torch.autograd.Function):
         ctx.has_bias = b is not None
         if wide(w.shape[1]):
             return _product(h, w.mT, None if b is None else b.unsqueeze(1))
-        return _product(w, h.mT, None if b is None else b.unsqueeze(2)).mT
+        return _product(w, h.mT, None if b is None else b.unsqueeze(2))
 
     @staticmethod
     def backward(ctx, g: Tensor):
         h, w = (tensor.to(g.dtype) for tensor in ctx.saved_tensors)  # bfloat16 under autocast
         needs_h, needs_w, _ = ctx.needs_input_grad
-        to_h = torch.bmm(g, w) if needs_h else None
-        to_w = (
-            (torch.bmm(h.mT, g).mT if wide(w.shape[1]) else torch.bmm(g.mT, h)) if needs_w else None
-        )
-        return to_h, to_w, g.sum(1) if ctx.has_bias else None
+        to_h = to_w = None
+        if wide(w.shape[1]):  # g is (S, B, H)
+            if needs_h:
+                to_h = torch.bmm(g, w)
+            if needs_w:
+                to_w = torch.bmm(h.mT, g).mT
+            return to_h, to_w, g.sum(1) if ctx.has_bias else None
+        if needs_h:
+            to_h = torch.bmm(g.mT, w)
+        if needs_w:
+            to_w = torch.bmm(g, h)
+        return to_h, to_w, g.sum(2) if ctx.has_bias else None
 
 
 def wide(n_outputs: int) -> bool:
@@ -61,3 +69,18 @@ class PairMax(torch.autograd.Function):
         [second_wins] = ctx.saved_tensors
         shares = [g.masked_fill(second_wins, 0.0), g.masked_fill(~second_wins, 0.0)]
         return torch.stack(shares, ctx.axis).flatten(ctx.axis - 1, ctx.axis), None
+
+
+def fold(h: Tensor) -> Tensor:
+    """(S, B, C, ...) to (B, S * C, ...): S networks as S times as many channels."""
+    return h.transpose(0, 1).flatten(1, 2)
+
+
+def unfold(h: Tensor, n: int) -> Tensor:
+    """(B, S * C, ...) to (S, B, C, ...), without a copy; `fold` takes it back without one."""
+    return h.unflatten(1, (n, -1)).transpose(0, 1)
+
+
+def across(value: Tensor, h: Tensor) -> Tensor:
+    """(S, ...) to a shape that multiplies (S, B, ..., ...): one value per network, for all rows."""
+    return value.view(len(value), *[1] * (h.ndim - value.ndim), *value.shape[1:])

@@ -23,8 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from coursekit import data, models
 from coursekit.files import replace_file
+from coursekit.networks import initial_net
 from coursekit.recipes import Recipe, schedule, torch_optimizer
-from coursekit.stacked import initial_net
 from coursekit.tasks import Task, pick_device
 from coursekit.train import batch_order
 

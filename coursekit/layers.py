@@ -8,6 +8,7 @@ is mapped over the networks by `torch.func.vmap`: slower, and as right.
 Axes: S networks, B rows, C channels, H hidden. Hidden activations are (S, B, ...).
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from itertools import chain
 
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from coursekit.kernels import Linear, PairMax
+from coursekit.kernels import Linear, PairMax, across, fold, unfold, wide
 from coursekit.noise import OwnDraws, Streams
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
@@ -46,21 +47,35 @@ def side_by_side(net: nn.Module) -> Call:
 
 def draws_nothing(net: nn.Module) -> bool:
     """Whether all layers are known to use no random numbers."""
-    known = {*POINTWISE, *PER_CHANNEL, *TABLE} - {Dropout, nn.Dropout, Residual}
-    return all(type(layer) in known for layer in net.modules())
+    known = {*POINTWISE, *TABLE} - {Dropout, nn.Dropout, Residual}
+    return all(type(layer) in known and not _is_changed(layer) for layer in net.modules())
 
 
 def _build(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
     kind = type(layer)  # a subclass may compute something else, so it is not looked up
-    if layer._forward_hooks or layer._forward_pre_hooks:
+    if _is_changed(layer):
         return _mapped(layer, place, names)
     if kind in POINTWISE:
         return lambda state, h, streams: layer(h)
-    if kind in PER_CHANNEL:
-        return lambda state, h, streams: _unfold(layer(_fold(h)), len(h))
-    if kind in TABLE and (call := TABLE[kind](layer, place, names)):
-        return call
-    return _mapped(layer, place, names)
+    call = TABLE[kind](layer, place, names) if kind in TABLE else None
+    if call is None or kind not in N_AXES:
+        return call or _mapped(layer, place, names)
+
+    def with_channels(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+        # Without an axis of channels, rows would be taken for channels.
+        usual = h.ndim == 3 + N_AXES[kind]
+        return (call if usual else _mapped(layer, place, names))(state, h, streams)
+
+    return with_channels
+
+
+def _is_changed(layer: nn.Module) -> bool:
+    """Whether somebody hung a hook on this very layer, or gave it another `forward`."""
+    hooks = (
+        layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks,
+        layer._backward_pre_hooks, vars(layer).get("forward"),
+    )  # fmt: skip
+    return any(hooks)
 
 
 def _mapped(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
@@ -100,6 +115,7 @@ def _linear(layer: nn.Linear, place: str, names: Mapping[int, str]) -> Call:
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         rows = h if h.ndim == 3 else h.flatten(1, -2)  # (S, B, D)
         out = Linear.apply(rows, state[weight], None if bias is None else state[bias])
+        out = out if wide(layer.out_features) else out.mT
         return out if h.ndim == 3 else out.unflatten(1, h.shape[1:-1])
 
     return call
@@ -115,22 +131,28 @@ def _convolution(layer: nn.Conv1d | nn.Conv2d, place: str, names: Mapping[int, s
         n = len(h)
         w = state[weight].flatten(0, 1)  # (S * C_out, C_in, ...)
         b = None if bias is None else state[bias].flatten()
-        out = convolve(
-            _fold(h), w, b, layer.stride, layer.padding, layer.dilation, n * layer.groups
-        )
-        return _unfold(out, n)
+        out = convolve(fold(h), w, b, layer.stride, layer.padding, layer.dilation, n * layer.groups)
+        return unfold(out, n)
 
     return call
 
 
-def _max_pool(layer: nn.MaxPool1d, place: str, names: Mapping[int, str]) -> Call:
+def _per_channel(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call | None:
+    if getattr(layer, "return_indices", False):
+        return None
+    return lambda state, h, streams: unfold(layer(fold(h)), len(h))
+
+
+def _max_pool(layer: nn.MaxPool1d, place: str, names: Mapping[int, str]) -> Call | None:
+    if layer.return_indices:
+        return None
     n_axes = 1 if isinstance(layer, nn.MaxPool1d) else 2
     halves = all(size in (2, (2,) * n_axes) for size in (layer.kernel_size, layer.stride))
-    plain = layer.padding == 0 and layer.dilation == 1 and not layer.return_indices
+    plain = layer.padding == 0 and layer.dilation == 1
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         if not (halves and plain) or any(size % 2 for size in h.shape[3:]):
-            return _unfold(layer(_fold(h)), len(h))
+            return unfold(layer(fold(h)), len(h))
         # Along the last axis first: among equals the first one in reading order wins, as in torch.
         for axis in range(-1, -1 - n_axes, -1):
             h = PairMax.apply(h, axis)
@@ -140,7 +162,12 @@ def _max_pool(layer: nn.MaxPool1d, place: str, names: Mapping[int, str]) -> Call
 
 
 def _batch_norm(layer: nn.BatchNorm1d, place: str, names: Mapping[int, str]) -> Call | None:
-    if layer.momentum is None or not layer.track_running_stats:
+    if layer.momentum is None:
+        raise ValueError(
+            "expected a batch norm with a momentum, got None, a plain average over all batches; "
+            "try BatchNorm1d(..., momentum=0.1)"
+        )
+    if not layer.track_running_stats:
         return None
     weight, bias = _name(layer, "weight", names), _name(layer, "bias", names)
     mean, var = _name(layer, "running_mean", names), _name(layer, "running_var", names)
@@ -152,14 +179,14 @@ def _batch_norm(layer: nn.BatchNorm1d, place: str, names: Mapping[int, str]) -> 
         # A table (S, B, C) as one signal of B positions: channels then are computed one by one, and
         # round alike in any company; with the channels last they would share vectors.
         table = h.ndim == 3
-        folded = h.mT.flatten(0, 1)[None] if table else _fold(h)  # (1, S * C, B) or (B, S * C, ...)
+        folded = h.mT.flatten(0, 1)[None] if table else fold(h)  # (1, S * C, B) or (B, S * C, ...)
         out = F.batch_norm(
             folded, state[mean].view(-1), state[var].view(-1),
             None if weight is None else state[weight].flatten(),
             None if bias is None else state[bias].flatten(),
             layer.training, layer.momentum, layer.eps,
         )  # fmt: skip
-        return out[0].unflatten(0, (len(h), -1)).mT if table else _unfold(out, len(h))
+        return out[0].unflatten(0, (len(h), -1)).mT if table else unfold(out, len(h))
 
     return call
 
@@ -169,8 +196,8 @@ def _layer_norm(layer: nn.LayerNorm, place: str, names: Mapping[int, str]) -> Ca
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         out = F.layer_norm(h, layer.normalized_shape, eps=layer.eps)
-        out = out if weight is None else out * _across(state[weight], h)
-        return out if bias is None else out + _across(state[bias], h)
+        out = out if weight is None else out * across(state[weight], h)
+        return out if bias is None else out + across(state[bias], h)
 
     return call
 
@@ -179,7 +206,7 @@ def _coursekit_dropout(layer: Dropout, place: str, names: Mapping[int, str]) -> 
     rate = _name(layer, "rate", names)
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
-        return _dropped(h, _across(state[rate], h), place, streams) if layer.training else h
+        return _dropped(h, across(state[rate], h), place, streams) if layer.training else h
 
     return call
 
@@ -196,14 +223,23 @@ def _torch_dropout(layer: nn.Dropout, place: str, names: Mapping[int, str]) -> C
 
 def _residual(layer: Residual, place: str, names: Mapping[int, str]) -> Call:
     survival, branch = _name(layer, "survival", names), _build(layer.branch, place, names)
+    written = [names[id(buffer)] for buffer in layer.branch.buffers()]
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
-        gate = _across(state[survival], h)
-        if layer.training:
-            coins = h.shape[1:2] if layer.per_sample else ()
-            drawn = _uniform(len(h), coins, place, streams, h.device)  # (S, B) or (S,)
-            gate = (drawn.view(*drawn.shape, *[1] * (h.ndim - drawn.ndim)) < gate).to(h.dtype)
-        return torch.addcmul(h, gate, branch(state, h, streams))
+        if not layer.training:
+            return torch.addcmul(h, across(state[survival], h), branch(state, h, streams))
+        coins = h.shape[1:2] if layer.per_sample else ()
+        drawn = _uniform(len(h), coins, place, streams, h.device)  # (S, B) or (S,)
+        kept = drawn < across(state[survival], drawn)
+        if layer.per_sample:
+            gate = kept.view(*kept.shape, *[1] * (h.ndim - 2)).to(h.dtype)
+            return torch.addcmul(h, gate, branch(state, h, streams))
+        # A network that skips the branch does not compute it when alone: its statistics stay.
+        own = {name: state[name].clone() for name in written}
+        added = branch(ChainMap(own, state), h, streams)
+        for name, value in own.items():
+            state[name].copy_(torch.where(across(kept, value), value, state[name]))
+        return h + torch.where(across(kept, h), added, 0.0)
 
     return call
 
@@ -220,21 +256,6 @@ def _uniform(n: int, shape, place: str, streams: Streams | None, device) -> Tens
     )
 
 
-def _fold(h: Tensor) -> Tensor:
-    """(S, B, C, ...) to (B, S * C, ...): S networks as S times as many channels."""
-    return h.transpose(0, 1).flatten(1, 2)
-
-
-def _unfold(h: Tensor, n: int) -> Tensor:
-    """(B, S * C, ...) to (S, B, C, ...), without a copy; `_fold` takes it back without one."""
-    return h.unflatten(1, (n, -1)).transpose(0, 1)
-
-
-def _across(value: Tensor, h: Tensor) -> Tensor:
-    """(S, ...) to a shape that multiplies (S, B, ..., ...): one value per network, for all rows."""
-    return value.view(len(value), *[1] * (h.ndim - value.ndim), *value.shape[1:])
-
-
 def _tensors(module: nn.Module):
     return chain(module.named_parameters(), module.named_buffers())
 
@@ -248,10 +269,6 @@ POINTWISE = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
     nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardswish, nn.Hardtanh,
 )  # fmt: skip
-PER_CHANNEL = (
-    nn.AvgPool1d, nn.AvgPool2d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
-)  # fmt: skip
 # Each entry returns None for an unusual setting, which is then mapped.
 TABLE: dict[type, Callable[..., Call | None]] = {
     nn.Sequential: _sequential,
@@ -261,10 +278,22 @@ TABLE: dict[type, Callable[..., Call | None]] = {
     nn.Conv2d: _convolution,
     nn.MaxPool1d: _max_pool,
     nn.MaxPool2d: _max_pool,
+    nn.AvgPool1d: _per_channel,
+    nn.AvgPool2d: _per_channel,
+    nn.AdaptiveAvgPool1d: _per_channel,
+    nn.AdaptiveAvgPool2d: _per_channel,
+    nn.AdaptiveMaxPool1d: _per_channel,
+    nn.AdaptiveMaxPool2d: _per_channel,
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.LayerNorm: _layer_norm,
     nn.Dropout: _torch_dropout,
     Dropout: _coursekit_dropout,
     Residual: _residual,
+}
+# Axes that a layer works along, behind that of the channels.
+N_AXES = {
+    kind: 1 + kind.__name__.endswith("2d")
+    for kind in TABLE
+    if kind.__name__.endswith(("1d", "2d")) and kind not in (nn.BatchNorm1d, nn.BatchNorm2d)
 }

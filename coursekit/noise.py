@@ -117,16 +117,21 @@ def _like(kind: Callable[..., Tensor]):
     def draw(mode: OwnDraws, h: Tensor, *args, dtype=None, device=None, **kwargs) -> Tensor:
         options = {"dtype": dtype or h.dtype, "device": device or h.device} | kwargs
         options.pop("memory_format", None)
-        return mode.rows(partial(kind, *args, h.shape, **options))
+        return mode.rows(partial(kind, *args, size=h.shape, **options))
 
     return draw
 
 
-_uniform_like, _normal_like = _like(torch.rand), _like(torch.randn)
+_normal_like = _like(torch.randn)
 
 
-def _bernoulli(mode: OwnDraws, p: Tensor, **_) -> Tensor:
-    return (_uniform_like(mode, p) < p).to(p.dtype)
+def _uniform_like(mode: OwnDraws, h: Tensor, *, dtype=None, **kwargs) -> Tensor:
+    dtype = dtype or (h.dtype if h.is_floating_point() else torch.get_default_dtype())
+    return _like(torch.rand)(mode, h, dtype=dtype, **kwargs)
+
+
+def _bernoulli(mode: OwnDraws, h: Tensor, p=None, **_) -> Tensor:
+    return (_uniform_like(mode, h) < (h if p is None else p)).to(h.dtype)
 
 
 def _normal(mode: OwnDraws, mean, std=1.0, *args, **kwargs) -> Tensor:
@@ -135,12 +140,23 @@ def _normal(mode: OwnDraws, mean, std=1.0, *args, **kwargs) -> Tensor:
     return mean + std * _normal_like(mode, mean if isinstance(mean, Tensor) else std)
 
 
-def _dropout(mode: OwnDraws, input: Tensor, p=0.5, training=True, *_, **__) -> Tensor:
-    return input * (_uniform_like(mode, input) >= p) / (1 - p) if training and p else input
+def _dropout(
+    mode: OwnDraws, input: Tensor, p=0.5, training=True, inplace=False, *, train=None
+) -> Tensor:
+    if not p or not (training if train is None else train):
+        return input
+    # With p = 1 nothing survives, and the scale would be infinite.
+    kept = (_uniform_like(mode, input) >= p) / (1 - p) if p < 1 else 0.0
+    return input.mul_(kept) if inplace else input * kept
 
 
 def _in_place(shape: Callable[..., Tensor], draws=_uniform_like):
     return lambda mode, h, *args, **kwargs: h.copy_(shape(draws(mode, h), *args, **kwargs))
+
+
+def _between(u: Tensor, low=0.0, high=1.0, **named) -> Tensor:
+    low, high = named.get("from", low), named.get("to", high)
+    return low + (high - low) * u
 
 
 DRAWS = {
@@ -153,9 +169,10 @@ DRAWS = {
     torch.randint_like: _like(torch.randint),
     torch.normal: _normal,
     torch.bernoulli: _bernoulli,
+    Tensor.bernoulli: _bernoulli,
     torch.dropout: _dropout,
     F.dropout: _dropout,
-    Tensor.uniform_: _in_place(lambda u, low=0.0, high=1.0: low + (high - low) * u),
+    Tensor.uniform_: _in_place(_between),
     Tensor.bernoulli_: _in_place(lambda u, p=0.5: u < p),
     Tensor.normal_: _in_place(lambda z, mean=0.0, std=1.0: mean + std * z, _normal_like),
     torch._standard_gamma: lambda mode, a, **_: mode.rows(torch._standard_gamma, a.detach()),

@@ -4,8 +4,7 @@ This is where the course's speed comes from: one call for S networks costs littl
 for one of them, because small networks spend their time on calls.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -15,9 +14,8 @@ from torch import Tensor, nn
 
 from coursekit.kernels import wide
 from coursekit.layers import draws_nothing, side_by_side
+from coursekit.networks import structure
 from coursekit.noise import Streams
-from coursekit.regularizers.depth import Residual
-from coursekit.regularizers.dropout import Dropout
 
 State = dict[str, Tensor]
 # Rows per evaluation call: activations of so many stay in a processor's cache; a GPU wants more.
@@ -25,53 +23,6 @@ EVAL_ROWS = {"cpu": 1024, "cuda": 65536, "mps": 16384}
 # Floats per cache line. Vectorized code treats the rest of an array apart, and rounds differently
 # there; with rows of whole lines, a network is computed to the same bit in any company.
 LINE = 16
-NUMERIC = (Dropout, Residual)  # layers whose setting is a buffer: networks may differ in it
-
-
-@contextmanager
-def private_rng(seed: int):
-    """Seed torch inside the block and leave the caller's random state as it was."""
-    # Of generators that exist: `torch.manual_seed` would note a call for every GPU to come.
-    ready = torch.cuda.is_available() and torch.cuda.is_initialized()
-    generators = [torch.default_generator, *(torch.cuda.default_generators if ready else ())]
-    states = [generator.get_state() for generator in generators]
-    try:
-        for generator in generators:
-            generator.manual_seed(seed)
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
-
-
-def initial_net(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Make the network of one seed: the same initial weights, whoever is trained beside it.
-
-    Raises
-    ------
-    ValueError
-        If `make_net` does not return a network with something to train.
-    """
-    with private_rng(seed):
-        net = make_net()
-    if not isinstance(net, nn.Module):
-        raise ValueError(
-            f"expected make_net() to return an nn.Module, got {type(net).__name__}; "
-            "pass the function itself, as in fit(models.mlp(task), task, recipe)"
-        )
-    if not any(True for _ in net.parameters()):
-        raise ValueError("expected a network with parameters to train, got none")
-    return net
-
-
-def structure(net: nn.Module) -> tuple:
-    """What networks must share to be trained side by side; settings in buffers are left out."""
-    shapes = tuple((name, tuple(t.shape), str(t.dtype)) for name, t in net.state_dict().items())
-    layers = tuple(
-        (type(layer).__qualname__, "" if isinstance(layer, NUMERIC) else layer.extra_repr())
-        for layer in net.modules()
-    )
-    return shapes, layers
 
 
 class Stack:
@@ -96,7 +47,7 @@ class Stack:
     params : dict of str to (S, ...) tensor
         The same memory by name, with a gradient.
     buffers : dict of str to (S, ...) tensor
-        Running statistics, and settings that differ between networks.
+        Running statistics, frozen parameters, and settings that differ between networks.
 
     Raises
     ------
@@ -117,15 +68,15 @@ class Stack:
             for kind, places in self.layout.items()
         }
         self.params = {n: p.requires_grad_() for n, p in _views(self.rows, self.layout).items()}
-        buffers = [dict(net.named_buffers()) for net in nets]
+        fixed = [dict(_fixed(net)) for net in nets]
         self.buffers = {
-            name: torch.stack([own[name] for own in buffers]).to(device) for name in buffers[0]
+            name: torch.stack([own[name].detach() for own in fixed]).to(device) for name in fixed[0]
         }
         self.net = nets[0].to(device)
         self._call = side_by_side(self.net)
         if self.solo:
             _bind(self.net, self.state)
-            self.params = {name: p[None] for name, p in self.net.named_parameters()}
+            self.params = {name: p[None] for name, p in _trained(self.net)}
             self._call = lambda state, x, streams: self.net(x[0])[None]
         else:
             for rows in self.rows.values():
@@ -168,7 +119,7 @@ class Stack:
     def block(self, kind: str, start: int, stop: int) -> list[Tensor]:
         """The tensors, gradients included, that an optimizer changes for networks start to stop."""
         if self.solo:
-            own = dict(self.net.named_parameters())
+            own = dict(_trained(self.net))
             return [own[place.name] for place in self.layout[kind]]
         block = self.rows[kind][start:stop]
         block.grad = self.rows[kind].grad[start:stop]
@@ -182,7 +133,8 @@ def _bind(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     for layer in net.modules():
         for name, p in layer._parameters.items():
             if p is not None:
-                layer._parameters[name] = leaves.setdefault(id(p), nn.Parameter(own[id(p)]))
+                leaf = nn.Parameter(own[id(p)], requires_grad=p.requires_grad)
+                layer._parameters[name] = leaves.setdefault(id(p), leaf)
         for name, b in layer._buffers.items():
             layer._buffers[name] = None if b is None else own[id(b)]
 
@@ -245,18 +197,29 @@ def forward(net: nn.Module, state: Mapping[str, Tensor], inputs, n_rows: int) ->
     limit = EVAL_ROWS[first.device.type]
     n_at_once = max(1, limit // n_rows)
     outputs = []
-    for start in range(0, len(first), n_at_once):
-        nets = slice(start, start + n_at_once)
-        part = {name: tensor[nets] for name, tensor in state.items()}
-        rows = [slice(r, r + limit) for r in range(0, n_rows, limit)]
-        outputs.append(torch.cat([call(part, inputs(nets, r), None) for r in rows], dim=1))
-    net.train(was_training)
+    try:
+        for start in range(0, len(first), n_at_once):
+            nets = slice(start, start + n_at_once)
+            part = {name: tensor[nets] for name, tensor in state.items()}
+            rows = [slice(r, r + limit) for r in range(0, n_rows, limit)]
+            outputs.append(torch.cat([call(part, inputs(nets, r), None) for r in rows], dim=1))
+    finally:
+        net.train(was_training)
     return torch.cat(outputs)
+
+
+def _trained(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return ((name, p) for name, p in net.named_parameters() if p.requires_grad)
+
+
+def _fixed(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    frozen = ((name, p) for name, p in net.named_parameters() if not p.requires_grad)
+    return chain(net.named_buffers(), frozen)
 
 
 def _layout(net: nn.Module, *, turn: bool) -> dict[str, list[Place]]:
     layout: dict[str, list[Place]] = {}
-    for name, p in net.named_parameters():
+    for name, p in _trained(net):
         places = layout.setdefault("matrices" if p.ndim >= 2 else "vectors", [])
         start = places[-1].stop if places else 0
         # In the order in which `layers` multiplies: gradients come that way, and need no copy.
@@ -266,11 +229,11 @@ def _layout(net: nn.Module, *, turn: bool) -> dict[str, list[Place]]:
 
 
 def _flat(tensor: Tensor, turned: bool) -> Tensor:
-    return (tensor.mT if turned else tensor).flatten(1)
+    return (tensor.mT if turned else tensor).reshape(len(tensor), -1)
 
 
 def _row(net: nn.Module, places: Sequence[Place]) -> Tensor:
-    params = {name: p.detach().cpu()[None] for name, p in net.named_parameters()}
+    params = {name: p.detach().cpu()[None] for name, p in _trained(net)}
     used = torch.cat([_flat(params[place.name], place.turned) for place in places], 1)[0]
     return F.pad(used, (0, -len(used) % LINE))
 
@@ -280,5 +243,6 @@ def _views(rows: Mapping[str, Tensor], layout: Mapping[str, Sequence[Place]]) ->
     for kind, places in layout.items():
         for name, start, stop, shape, turned in places:
             flat = rows[kind].detach()[:, start:stop]
-            views[name] = flat.unflatten(1, shape[::-1]).mT if turned else flat.unflatten(1, shape)
+            view = flat.view(len(flat), *(shape[::-1] if turned else shape))
+            views[name] = view.mT if turned else view
     return views

@@ -17,8 +17,8 @@ import torch
 
 from coursekit import __version__
 from coursekit.files import replace_file
+from coursekit.networks import initial_net
 from coursekit.runs import Runs
-from coursekit.stacked import initial_net
 from coursekit.train import Recipe
 
 FORMAT = 1

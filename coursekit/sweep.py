@@ -17,9 +17,9 @@ from tqdm.auto import tqdm
 from coursekit import store
 from coursekit.fingerprint import fingerprint
 from coursekit.hooks import Arm, Hooks
+from coursekit.networks import initial_net, structure
 from coursekit.recipes import Recipe
 from coursekit.runs import Runs, evaluate, join, take, warn_of_divergence
-from coursekit.stacked import initial_net, structure
 from coursekit.tasks import Task
 from coursekit.train import Members, cut, progress, train
 

@@ -15,10 +15,11 @@ from tqdm.auto import tqdm
 
 from coursekit.hooks import Arm, Hooks, Params, optimized_losses, per_network
 from coursekit.machine import free_memory, kept_pages, matmul_precision, recorded
+from coursekit.networks import initial_net, private_rng
 from coursekit.noise import Streams
 from coursekit.recipes import Recipe, make_optimizer, schedule
 from coursekit.runs import History, Runs, evaluate, grade, join, outputs, take, warn_of_divergence
-from coursekit.stacked import Stack, initial_net, private_rng
+from coursekit.stacked import Stack
 from coursekit.tasks import Members as Dealt
 from coursekit.tasks import Task, stream
 
@@ -50,7 +51,8 @@ def fit(
     Parameters
     ----------
     make_net : callable
-        Makes one network; called once per seed.
+        Makes one network; called once per seed. Any `nn.Module` will do that `torch.func.vmap` can
+        map: one without control flow that depends on data, which changes its buffers in place.
     task : Task
     recipe : Recipe
     objective : callable, optional

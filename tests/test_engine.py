@@ -12,8 +12,8 @@ from torch import nn
 
 from coursekit import data, machine, models
 from coursekit.hooks import Arm, Hooks
+from coursekit.networks import initial_net
 from coursekit.recipes import Recipe
-from coursekit.stacked import initial_net
 from coursekit.train import bytes_per_network, cut, fit, train
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.01, n_seeds=5, first_seed=5)

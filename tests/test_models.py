@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from coursekit import data, models
+from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
 
 SIZES = {"digits": (64, 10), "canvas_digits": (144, 10), "mnist1d": (40, 10), "diabetes": (10, 1)}
@@ -84,7 +85,56 @@ def test_dropout_after_every_hidden_layer_and_only_if_asked(tasks):
     assert kinds[1:4] == ["Linear", "BatchNorm1d", "ReLU"]
 
 
-@pytest.mark.parametrize("build", [models.linear, models.mlp, models.cnn])
+@pytest.mark.parametrize("name", ["digits", "mnist1d"])
+def test_a_cnn_drops_numbers_only_right_before_its_last_layer(tasks, name):
+    layers = list(models.cnn(tasks[name], channels=(4, 6), dropout=0.4)())
+    kinds = [type(layer).__name__ for layer in layers]
+    assert kinds[-3:] == ["Flatten", "Dropout", "Linear"]
+    assert [layer.rate for layer in layers if isinstance(layer, Dropout)] == [0.4]
+    assert not any(isinstance(layer, Dropout) for layer in models.cnn(tasks[name])())
+    net, x = models.cnn(tasks[name], channels=(4, 6), dropout=0.4)(), tasks[name].x[:5]
+    assert not torch.equal(net(x), net(x))
+    assert torch.equal(net.eval()(x), net(x))
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_and_shapes_of_resnets(tasks, name):
+    n_in, n_out = SIZES[name]
+    net = models.resnet(tasks[name], n_blocks=3, width=8)()
+    block = 8 + 8 + 8 * 8  # batch norm, then a linear layer without a bias
+    assert count(net) == n_in * 8 + 3 * block + 16 + 9 * n_out
+    assert net(tasks[name].x[:5]).shape == (5, n_out)
+    layers = models.resnet(tasks[name])()
+    blocks = [layer for layer in layers if isinstance(layer, Residual)]
+    assert [len(blocks), blocks[0].branch[2].in_features] == [24, 64]
+
+
+def test_a_resnet_computes_what_its_formula_says(tasks):
+    net = models.resnet(tasks["digits"], n_blocks=2, width=8, survival=0.4)().eval()
+    with torch.no_grad():
+        h = net[1](tasks["digits"].x[:6].flatten(1))
+        for block, survival in ((net[2], 0.7), (net[3], 0.4)):
+            norm, linear = block.branch[0], block.branch[2]
+            norm.running_mean.normal_()
+            h = h + survival * linear(norm(h).relu())
+        torch.testing.assert_close(net(tasks["digits"].x[:6]), net[6](net[4](h).relu()))
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_survival_in_resnets_follows_the_rule(tasks, per_sample):
+    def kept(**settings):
+        net = models.resnet(tasks["digits"], n_blocks=4, width=4, **settings)()
+        blocks = [layer for layer in net if isinstance(layer, Residual)]
+        assert {block.per_sample for block in blocks} == {settings.get("per_sample", False)}
+        return [block.survival.item() for block in blocks]
+
+    linear = kept(survival=0.2, per_sample=per_sample)
+    assert linear == pytest.approx([0.8, 0.6, 0.4, 0.2])
+    assert kept(survival=0.2, rule="uniform") == pytest.approx([0.2] * 4)
+    assert kept() == [1.0] * 4
+
+
+@pytest.mark.parametrize("build", [models.linear, models.mlp, models.cnn, models.resnet])
 def test_every_call_makes_a_fresh_network(tasks, build):
     make = build(tasks["digits"])
     first, second = make(), make()
@@ -124,6 +174,11 @@ def test_the_signal_network_does_not_know_either(tasks):
         (lambda t: models.cnn(t["digits"], channels=(0,)), "at least 1"),
         (lambda t: models.mlp(t["digits"], dropout=1.0), r"\[0, 1\), got 1.0"),
         (lambda t: models.mlp(t["digits"], dropout=-0.1), r"\[0, 1\), got -0.1"),
+        (lambda t: models.cnn(t["digits"], dropout=1.0), r"\[0, 1\), got 1.0"),
+        (lambda t: models.resnet(t["digits"], width=0), r"at least 1, got \(0,\)"),
+        (lambda t: models.resnet(t["digits"], n_blocks=0), "n_blocks >= 1"),
+        (lambda t: models.resnet(t["digits"], survival=0.0), r"last in \(0, 1\]"),
+        (lambda t: models.resnet(t["digits"], rule="cubic"), "unknown rule 'cubic'"),
         (lambda t: models.cnn(t["diabetes"]), r"shape \(10,\); use models.mlp"),
         (lambda t: models.cnn(t["digits"], channels=(4,) * 4), "at least 16 positions for 4"),
     ],

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from coursekit import data, models
+from coursekit.networks import initial_net
 from coursekit.recipes import SCHEDULES
 from coursekit.regularizers import penalties
-from coursekit.stacked import EVAL_ROWS, Snapshot, Stack, initial_net
+from coursekit.stacked import EVAL_ROWS, Snapshot, Stack
 from coursekit.train import Recipe, batch_order, evaluate, fit, outputs
 
 SHORT = Recipe(epochs=3, batch_size=16, n_seeds=3, first_seed=5)

@@ -35,7 +35,7 @@ def survivals(n_blocks: int, last: float, *, rule: str = "linear") -> list[float
         raise ValueError(f"unknown rule {rule!r}; expected one of linear, uniform")
     if rule == "uniform":
         return [last] * n_blocks
-    return [1 - block / n_blocks * (1 - last) for block in range(1, n_blocks + 1)]
+    return [last + (1 - last) * (1 - block / n_blocks) for block in range(1, n_blocks + 1)]
 
 
 def residual(
@@ -72,7 +72,11 @@ def residual(
     if per_sample:
         kept = torch.rand(len(h), *[1] * (h.ndim - 1), device=h.device) < survival
         return h + kept * branch(h)
-    return h + branch(h) if torch.rand((), device=h.device) < survival else h
+    kept = torch.rand((), device=h.device) < survival
+    try:
+        return h + branch(h) if kept else h
+    except RuntimeError:  # under torch.func.vmap, where no one answer holds for all networks
+        return h + kept * branch(h)
 
 
 class Residual(nn.Module):

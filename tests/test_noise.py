@@ -1,0 +1,301 @@
+"""Random draws side by side: whose they are, how they are distributed, and what they leave alone.
+
+A law is tested with five standard errors, on fixed seeds.
+"""
+
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import vmap
+
+from coursekit.layers import draws_nothing, side_by_side
+from coursekit.noise import DRAWS, OwnDraws, Streams
+from coursekit.regularizers.depth import Residual
+from coursekit.regularizers.dropout import Dropout
+from coursekit.tasks import stream
+
+SEEDS = [3, 4, 9]
+N = 20_000
+HALVES = torch.full((len(SEEDS), N), 0.5)
+
+
+def each(f, *values, seeds=SEEDS, place="here", streams=True):
+    """Call `f` once per network, on its row of the values, with the networks' own draws."""
+    own = Streams(seeds) if streams else None
+
+    def one(position, *values):
+        with OwnDraws(own, place, position):
+            return f(*values)
+
+    return vmap(one, randomness="different")(torch.arange(len(seeds)), *values)
+
+
+def alone(f, seed, place="here"):
+    """The same draw by PyTorch itself, from the stream of one seed and place."""
+    return f(generator=stream(seed, f"noise/{place}"))
+
+
+# As a network calls it, how PyTorch draws it for one of them, mean, and variance.
+CALLS = {
+    "rand": (lambda h: torch.rand(N), lambda **g: torch.rand(N, **g), 1 / 2, 1 / 12),
+    "rand_shape": (
+        lambda h: torch.rand((N // 5, 5), dtype=torch.float64),
+        lambda **g: torch.rand(N // 5, 5, dtype=torch.float64, **g), 1 / 2, 1 / 12,
+    ),
+    "randn": (lambda h: torch.randn(N), lambda **g: torch.randn(N, **g), 0, 1),
+    "randn_size": (lambda h: torch.randn(size=(N, 1)), lambda **g: torch.randn(N, 1, **g), 0, 1),
+    "randint": (lambda h: torch.randint(7, (N,)), lambda **g: torch.randint(7, (N,), **g), 3, 4),
+    "randint_low": (
+        lambda h: torch.randint(-1, 2, size=(N,)), lambda **g: torch.randint(-1, 2, (N,), **g),
+        0, 2 / 3,
+    ),
+    "randperm": (lambda h: torch.randperm(N), lambda **g: torch.randperm(N, **g), None, None),
+    "rand_like": (torch.rand_like, lambda **g: torch.rand(N, **g), 1 / 2, 1 / 12),
+    "rand_like_dtype": (
+        lambda h: torch.rand_like(h, dtype=torch.float64),
+        lambda **g: torch.rand(N, dtype=torch.float64, **g), 1 / 2, 1 / 12,
+    ),
+    "randn_like": (torch.randn_like, lambda **g: torch.randn(N, **g), 0, 1),
+    "randint_like": (
+        lambda h: torch.randint_like(h, 2, 5), lambda **g: torch.randint(2, 5, (N,), **g).float(),
+        3, 2 / 3,
+    ),
+    "normal_numbers": (
+        lambda h: torch.normal(1.0, 2.0, (N,)), lambda **g: torch.normal(1.0, 2.0, (N,), **g), 1, 4,
+    ),
+    "normal_mean": (
+        lambda h: torch.normal(h, 3.0), lambda **g: torch.normal(HALVES[0], 3.0, **g), 0.5, 9,
+    ),
+    "normal_std": (
+        lambda h: torch.normal(1.0, h), lambda **g: torch.normal(1.0, HALVES[0], **g), 1, 1 / 4,
+    ),
+    "normal_both": (
+        lambda h: torch.normal(mean=h, std=h),
+        lambda **g: torch.normal(HALVES[0], HALVES[0], **g), 0.5, 1 / 4,
+    ),
+    "bernoulli": (
+        lambda h: torch.bernoulli(0.4 * h), lambda **g: torch.rand(N, **g) < 0.2, 0.2, 0.16,
+    ),
+    "dropout": (
+        lambda h: torch.dropout(h, 0.2, True), lambda **g: (torch.rand(N, **g) >= 0.2) * 0.625,
+        0.5, 0.0625,
+    ),
+    "F.dropout": (
+        lambda h: F.dropout(h, p=0.2), lambda **g: (torch.rand(N, **g) >= 0.2) * 0.625,
+        0.5, 0.0625,
+    ),
+    "uniform_": (
+        lambda h: torch.empty_like(h).uniform_(-1, 2), lambda **g: 3 * torch.rand(N, **g) - 1,
+        0.5, 9 / 12,
+    ),
+    "bernoulli_": (
+        lambda h: torch.empty_like(h).bernoulli_(0.3), lambda **g: torch.rand(N, **g) < 0.3,
+        0.3, 0.21,
+    ),
+    "bernoulli_tensor": (
+        lambda h: (torch.empty_like(h).bernoulli_(h), h.bernoulli())[0],
+        lambda **g: torch.rand(N, **g) < 0.5,
+        0.5, 0.25,
+    ),
+    "normal_": (
+        lambda h: torch.empty_like(h).normal_(2, std=0.5),
+        lambda **g: 2 + 0.5 * torch.randn(N, **g), 2, 1 / 4,
+    ),
+    "gamma": (torch._standard_gamma, lambda **g: torch._standard_gamma(HALVES[0], **g), 0.5, 0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_draw_in_company_is_the_draw_alone_to_the_bit(name):
+    call, reference, _, _ = CALLS[name]
+    drawn = each(call, HALVES)
+    for row, seed in zip(drawn, SEEDS, strict=True):
+        expected = alone(reference, seed)
+        assert row.shape == expected.shape
+        assert row.dtype == (torch.float32 if expected.dtype == torch.bool else expected.dtype)
+        assert torch.equal(row, expected.to(row.dtype))
+
+
+@pytest.mark.parametrize("name", [n for n in CALLS if CALLS[n][2] is not None])
+def test_every_draw_has_its_distribution(name):
+    call, _, mean, variance = CALLS[name]
+    drawn = each(call, HALVES).double().flatten(1)
+    assert ((drawn.mean(1) - mean).abs() < 5 * (variance / N) ** 0.5).all()
+    # The standard error of a variance, from the fourth moment of the sample itself.
+    fourth = (drawn - mean).pow(4).mean(1)
+    error = ((fourth - variance**2).clamp(min=0) / N).sqrt()
+    assert ((drawn.var(1) - variance).abs() < 5 * error + 1e-3 * variance).all()
+    # Networks of different seeds are unrelated: their correlation is 0, up to 1 / sqrt(N).
+    assert torch.corrcoef(drawn).triu(1).abs().max() < 5 / N**0.5
+
+
+def test_the_calls_cover_every_function_that_is_replaced(monkeypatch):
+    used = set()
+    for function, draw in list(DRAWS.items()):
+        note = lambda *args, f=function, d=draw, **kwargs: used.add(f) or d(*args, **kwargs)  # noqa: E731
+        monkeypatch.setitem(DRAWS, function, note)
+    for call, *_ in CALLS.values():
+        each(call, HALVES)
+    assert used == set(DRAWS)
+
+
+def test_a_permutation_is_one_of_each():
+    orders = each(lambda: torch.randperm(50))
+    assert (orders.sort(1).values == torch.arange(50)).all()
+    assert not torch.equal(orders[0], orders[1])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_draws_depend_on_seed_and_place_and_on_nothing_else(name):
+    call = CALLS[name][0]
+    torch.manual_seed(0)
+    drawn = each(call, HALVES)
+    torch.manual_seed(1)
+    first, again, other = each(call, HALVES, seeds=[4, 4, 5])
+    assert torch.equal(first, again)
+    assert torch.equal(first, drawn[1])  # seed 4 in another company
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, each(call, HALVES, place="there")[1])
+
+
+def test_what_one_place_draws_does_not_shift_another():
+    quiet, busy = Streams(SEEDS), Streams(SEEDS)
+    for _ in range(3):
+        busy.uniform("layer 1", (7,))
+    assert torch.equal(quiet.uniform("layer 2", (5,)), busy.uniform("layer 2", (5,)))
+    assert not torch.equal(quiet.uniform("layer 1", (5,)), quiet.uniform("layer 1", (5,)))
+    assert [len(quiet.all()), len(busy.all())] == [6, 6]
+
+
+def test_a_stream_goes_on_where_it_stopped():
+    streams, whole = Streams([3]), torch.rand(12, generator=stream(3, "noise/here"))
+    parts = torch.cat([streams.uniform("here", (4,))[0] for _ in range(3)])
+    assert torch.equal(parts, whole)
+    one, two = each(lambda: (torch.rand(4), torch.rand(4)))
+    assert torch.equal(torch.cat([one, two], 1)[0, :8], whole[:8])
+
+
+def test_an_explicit_generator_is_not_replaced():
+    def draw(seed):
+        mine = torch.Generator().manual_seed(seed)
+        return each(lambda h: torch.rand_like(h) + torch.rand(N, generator=mine), HALVES)
+
+    own = each(torch.rand_like, HALVES)
+    assert torch.allclose(draw(1), draw(1))
+    assert not torch.allclose(draw(1), draw(2))
+    assert torch.equal(each(lambda h: torch.rand(N, generator=None), HALVES), own)
+
+
+def test_without_streams_every_draw_is_torchs_own():
+    for name in ("rand", "normal_", "F.dropout", "randint"):
+        torch.manual_seed(7)
+        drawn = each(CALLS[name][0], HALVES, streams=False)
+        torch.manual_seed(7)
+        expected = vmap(CALLS[name][0], randomness="different")(HALVES)
+        assert torch.equal(drawn, expected)
+
+
+def test_dropout_without_training_or_without_a_rate_is_the_identity():
+    for call in (lambda h: F.dropout(h, 0.5, training=False), lambda h: F.dropout(h, 0.0)):
+        assert torch.equal(each(call, HALVES), HALVES)
+
+
+def test_the_gradient_of_a_mask_is_the_mask():
+    h = torch.ones(3, 100, requires_grad=True)
+    out = each(lambda h: F.dropout(h, 0.5) * torch.rand_like(h), h)
+    out.sum().backward()
+    assert torch.equal(h.grad, out.detach())
+
+
+def test_gamma_variates_with_a_shape_of_each_network():
+    alphas = torch.tensor([0.2, 1.0, 5.0])
+
+    def shares(alpha):
+        a, b = (torch._standard_gamma(alpha.expand(N)) for _ in range(2))
+        return a / (a + b)
+
+    drawn = each(shares, alphas).double()
+    assert ((drawn >= 0) & (drawn <= 1)).all()
+    variance = 1 / (4 * (2 * alphas.double() + 1))
+    assert ((drawn.mean(1) - 0.5).abs() < 5 * (variance / N).sqrt()).all()
+    error = (((drawn - 0.5).pow(4).mean(1) - variance**2) / N).sqrt()
+    assert ((drawn.var(1) - variance).abs() < 5 * error).all()
+    # A shape that is the same number for all is another way to say so.
+    same = each(lambda: torch._standard_gamma(torch.full((N,), 5.0)))
+    assert torch.equal(same, each(torch._standard_gamma, torch.full((3, N), 5.0)))
+
+
+def test_draws_outside_of_a_map_are_refused():
+    with (
+        OwnDraws(Streams(SEEDS), "here", torch.arange(3)),
+        pytest.raises(RuntimeError, match="wrap the function in"),
+    ):
+        torch.rand(3)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("layer", [Dropout(0.1), nn.Dropout(0.3)], ids=["coursekit", "torch"])
+def test_dropout_layers_keep_the_mean_and_their_gradient_is_the_mask(layer, own):
+    x, ours = torch.ones(3, 200, 50, requires_grad=True), isinstance(layer, Dropout)
+    # Rates per network: the structure's own is not used.
+    rates = torch.tensor([0.0, 0.3, 0.8]) if ours else torch.full((3,), 0.3)
+    torch.manual_seed(0)
+    out = side_by_side(layer)({"rate": rates} if ours else {}, x, Streams(SEEDS) if own else None)
+    for masked, rate in zip(out, rates.tolist(), strict=True):
+        kept = masked != 0
+        torch.testing.assert_close(masked, kept / (1 - rate))
+        error = (rate * (1 - rate) / kept.numel()) ** 0.5
+        assert abs(kept.float().mean() - (1 - rate)) <= 5 * error
+        # Every unit and every row has a mask of its own.
+        assert ((kept.float().mean(0) - (1 - rate)).abs() <= 5 * error * 50**0.5).all()
+        assert ((kept.float().mean(1) - (1 - rate)).abs() <= 5 * error * 200**0.5).all()
+    assert not torch.equal(out[1] != 0, out[2] != 0)
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach())
+    layer = deepcopy(layer).eval()
+    assert side_by_side(layer)({"rate": rates} if ours else {}, x, None) is x
+
+
+def test_a_layers_mask_does_not_depend_on_the_draws_of_the_layer_before():
+    h, last = torch.ones(3, 40, 50), nn.Dropout(0.5)
+    quiet, noisy = (
+        side_by_side(nn.Sequential(first, last))({}, h, Streams(SEEDS)) != 0
+        for first in (nn.Identity(), nn.Dropout(0.2))
+    )
+    assert not (noisy & ~quiet).any()
+    assert 0.7 < noisy.sum() / quiet.sum() < 0.9
+
+
+class Unknown(nn.Sequential):
+    """Not in the table of layers, so it is mapped."""
+
+
+def test_layers_draw_and_compute_the_same_in_any_company():
+    def make():
+        return nn.Sequential(
+            nn.Linear(8, 16), nn.Dropout(0.5), Residual(nn.Linear(16, 16), 0.5, per_sample=True),
+            Unknown(Dropout(0.5), nn.Linear(16, 4), nn.Dropout(0.2)), nn.Linear(4, 3),
+        )  # fmt: skip
+
+    nets = [make() for _ in range(4)]
+    state = {n: torch.stack([net.state_dict()[n] for net in nets]) for n in nets[0].state_dict()}
+    call, x = side_by_side(nets[0]), torch.randn(4, 5, 8)
+    together = call(state, x, Streams([5, 6, 7, 8]))
+    for s in range(4):
+        own = {n: t[[s]] for n, t in state.items()}
+        torch.testing.assert_close(call(own, x[[s]], Streams([5 + s])), together[[s]])
+    # Twins that differ in nothing but their seeds.
+    twins = {n: t[[0, 0, 0]] for n, t in state.items()}
+    first, again, other = call(twins, x[[0, 0, 0]], Streams([5, 5, 6]))
+    torch.testing.assert_close(first, again)
+    assert not torch.allclose(first, other)
+
+
+def test_only_layers_that_are_known_to_draw_nothing_are_said_to():
+    known = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Sequential(nn.ReLU()))
+    assert draws_nothing(known)
+    for layer in (nn.Dropout(0.0), Dropout(0.5), Residual(nn.ReLU()), Unknown(nn.ReLU())):
+        assert not draws_nothing(nn.Sequential(known, nn.Sequential(layer)))
