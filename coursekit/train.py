@@ -113,7 +113,7 @@ def train(
     if watched and len(members) == 1:
         return train_side_by_side(members, nets, task, hooks, solo=True, bar=True, partial=True)
     each = bytes_per_network(members[0], first, task, hooks)
-    budget = free_memory(task.x.device) if memory is None else memory
+    budget = max(free_memory(task.x.device), 2 * each) if memory is None else memory
     if 2 * each > budget:
         raise ValueError(
             f"expected memory for two networks, {2 * each / 1e6:.1f} MB, got {budget / 1e6:.1f} MB;"
