@@ -14,7 +14,9 @@ class Residual(nn.Module):
 
     def __init__(self, width: int, survival: float):
         super().__init__()
-        self.branch = nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width))
+        self.branch = nn.Sequential(
+            nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width, bias=False)
+        )
         self.survival = survival
 
     def forward(self, h: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ def net_of(w: Workload) -> nn.Module:
         )  # fmt: skip
     blocks = [Residual(64, 1 - block / 24 * 0.5) for block in range(1, 25)]
     head = [nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10)]
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), *blocks, *head)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64, bias=False), *blocks, *head)
 
 
 def optimizer_of(w: Workload, net: nn.Module) -> torch.optim.Optimizer:
