@@ -1,0 +1,81 @@
+"""The stored results are what the program wrote, and it tells a missed target from a met one."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import report
+from benchmarks.plain import net_of
+from benchmarks.workloads import WORKLOADS, make_net_of, task_of
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return json.loads((RESULTS / "cpu.json").read_text(encoding="utf-8"))
+
+
+def test_the_stored_pages_are_made_from_the_stored_measurements(stored):
+    page = (RESULTS / "README.md").read_text(encoding="utf-8")
+    for row in report.targets(stored):
+        assert f"| {row['text']} | {row['target']} | {row['measured']} | {row['outcome']} |" in page
+    assert (RESULTS / "summary.md").read_text(encoding="utf-8") == report.summary(stored)
+
+
+def test_the_readme_shows_the_stored_summary_and_figure(stored):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.summary(stored).strip() in readme
+    assert "](benchmarks/results/speed.png)" in readme
+
+
+def test_a_target_is_met_or_missed_by_what_was_measured(stored):
+    def outcomes(factor):
+        scaled = deepcopy(stored)
+        for group in ("W1", "W2", "W3"):
+            for record in scaled[group]:
+                if record["peer"] == "coursekit":
+                    record["seconds"] = [factor * seconds for seconds in record["seconds"]]
+        scaled["cold"]["coursekit 64"] = [factor * s for s in stored["cold"]["coursekit 64"]]
+        return {row["outcome"] for row in report.targets(scaled)}
+
+    assert outcomes(0.001) == {"met"}
+    assert outcomes(1000.0) == {"missed"}
+
+
+def test_what_was_not_measured_is_no_success(stored):
+    without = deepcopy(stored)
+    for group in ("W1", "W2", "W3"):
+        for record in without[group]:
+            record["seconds"], record["error"] = [], "not installed"
+    without["cold"] = {}
+    assert {row["outcome"] for row in report.targets(without)} == {"not measured"}
+    assert any("not installed" in text for text in report.warnings(without))
+
+
+def test_another_accuracy_is_noticed(stored):
+    shifted = deepcopy(stored)
+    for record in shifted["W1"]:
+        record["plain_accuracies"] = {
+            seed: value - 0.05 for seed, value in record["plain_accuracies"].items()
+        }
+    before, after = (
+        next(r for r in report.accuracy_rows(x) if (r["group"], r["peer"]) == ("W1", "plain"))
+        for x in (stored, shifted)
+    )
+    assert not after["within_noise"]
+    np.testing.assert_allclose(after["difference"], before["difference"] - 0.05)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_the_plain_loop_trains_the_same_network(name):
+    workload = WORKLOADS[name]
+    ours, plain = make_net_of(workload, task_of(workload))(), net_of(workload)
+    assert [p.shape for p in ours.parameters()] == [p.shape for p in plain.parameters()]
+    assert [type(m).__name__ for m in ours.modules() if type(m).__name__ != "Flatten"] == [
+        type(m).__name__ for m in plain.modules() if type(m).__name__ != "Flatten"
+    ]
