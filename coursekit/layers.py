@@ -45,9 +45,9 @@ def side_by_side(net: nn.Module) -> Call:
     return _build(net, "", {id(t): name for name, t in _tensors(net)})
 
 
-def draws_nothing(net: nn.Module) -> bool:
-    """Whether all layers are known to use no random numbers."""
-    known = {*POINTWISE, *TABLE} - {Dropout, nn.Dropout, Residual}
+def draws_by_generator(net: nn.Module) -> bool:
+    """Whether no layer draws random numbers but those that take a generator."""
+    known = {*POINTWISE, *TABLE} - {nn.Dropout}  # PyTorch's own takes none
     return all(type(layer) in known and not _is_changed(layer) for layer in net.modules())
 
 
@@ -71,11 +71,8 @@ def _build(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
 
 def _is_changed(layer: nn.Module) -> bool:
     """Whether somebody hung a hook on this very layer, or gave it another `forward`."""
-    hooks = (
-        layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks,
-        layer._backward_pre_hooks, vars(layer).get("forward"),
-    )  # fmt: skip
-    return any(hooks)
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return "forward" in vars(layer) or any(getattr(layer, name) for name in hooks)
 
 
 def _mapped(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
@@ -222,7 +219,10 @@ def _torch_dropout(layer: nn.Dropout, place: str, names: Mapping[int, str]) -> C
 
 
 def _residual(layer: Residual, place: str, names: Mapping[int, str]) -> Call:
-    survival, branch = _name(layer, "survival", names), _build(layer.branch, place, names)
+    survival, branch = (
+        _name(layer, "survival", names),
+        _build(layer.branch, f"{place}.branch", names),
+    )
     written = [names[id(buffer)] for buffer in layer.branch.buffers()]
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coursekit.kernels import wide
-from coursekit.layers import draws_nothing, side_by_side
+from coursekit.layers import draws_by_generator, side_by_side
 from coursekit.networks import structure
 from coursekit.noise import Streams
 
@@ -61,7 +61,7 @@ class Stack:
         wrong = {str(p.dtype) for p in nets[0].parameters()} - {"torch.float32"}
         if wrong:
             raise ValueError(f"expected float32 parameters, got {', '.join(wrong)}; try .float()")
-        self.solo = solo and len(nets) == 1 and draws_nothing(nets[0])
+        self.solo = solo and len(nets) == 1 and draws_by_generator(nets[0])
         self.layout = _layout(nets[0], turn=not self.solo)
         self.rows = {
             kind: torch.stack([_row(net, places) for net in nets]).to(device)
@@ -76,14 +76,25 @@ class Stack:
         self._call = side_by_side(self.net)
         if self.solo:
             _bind(self.net, self.state)
+            # The places are those that `layers` gives to the same layers in company.
+            named = self.net.named_modules()
+            self._drawing = [(m, f".{name}") for name, m in named if hasattr(m, "generator")]
             self.params = {name: p[None] for name, p in _trained(self.net)}
-            self._call = lambda state, x, streams: self.net(x[0])[None]
+            self._call = self._alone
         else:
             for rows in self.rows.values():
                 rows.grad = torch.zeros_like(rows)
 
     def __call__(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         return self._call(self.params | self.buffers, x, streams)
+
+    def _alone(self, state: State, x: Tensor, streams: Streams | None) -> Tensor:
+        for layer, place in self._drawing:
+            layer.generator = None if streams is None else streams.generators(place)[0]
+        outputs = self.net(x[0])[None]
+        for layer, _ in self._drawing:
+            layer.generator = None
+        return outputs
 
     def compile(self) -> None:
         """Translate the computation with `torch.compile`; takes a C++ compiler, or a GPU's."""
@@ -108,6 +119,9 @@ class Stack:
         if self.solo:
             self.net.zero_grad()
             losses.backward(ones)
+            for _, p in _trained(self.net):
+                if p.grad is None:  # of a skipped block; in company it is zero
+                    p.grad = torch.zeros_like(p)
             return
         leaves = list(self.params.values())
         grads = torch.autograd.grad(losses, leaves, ones, materialize_grads=True)

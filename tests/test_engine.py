@@ -70,6 +70,15 @@ def test_noise_of_a_network_does_not_depend_on_its_company(digits, signals, name
         np.testing.assert_allclose(many.logged_loss[s], alone.logged_loss[0], rtol=2e-4)
 
 
+def test_a_skipped_block_feels_momentum_and_decay_alone_as_in_company(digits):
+    make_net = models.resnet(digits, n_blocks=4, width=12, survival=0.2, rule="uniform")
+    recipe = replace(RECIPE, optimizer="sgd", lr=0.05, momentum=0.9, weight_decay=0.1)
+    many = fit(make_net, digits, recipe)
+    for s, alone in enumerate(one_by_one(make_net, digits, recipe)):
+        for name, value in alone.final.items():
+            torch.testing.assert_close(many.final[name][s], value[0], rtol=2e-3, atol=2e-4)
+
+
 def test_noise_of_hooks_does_not_depend_on_the_company(digits):
     def mix(x, y):
         order = torch.randperm(len(x))

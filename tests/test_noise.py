@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import vmap
 
-from coursekit.layers import draws_nothing, side_by_side
+from coursekit.layers import draws_by_generator, side_by_side
 from coursekit.noise import DRAWS, OwnDraws, Streams
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
@@ -294,8 +294,8 @@ def test_layers_draw_and_compute_the_same_in_any_company():
     assert not torch.allclose(first, other)
 
 
-def test_only_layers_that_are_known_to_draw_nothing_are_said_to():
+def test_only_layers_that_draw_nothing_or_by_generator_are_said_to():
     known = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Sequential(nn.ReLU()))
-    assert draws_nothing(known)
-    for layer in (nn.Dropout(0.0), Dropout(0.5), Residual(nn.ReLU()), Unknown(nn.ReLU())):
-        assert not draws_nothing(nn.Sequential(known, nn.Sequential(layer)))
+    assert draws_by_generator(nn.Sequential(known, Dropout(0.5), Residual(nn.ReLU(), 0.5)))
+    for layer in (nn.Dropout(0.0), Residual(nn.Dropout(0.1)), Unknown(nn.ReLU())):
+        assert not draws_by_generator(nn.Sequential(known, nn.Sequential(layer)))

@@ -10,7 +10,7 @@ from torch import nn
 from torch.func import vmap
 
 from coursekit import data, models
-from coursekit.layers import draws_nothing, side_by_side
+from coursekit.layers import draws_by_generator, side_by_side
 from coursekit.networks import initial_net, structure
 from coursekit.noise import OwnDraws, Streams
 from coursekit.recipes import Recipe, make_optimizer
@@ -217,9 +217,9 @@ def test_dropout_in_any_spelling():
 
 def test_a_hook_on_a_layer_may_draw():
     net = nn.Linear(2, 2)
-    assert draws_nothing(net)
+    assert draws_by_generator(net)
     net.register_forward_hook(lambda module, inputs, out: out + torch.randn_like(out))
-    assert not draws_nothing(net)
+    assert not draws_by_generator(net)
 
 
 def test_the_last_block_survives_as_often_as_was_said():

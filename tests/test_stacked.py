@@ -197,8 +197,8 @@ def test_a_network_alone_by_its_own_layers_trains_as_in_company(make, recipe):
     assert all(own[name].data_ptr() == t.data_ptr() for name, t in solo.state.items())
 
 
-def test_solo_is_for_one_network_that_draws_nothing():
-    noisy = nn.Sequential(nn.Linear(6, 3), Dropout(0.5))
+def test_solo_is_for_one_network_that_draws_by_generator():
+    noisy = nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.5))
     for nets in ([noisy], nets_of(plain, 2)):
         assert not Stack(nets, CPU, solo=True).solo
 

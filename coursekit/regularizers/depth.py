@@ -45,6 +45,7 @@ def residual(
     *,
     training: bool,
     per_sample: bool = False,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Add `branch(h)` to `h` with probability `survival`; without training, add its expectation.
 
@@ -58,6 +59,8 @@ def residual(
     training : bool
     per_sample : bool
         Toss one coin per row, instead of one per batch as in the paper.
+    generator : torch.Generator, optional
+        Where the coins come from; by default torch's own.
 
     Returns
     -------
@@ -69,10 +72,11 @@ def residual(
     """
     if not training:
         return h + survival * branch(h)
+    coins = {"device": h.device, "generator": generator}
     if per_sample:
-        kept = torch.rand(len(h), *[1] * (h.ndim - 1), device=h.device) < survival
+        kept = torch.rand(len(h), *[1] * (h.ndim - 1), **coins) < survival
         return h + kept * branch(h)
-    kept = torch.rand((), device=h.device) < survival
+    kept = torch.rand((), **coins) < survival
     try:
         return h + branch(h) if kept else h
     except RuntimeError:  # under torch.func.vmap, where no one answer holds for all networks
@@ -98,11 +102,14 @@ class Residual(nn.Module):
         if not 0 < survival <= 1:
             raise ValueError(f"expected a survival probability in (0, 1], got {survival}")
         self.branch, self.per_sample = branch, per_sample
+        self.generator: torch.Generator | None = None
         self.register_buffer("survival", torch.tensor(float(survival)))
 
     def forward(self, h: Tensor) -> Tensor:
-        coins = {"training": self.training, "per_sample": self.per_sample}
-        return residual(h, self.branch, self.survival, **coins)
+        return residual(
+            h, self.branch, self.survival,
+            training=self.training, per_sample=self.per_sample, generator=self.generator,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         return f"survival={self.survival:g}, per_sample={self.per_sample}"

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 
 
-def dropout(h: Tensor, rate: float | Tensor, *, training: bool) -> Tensor:
+def dropout(
+    h: Tensor, rate: float | Tensor, *, training: bool, generator: torch.Generator | None = None
+) -> Tensor:
     """Silence each unit with probability `rate` and scale up the survivors.
 
     Dividing by `1 - rate` keeps the mean of every unit, so nothing has to change at test time
@@ -18,6 +20,8 @@ def dropout(h: Tensor, rate: float | Tensor, *, training: bool) -> Tensor:
         Probability that a unit is silenced.
     training : bool
         False returns `h` itself.
+    generator : torch.Generator, optional
+        Where the coins come from; by default torch's own.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def dropout(h: Tensor, rate: float | Tensor, *, training: bool) -> Tensor:
     if not training or (number and rate == 0):
         return h
     keep = 1 - rate
-    survives = torch.rand_like(h) < keep
+    survives = torch.rand(h.shape, device=h.device, generator=generator) < keep
     return h * survives / keep
 
 
@@ -56,10 +60,11 @@ class Dropout(nn.Module):
         super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f"expected a dropout rate in [0, 1), got {rate}")
+        self.generator: torch.Generator | None = None
         self.register_buffer("rate", torch.tensor(float(rate)))
 
     def forward(self, h: Tensor) -> Tensor:
-        return dropout(h, self.rate, training=self.training)
+        return dropout(h, self.rate, training=self.training, generator=self.generator)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:g}"
