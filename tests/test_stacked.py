@@ -11,7 +11,7 @@ from coursekit.noise import Streams
 from coursekit.recipes import Recipe, make_optimizer
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
-from coursekit.stacked import EVAL_ROWS, Snapshot, Stack, forward
+from coursekit.stacked import EVAL_ROWS, Snapshot, Stack, _together, forward
 
 CPU = torch.device("cpu")
 close = torch.testing.assert_close
@@ -291,3 +291,13 @@ def test_private_randomness_leaves_the_callers_alone():
     with pytest.raises(KeyError), private_rng(5):
         {}[torch.rand(1)]
     assert torch.equal(torch.cat([first, torch.rand(3)]), expected)
+
+
+@pytest.mark.parametrize(
+    ("n", "most", "sizes"), [(5, 2, [2, 3]), (6, 2, [2, 2, 2]), (3, 1, [1, 1, 1]), (1, 4, [1])]
+)
+def test_no_network_is_evaluated_alone_where_others_are_together(n, most, sizes):
+    pieces = _together(n, most)
+    assert [piece.stop - piece.start for piece in pieces] == sizes
+    assert [piece.start for piece in pieces[1:]] == [piece.stop for piece in pieces[:-1]]
+    assert pieces[-1].stop == n
