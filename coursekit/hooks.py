@@ -82,10 +82,7 @@ def per_network(
     """A hook for one network, as a function of S: with the settings it names, and own draws."""
     if hook is None:
         return None
-    try:
-        named = set(signature(hook).parameters)
-    except ValueError:  # functions written in C do not tell
-        named = set()
+    named = set(parameters(hook))
     settings = {
         name: torch.tensor([float(arm.settings[name]) for arm in arms], device=device)
         for name in named & set(arms[0].settings)
@@ -98,3 +95,11 @@ def per_network(
 
     mapped = vmap(one, randomness="different")
     return lambda *args: mapped(position, settings, *args)
+
+
+def parameters(function: Callable) -> list[str]:
+    """Names of a function's parameters; none for a function written in C, which does not tell."""
+    try:
+        return list(signature(function).parameters)
+    except ValueError:
+        return []

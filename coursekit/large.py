@@ -88,8 +88,7 @@ def fit_large(make_net: Callable[[], nn.Module], task: Task, recipe: Recipe) -> 
     model = DistributedDataParallel(net) if dist.is_initialized() else net
     matrices = [p for p in net.parameters() if p.ndim >= 2]
     vectors = [p for p in net.parameters() if p.ndim < 2]
-    spared = recipe.weight_decay if recipe.decay_biases else 0.0
-    decays = ((matrices, recipe.weight_decay), (vectors, spared))
+    decays = ((matrices, recipe.weight_decay), (vectors, recipe.vector_decay))
     groups = [
         {"params": params, "weight_decay": decay, "base_lr": recipe.lr} for params, decay in decays
     ]

@@ -82,6 +82,11 @@ class Recipe:
             raise ValueError(f"momentum belongs to 'sgd'; {self.optimizer!r} has its own")
 
     @property
+    def vector_decay(self) -> float:
+        """Weight decay of biases, scales and shifts."""
+        return self.weight_decay if self.decay_biases else 0.0
+
+    @property
     def seeds(self) -> range:
         return range(self.first_seed, self.first_seed + self.n_seeds)
 
@@ -97,8 +102,7 @@ def make_optimizer(stack: Stack, recipes: Sequence[Recipe]) -> torch.optim.Optim
         stop = start + len(list(same))
         blocks: dict[float, list[Tensor]] = {}  # by their decay
         for kind in stack.rows:
-            spared = kind == "vectors" and not recipe.decay_biases
-            decay = 0.0 if spared else recipe.weight_decay
+            decay = recipe.vector_decay if kind == "vectors" else recipe.weight_decay
             blocks.setdefault(decay, []).extend(stack.block(kind, start, stop))
         lr = torch.tensor(recipe.lr, device=stack.device) if first.graph else recipe.lr
         for decay, params in blocks.items():

@@ -56,7 +56,8 @@ class Stack:
     """
 
     def __init__(self, nets: Sequence[nn.Module], device: torch.device, *, solo: bool = False):
-        if any(structure(net) != structure(nets[0]) for net in nets[1:]):
+        shared = structure(nets[0])
+        if any(structure(net) != shared for net in nets[1:]):
             raise ValueError("expected make_net() to return the same structure every time")
         wrong = {str(p.dtype) for p in nets[0].parameters()} - {"torch.float32"}
         if wrong:
@@ -73,7 +74,6 @@ class Stack:
             name: torch.stack([own[name].detach() for own in fixed]).to(device) for name in fixed[0]
         }
         self.net = nets[0].to(device)
-        self._call = side_by_side(self.net)
         if self.solo:
             _bind(self.net, self.state)
             # The places are those that `layers` gives to the same layers in company.
@@ -82,6 +82,7 @@ class Stack:
             self.params = {name: p[None] for name, p in _trained(self.net)}
             self._call = self._alone
         else:
+            self._call = side_by_side(self.net)
             for rows in self.rows.values():
                 rows.grad = torch.zeros_like(rows)
 

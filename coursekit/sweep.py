@@ -6,7 +6,6 @@ Axes: S seeds, G settings (arms), T epochs.
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from inspect import signature
 from itertools import product
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tqdm.auto import tqdm
 
 from coursekit import store
 from coursekit.fingerprint import fingerprint
-from coursekit.hooks import Arm, Hooks
+from coursekit.hooks import Arm, Hooks, parameters
 from coursekit.networks import initial_net, structure
 from coursekit.recipes import Recipe
 from coursekit.runs import Runs, evaluate, join, take, warn_of_divergence
@@ -203,13 +202,13 @@ def _owner(name: str, build: Callable, hooks: Hooks) -> str:
         parameter
         for hook in (getattr(hooks, field.name) for field in fields(Hooks))
         if callable(hook)
-        for parameter in _parameters(hook)
+        for parameter in parameters(hook)
     }
     of_recipe = {field.name for field in fields(Recipe)} - {"n_seeds", "first_seed"}
     known = {
         "recipe": of_recipe,
         "task": set(OF_A_TASK),
-        "build": set(_parameters(build)[1:]),
+        "build": set(parameters(build)[1:]),
         "hooks": of_hooks - of_recipe,
     }
     found = [who for who in WHO if name in known[who]]
@@ -221,13 +220,6 @@ def _owner(name: str, build: Callable, hooks: Hooks) -> str:
             f"{', '.join(OF_A_TASK)}; the builder has {of_nets}"
         )
     return found[0]
-
-
-def _parameters(function: Callable) -> list[str]:
-    try:
-        return list(signature(function).parameters)
-    except ValueError:  # written in C
-        return []
 
 
 def _chunks(
@@ -249,9 +241,17 @@ def _chunks(
             yield [number for number, _ in part], members, tasks[numbers[0]]
 
 
-def _work(plan, hooks: Hooks, memory: float | None, folder) -> Iterator[tuple]:
+def _work(plan: list, hooks: Hooks, memory: float | None, folder) -> Iterator[tuple]:
     """Yield arm numbers, members and runs of each chunk as it is done, stored ones first."""
-    paths = [_path(folder, members, task, hooks) for _, members, task in plan]
+    paths: list[Path | None] = [None] * len(plan)
+    if folder is not None:
+        versions = [store.machine()[name] for name in ("coursekit", "torch")]
+        # Of each task once: its data is much to read, and all its chunks share it.
+        shared = {id(task): fingerprint(task, hooks, versions) for _, _, task in plan}
+        paths = [
+            Path(folder) / f"{task.name}-{fingerprint(members, shared[id(task)])}.npz"
+            for _, members, task in plan
+        ]
     missing = []
     for index, (numbers, members, _) in enumerate(plan):
         runs = _stored(paths[index], members)
@@ -270,13 +270,6 @@ def _work(plan, hooks: Hooks, memory: float | None, folder) -> Iterator[tuple]:
 
 def _train(index: int, members: Members, task: Task, hooks: Hooks, memory: float | None):
     return index, train(members, task, hooks, memory)
-
-
-def _path(folder: str | Path | None, members: Members, task: Task, hooks: Hooks) -> Path | None:
-    if folder is None:
-        return None
-    versions = [store.machine()[name] for name in ("coursekit", "torch")]
-    return Path(folder) / f"{task.name}-{fingerprint(members, task, hooks, versions)}.npz"
 
 
 def _stored(path: Path | None, members: Members) -> Runs | None:
