@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullLocator
 
-from benchmarks.report import quartiles, times, to_plain
+from benchmarks.report import pace, quartiles, times, to_plain
 
 OURS, OTHERS, LEAST = "#009E73", "#555555", "#0072B2"  # Okabe and Ito's palette
 
@@ -23,20 +23,20 @@ def speed(results: Mapping) -> bytes:
     records.sort(key=lambda record: np.median(to_plain(record)))
     if not records:  # only the plain loop ran
         records = [r for r in results["W1"] if r["seconds"]]
-    pace = 1000 * np.median([seconds for record in records for seconds in record["plain"]])
+    plain = pace(results)
     style = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False}
     style |= {"axes.spines.left": False, "figure.constrained_layout.use": True}
     with plt.rc_context(style):
         fig, ax = plt.subplots(figsize=(8.6, 0.42 * len(records) + 1.5))
-        ax.axvline(pace, color="#999999", linewidth=1)
+        ax.axvline(plain, color="#999999", linewidth=1)
         for y, record in enumerate(records):
-            low, middle, high = (pace * q for q in quartiles(to_plain(record)))
+            low, middle, high = (plain * q for q in quartiles(to_plain(record)))
             color = {"coursekit": OURS, "floor": LEAST}.get(record["peer"], OTHERS)
             marker = {"coursekit": "o", "floor": "D"}.get(record["peer"], "s")
             ax.plot([low, high], [y, y], color=color, linewidth=3, solid_capstyle="butt")
             ax.plot(middle, y, marker, color=color, markersize=8)
             ax.annotate(
-                f"{middle:,.0f} ms  {times(middle / pace)}", (high, y), xytext=(9, 0),
+                f"{middle:,.0f} ms  {times(middle / plain)}", (high, y), xytext=(9, 0),
                 textcoords="offset points", va="center", color=color,
                 weight="bold" if record["peer"] == "coursekit" else "normal",
                 path_effects=[withStroke(linewidth=3, foreground="white")],
@@ -48,7 +48,7 @@ def speed(results: Mapping) -> bytes:
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(records) - 0.4, -1.1)
         ax.annotate(
-            f"plain PyTorch loop, {pace:.0f} ms", (pace, -0.75), xytext=(5, 0),
+            f"plain PyTorch loop, {plain:.0f} ms", (plain, -0.75), xytext=(5, 0),
             textcoords="offset points", va="center", color="#666666",
         )  # fmt: skip
         ax.set_xscale("log")

@@ -35,6 +35,11 @@ def to_plain(record: Mapping | None) -> np.ndarray | None:
     return None if record is None else np.array(record["seconds"]) / np.array(record["plain"])
 
 
+def pace(results: Mapping) -> float:
+    """Milliseconds of the plain loop on W1: what ratios are turned into times with."""
+    return 1000 * float(np.median([s for record in results["W1"] for s in record["plain"]]))
+
+
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """25 %, median, 75 %."""
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
@@ -252,15 +257,14 @@ def summary(results: Mapping) -> str:
 
     def add(text: str, record: Mapping | None) -> None:
         if record:
-            ms = 1000 * np.median(record["seconds"])
-            lines.append(f"| {text} | {ms:.0f} | {times(np.median(to_plain(record)))} |")
+            ratio = np.median(to_plain(record))
+            lines.append(f"| {text} | {ratio * pace(results):.0f} | {times(ratio)} |")
 
     for n in (1, 16, 64):
         add(f"coursekit, {n} side by side", find(results, "W1", "coursekit", n))
     add("JAX `jit(vmap(scan))`, 64", find(results, "W1", "jax", 64))
     add("Lightning, barebones", find(results, "W1", "lightning"))
-    plain = [s for record in results["W1"] for s in record["plain"]]
-    lines.insert(0, f"| plain PyTorch loop | {1000 * np.median(plain):.0f} | |")
+    lines.insert(0, f"| plain PyTorch loop | {pace(results):.0f} | |")
     w1, machine, met = results["titles"]["W1"], results["machine"], targets(results)
     n_met = sum(row["outcome"] == "met" for row in met)
     return (
