@@ -19,7 +19,7 @@ from coursekit.hooks import Arm, Hooks, parameters
 from coursekit.networks import initial_net, structure
 from coursekit.recipes import Recipe
 from coursekit.runs import Runs, evaluate, join, take, warn_of_divergence
-from coursekit.tasks import Task
+from coursekit.tasks import Task, expect
 from coursekit.train import Members, cut, progress, train
 
 SIDE_BY_SIDE = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}  # may differ within one run
@@ -154,12 +154,17 @@ def sweep(
     ValueError
         If the grid is empty, a setting belongs to nobody or to several, or a value is refused.
     """
+    expect(chunk >= 1, "chunk of at least 1", chunk, "chunk=64")
+    builder = "a builder such as models.mlp that takes the task, and not models.mlp(task)"
+    expect(len(parameters(build)) > 0, builder, "a function without parameters", "models.mlp")
     hooks = Hooks(objective, penalty, augment, mix, constrain, record)
     settings = _settings(grid)
     owners = {name: _owner(name, build, hooks) for own in settings for name in own}
     arms, tasks = [], []
     for own in settings:
         to = {who: {n: v for n, v in own.items() if owners[n] == who} for who in WHO}
+        numbers = all(isinstance(v, int | float) for v in to["hooks"].values())
+        expect(numbers, "numbers for the hooks", to["hooks"], "one sweep per value that is none")
         tasks.append(replace(task, **to["task"]))
         make_net = build(tasks[-1], **to["build"])
         arms.append(Arm(make_net, replace(recipe, **to["recipe"]), to["hooks"]))

@@ -114,7 +114,7 @@ def train(
         return train_side_by_side(members, nets, task, hooks, solo=True, bar=True, partial=True)
     each = bytes_per_network(members[0], first, task, hooks)
     budget = max(free_memory(task.x.device), 2 * each) if memory is None else memory
-    if 2 * each > budget:
+    if not 2 * each <= budget:  # NaN too
         raise ValueError(
             f"expected memory for two networks, {2 * each / 1e6:.1f} MB, got {budget / 1e6:.1f} MB;"
             " try a smaller batch_size or more memory"

@@ -115,6 +115,8 @@ def test_a_memory_budget_changes_no_bit(digits, signals, name, n_networks):
 def test_a_budget_for_less_than_two_networks_is_refused(digits):
     with pytest.raises(ValueError, match="expected memory for two networks"):
         fit(models.mlp(digits), digits, RECIPE, memory=1e4)
+    with pytest.raises(ValueError, match="got nan MB"):
+        fit(models.mlp(digits), digits, RECIPE, memory=float("nan"))
 
 
 def test_bytes_per_network_grow_with_parameters_and_activations(digits):

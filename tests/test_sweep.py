@@ -156,6 +156,15 @@ def test_wrong_grids_are_refused(digits, grid, message):
         sweep(mlp, digits, RECIPE, grid)
 
 
+def test_wrong_arguments_are_refused(digits):
+    with pytest.raises(ValueError, match="expected chunk of at least 1, got 0"):
+        sweep(mlp, digits, RECIPE, {"lr": [0.1]}, chunk=0)
+    with pytest.raises(ValueError, match=r"and not models.mlp\(task\), got a function without"):
+        sweep(models.mlp(digits), digits, RECIPE, {"lr": [0.1]})
+    with pytest.raises(ValueError, match=r"expected numbers for the hooks, got .*'much'"):
+        sweep(mlp, digits, RECIPE, {"strength": ["much"]}, penalty=l1)
+
+
 def test_an_arm_that_is_not_there_or_not_alone_is_refused(digits):
     swept = sweep(mlp, digits, replace(RECIPE, epochs=1), {"lr": [0.1], "dropout": [0.1, 0.2]})
     for wrong in ({"lr": 0.3}, {"lr": 0.1}):
