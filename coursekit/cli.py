@@ -1,4 +1,4 @@
-"""`coursekit lab | run | check | verdicts | data | doctor`: the course from a terminal.
+"""`coursekit lab | run | check | verdicts | claims | data | doctor`: the course from a terminal.
 
 Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
 """
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -111,16 +110,16 @@ def verdicts(args: argparse.Namespace) -> int:
     """Rerun notebooks on other seeds and thread counts; print the verdicts that change."""
     from joblib import Parallel, delayed
 
-    from coursekit import course
+    from coursekit import course, studies
 
     shifts = range(1, args.runs + 1)
     settings = [{"first_seed": n * args.seeds_shift, "threads": 1 + n % 2} for n in shifts]
-    studies = [(path, setting) for path in _selected(args.notebooks) for setting in settings]
-    jobs = (delayed(course.rerun)(path, timeout=args.timeout, **own) for path, own in studies)
+    reruns = [(path, setting) for path in _selected(args.notebooks) for setting in settings]
+    jobs = (delayed(course.rerun)(path, timeout=args.timeout, **own) for path, own in reruns)
     worst = 0
-    with _workers(args.jobs, args.scheduler):
+    with studies.workers(args.jobs, args.scheduler):
         results = Parallel(return_as="generator")(jobs)
-        for (path, own), (done, n_marked, found) in zip(studies, results, strict=True):
+        for (path, own), (done, n_marked, found) in zip(reruns, results, strict=True):
             label = f"{path.stem}, first seed {own['first_seed']}, {own['threads']} thread(s)"
             held = f"{n_marked - len(found)} of {n_marked} verdicts hold"
             print(f"{label} ... {done.seconds:.1f} s, {done.error or held}", flush=True)
@@ -132,23 +131,39 @@ def verdicts(args: argparse.Namespace) -> int:
     return int(worst)
 
 
-@contextmanager
-def _workers(jobs: int, scheduler: str | None):
-    """Where joblib works inside the block: processes of this machine, or a Dask cluster."""
-    from joblib import parallel_config
+def claims(args: argparse.Namespace) -> int:
+    """List the claims of the ledger, settle them anew, or show what is stored of them."""
+    from coursekit import studies
+    from coursekit.claims import claim, results
 
-    if scheduler is None:
-        with parallel_config(n_jobs=jobs):
-            yield
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise ValueError(
-            'expected Dask for --scheduler, got none; try pip install "coursekit[cluster]"'
-        ) from None
-    with Client(scheduler, timeout=PATIENCE), parallel_config(backend="dask"):
-        yield
+    ids = studies.select(args.ids, args.topic)
+    if args.action == "list":
+        print(results.table(ids))
+        return 0
+    if args.action == "show":
+        wanted = args.ids or args.topic
+        print(
+            "\n".join(results.card(results.stored(id)) for id in ids) if wanted else results.table()
+        )
+        return 0
+    if not (args.ids or args.topic or args.all):
+        raise ValueError("expected claims to run, got none; try `claims run C44` or --all")
+    out = results.folder() if args.out is None else Path(args.out)
+    total, failed = studies.n_experiments(ids), 0
+    with studies.workers(args.jobs, args.scheduler):
+        settled = studies.settle_many(ids, first_seed=args.first_seed, n_seeds=args.seeds)
+        for number, done in enumerate(settled, 1):
+            print(f"[{number}/{total}] {done.label} ... {done.seconds:.1f} s", flush=True)
+            for found in done.claims:
+                print(
+                    found if args.dry or args.ids else f"  {found.id} {found.judgement}", flush=True
+                )
+                if not args.dry:
+                    claim.write(found, out / f"{found.id}.json")
+            if done.error:
+                print(f"  FAILED: {done.error}", flush=True)
+                failed += 1
+    return int(failed > 0)
 
 
 def data(args: argparse.Namespace) -> int:
@@ -264,6 +279,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
+    sub = command(claims)
+    sub.add_argument("action", nargs="?", choices=["list", "run", "show"], default="list")
+    sub.add_argument("ids", nargs="*", metavar="ID", help='as in "C44"; default: all')
+    about = 'a topic such as "dropout", or a lesson such as "04"; may be given again'
+    sub.add_argument("--topic", action="append", default=[], metavar="T", help=about)
+    sub.add_argument("--all", action="store_true", help="run everything")
+    sub.add_argument("--dry", action="store_true", help="run, but store nothing")
+    sub.add_argument("--out", metavar="DIR", help="folder of the results; default: data/claims")
+    sub.add_argument("--first-seed", type=int, metavar="N", help="first seed; default: 0")
+    sub.add_argument("--seeds", type=int, metavar="N", help="default: what each one declares")
+    sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
+    sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
     sub = command(data)
     sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")
     sub.add_argument("name", nargs="?", help="data set to fetch")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from coursekit import claims
+from coursekit.claims import claim
 from coursekit.claims import JUDGEMENTS, Claim, board, ledger
 from coursekit.judge import Verdict
 
@@ -13,7 +14,7 @@ from coursekit.judge import Verdict
 def settle(id, sentence, evidence):
     """Settle a claim of a ledger that holds this claim alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claims, "ledger", lambda: {id: {"sentence": sentence}})
+        patch.setattr(claim, "ledger", lambda: {id: {"sentence": sentence}})
         return claims.settle(id, evidence)
 
 

@@ -1,0 +1,17 @@
+"""The ledger: what others assert, the experiments that decide it, and what became of it."""
+
+from coursekit.claims.claim import JUDGEMENTS, Claim, board, ledger, settle
+from coursekit.claims.experiments import run, source
+from coursekit.claims.results import stored, table
+
+__all__ = [
+    "JUDGEMENTS",
+    "Claim",
+    "board",
+    "ledger",
+    "run",
+    "settle",
+    "source",
+    "stored",
+    "table",
+]

@@ -1,0 +1,64 @@
+"""Settled claims on disk, one JSON file each, with what they depend on."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from coursekit.claims.claim import UNTESTED, Claim, ledger, read
+
+
+def folder() -> Path:
+    """Folder of the stored claims: the checkout's `data/claims`, or what the package brought."""
+    package = Path(__file__).resolve().parent.parent
+    checkout = package.parent / "data" / "claims"
+    return checkout if checkout.is_dir() else package / "_course" / "claims"
+
+
+def stored(id: str) -> Claim:
+    """Return a claim as it was settled and stored, with its origin.
+
+    Raises
+    ------
+    ValueError
+        If the ledger has no such claim, or no result of it is stored.
+    """
+    if id not in ledger():
+        raise ValueError(
+            f"expected a claim of the ledger, got {id!r}; it has {', '.join(ledger())}"
+        )
+    return read(folder() / f"{id}.json")
+
+
+def table(ids: Iterable[str] = ()) -> str:
+    """List claims of the ledger, all by default: lesson, stored judgement, seeds and sentence.
+
+    Raises
+    ------
+    ValueError
+        If the ledger has no such claim, or a stored one is damaged.
+    """
+    lines, tally = [], Counter()
+    for id in ids or ledger():
+        known = id not in ledger() or (folder() / f"{id}.json").exists()
+        claim = stored(id) if known else None  # raises for a claim that the ledger has not
+        word, seeds = (claim.judgement, _seeds(claim)) if claim else ("not stored", "")
+        tally[word] += 1
+        entry = ledger()[id]
+        lines.append(f"{id}  {entry['lesson']:<4}{word:<26}{seeds:>8}  {entry['sentence']}")
+    words = ", ".join(f"{n} {word}" for word, n in tally.most_common())
+    return "\n".join([*lines, f"{len(lines)} claims: {words}"])
+
+
+def _seeds(claim: Claim) -> str:
+    if claim.judgement == UNTESTED:
+        return ""
+    counts = [getattr(item, "n_seeds", 0) for item in claim.evidence.values()]
+    return f"{max(counts)} seeds" if max(counts) else "exact"
+
+
+def card(claim: Claim) -> str:
+    """Print a stored claim with its sources and its origin."""
+    entry = ledger()[claim.id]
+    asserted = ", ".join(entry["sources"])
+    origin = "; ".join(f"{key} {value}" for key, value in claim.origin.items() if key != "recipe")
+    return f"{claim}\n    asserted by {asserted}; lesson {entry['lesson']}\n    {origin}"
