@@ -79,6 +79,7 @@ class Stack:
             # The places are those that `layers` gives to the same layers in company.
             named = self.net.named_modules()
             self._drawing = [(m, f".{name}") for name, m in named if hasattr(m, "generator")]
+            self._own = [p for _, p in _trained(self.net)]  # asking a network takes time
             self.params = {name: p[None] for name, p in _trained(self.net)}
             self._call = self._alone
         else:
@@ -118,9 +119,10 @@ class Stack:
         """
         ones = torch.ones_like(losses)
         if self.solo:
-            self.net.zero_grad()
+            for p in self._own:
+                p.grad = None
             losses.backward(ones)
-            for _, p in _trained(self.net):
+            for p in self._own:
                 if p.grad is None:  # of a skipped block; in company it is zero
                     p.grad = torch.zeros_like(p)
             return
