@@ -22,6 +22,7 @@ MODULES = (
     "linear",
     "strengths",
     "stopping",
+    "schedules",
     "networks",
     "stacked",
     "runs",

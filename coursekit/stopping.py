@@ -1,11 +1,13 @@
-"""When to stop: rules as pure functions of recorded curves.
+"""When to stop: rules as pure functions of recorded curves, and a stopper for a loop of one's own.
 
 A rule sees a whole validation curve and says where it would have stopped, so one training answers
-for every rule and every patience. `train.fit` uses the same functions while it runs.
+for every rule and every patience. `train.fit` uses the same functions while it runs. The filter
+functions at the end say what stopping does to a linear model, exactly.
 
 Axes: S seeds, T epochs. Epochs are counted from 1.
 """
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -150,3 +152,149 @@ def _curves(loss: np.ndarray) -> np.ndarray:
     if loss.ndim != 2 or loss.shape[1] == 0:
         raise ValueError(f"expected curves of shape (seeds, epochs), got {loss.shape}")
     return loss
+
+
+class EarlyStopping:
+    """Stop a training loop of one's own, and give back the weights of its best epoch.
+
+    ::
+
+        with EarlyStopping(net, patience=10) as stopper:
+            for epoch in range(200):
+                train_one_epoch(net)
+                if stopper.update(validation_loss(net)):
+                    break
+        print(stopper)  # best epoch 17 of 27, value 0.412
+
+    Leaving the block restores the best weights, whether patience ran out, the epochs did, or
+    somebody pressed Ctrl-C. When to stop and what to keep are decided in one place.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Or anything else with `state_dict` and `load_state_dict`.
+    patience : int or None
+        Stop after so many epochs in a row without an improvement. None never stops.
+    mode : {"min", "max"}
+        Whether lower values are better (a loss) or higher ones (an accuracy).
+    min_delta : float in [0, 1)
+        An improvement has to beat the best value by more than this fraction of it.
+
+    Attributes
+    ----------
+    best_epoch, epoch : int
+        Best epoch and last one, counted from 1; `best_epoch` is 0 before the first finite value.
+    best_value : float
+        NaN before the first finite value.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+    """
+
+    def __init__(
+        self, model, patience: int | None = 10, *, mode: str = "min", min_delta: float = 0.0
+    ):
+        if mode not in ("min", "max"):
+            raise ValueError(f"expected mode 'min' or 'max', got {mode!r}")
+        self.model, self._sign = model, 1.0 if mode == "min" else -1.0
+        self._monitor = Monitor(1, patience, min_delta)
+        self._state = None
+        self.best_value = float("nan")
+
+    @property
+    def best_epoch(self) -> int:
+        return int(self._monitor.best[0])
+
+    @property
+    def epoch(self) -> int:
+        return int(self._monitor.last[0])
+
+    def update(self, value: float) -> bool:
+        """Take the value of the epoch that just ended; return whether to stop now."""
+        value = float(value)
+        if self._monitor.update(np.array([self._sign * value]))[0]:
+            self.best_value = value
+            # Deep: `state_dict().copy()` is a new dictionary of the very tensors that training
+            # goes on changing, buffers included.
+            self._state = copy.deepcopy(self.model.state_dict())
+        return not self._monitor.running[0]
+
+    def restore(self) -> None:
+        """Put the best weights back; the weights stay as they are if no value was finite."""
+        if self._state is not None:
+            self.model.load_state_dict(self._state)
+
+    def __enter__(self) -> "EarlyStopping":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.restore()
+
+    def __repr__(self) -> str:
+        return f"best epoch {self.best_epoch} of {self.epoch}, value {self.best_value:.4g}"
+
+
+def gd_filter(s2: np.ndarray, lr: float, t: int) -> np.ndarray:
+    """Return the share 1 - (1 - lr s^2)^t of each least-squares coefficient that t steps reach.
+
+    By gradient descent on |X w - y|^2 / 2 from 0, in the basis of X's right singular vectors.
+
+    Parameters
+    ----------
+    s2 : (D,) array of squared singular values of X, >= 0
+    lr : float
+        Between 0 and 2 / max(s2); above that the steps diverge.
+    t : int >= 0
+        Steps.
+
+    Returns
+    -------
+    (D,) float array
+
+    References
+    ----------
+    Bishop, "Regularization and complexity control in feed-forward networks", ICANN 1995.
+    """
+    s2 = _spectrum(s2)
+    limit = 2 / s2.max() if s2.max() > 0 else np.inf
+    if not 0 < lr < limit:
+        raise ValueError(f"expected lr in (0, 2 / max(s2) = {limit:.4g}), got {lr}")
+    if t < 0:
+        raise ValueError(f"expected t >= 0 steps, got {t}")
+    return 1 - (1 - lr * s2) ** t
+
+
+def ridge_filter(s2: np.ndarray, strength: float) -> np.ndarray:
+    """Return which share of each least-squares coefficient ridge keeps: s^2 / (s^2 + strength).
+
+    For the loss |X w - y|^2 / 2 + strength |w|^2 / 2. Shapes as in `gd_filter`.
+    """
+    s2 = _spectrum(s2)
+    if not 0 < strength < np.inf:
+        raise ValueError(f"expected a finite strength > 0, got {strength}")
+    return s2 / (s2 + strength)
+
+
+def matching_strength(lr: float, t: int) -> float:
+    """Return the ridge strength 1 / (lr t) that resembles `t` steps of gradient descent.
+
+    Where lr t s^2 is small, both filters are lr t s^2 to first order; where it is large, both are
+    near 1. Between, ridge keeps less: by at most 0.20 in the limit of small steps.
+
+    References
+    ----------
+    Ali, Kolter and Tibshirani, "A continuous-time view of early stopping for least squares
+    regression", AISTATS 2019.
+    """
+    if not (0 < lr < np.inf and t >= 1):
+        raise ValueError(f"expected a finite lr > 0 and t >= 1 steps, got {lr} and {t}")
+    return 1 / (lr * t)
+
+
+def _spectrum(s2: np.ndarray) -> np.ndarray:
+    s2 = np.asarray(s2, dtype=float)
+    if s2.size == 0 or not (np.isfinite(s2) & (s2 >= 0)).all():
+        raise ValueError(f"expected finite squared singular values >= 0, got {s2}")
+    return s2

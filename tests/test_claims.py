@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from coursekit import claims
-from coursekit.claims import claim
-from coursekit.claims import JUDGEMENTS, Claim, board, ledger
+from coursekit.claims import JUDGEMENTS, Claim, board, claim, ledger
 from coursekit.judge import Verdict
 
 

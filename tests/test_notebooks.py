@@ -220,9 +220,13 @@ def test_lesson(path, rule):
     assert rule(nbformat.read(path, as_version=nbformat.NO_CONVERT)) == []
 
 
+PLANNED = {"05", "08"}  # the dropout family, labels: numbers kept free for them
+
+
 def test_lessons_are_numbered_without_gaps():
     numbers = [Path(path).stem.split("_")[0] for path in lessons()]
-    assert numbers == [f"{n:02}" for n in range(len(numbers))]
+    whole = [f"{n:02}" for n in range(int(numbers[-1]) + 1)]
+    assert numbers == [number for number in whole if number in numbers or number not in PLANNED]
 
 
 # Each rule fails on the fault that it is there for.

@@ -1,6 +1,6 @@
 """Stochastic depth: skip whole residual blocks at random while training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,34 @@ def survivals(n_blocks: int, last: float, *, rule: str = "linear") -> list[float
     if rule == "uniform":
         return [last] * n_blocks
     return [last + (1 - last) * (1 - block / n_blocks) for block in range(1, n_blocks + 1)]
+
+
+def expected_depth(kept: Sequence[float]) -> float:
+    """Mean number of blocks that one training step computes: the sum of the survivals.
+
+    With the linear rule it is L - (1 - last)(L + 1)/2, about three quarters of L at `last` = 0.5.
+
+    Parameters
+    ----------
+    kept : (L,) sequence of float in [0, 1]
+        Survival probability of each block, as `survivals` gives them.
+
+    Raises
+    ------
+    ValueError
+        If there is no block, or a probability is out of range (such as a drop rate in percent).
+
+    References
+    ----------
+    Huang et al., "Deep networks with stochastic depth", ECCV 2016, section 3.
+    """
+    kept = [float(p) for p in kept]
+    if not kept or not all(0 <= p <= 1 for p in kept):
+        raise ValueError(
+            f"expected one survival probability in [0, 1] per block, got {kept}; "
+            "try survivals(n_blocks, last)"
+        )
+    return sum(kept)
 
 
 def residual(
@@ -81,6 +109,58 @@ def residual(
         return h + branch(h) if kept else h
     except RuntimeError:  # under torch.func.vmap, where no one answer holds for all networks
         return h + kept * branch(h)
+
+
+def drop_path(
+    added: Tensor,
+    survival: float | Tensor,
+    *,
+    training: bool,
+    per_sample: bool = True,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Keep what a branch adds with probability `survival`, and divide it by that.
+
+    The form of most libraries, where it is called drop path: the mean is right while training, so
+    nothing is scaled at test. `residual` scales at test instead, as in the paper. Both are the same
+    for a branch that is `survival` times as large; to scale in both places is a mistake.
+
+    Parameters
+    ----------
+    added : (B, ...) tensor
+        What the branch has computed: no time is saved.
+    survival : float or scalar tensor in (0, 1]
+        Probability that it is kept; torchvision, timm and Keras take the rate 1 - survival.
+    training : bool
+        False returns `added` itself.
+    per_sample : bool
+        Toss one coin per row (torchvision's mode "row"), instead of one per batch ("batch").
+    generator : torch.Generator, optional
+        Where the coins come from; by default torch's own.
+
+    Returns
+    -------
+    (B, ...) tensor
+
+    Raises
+    ------
+    ValueError
+        If a `survival` that is a number is outside (0, 1].
+
+    References
+    ----------
+    Larsson et al., "FractalNet", ICLR 2017, for the name; `torchvision.ops.stochastic_depth`.
+    """
+    if not isinstance(survival, Tensor) and not 0 < survival <= 1:
+        raise ValueError(
+            f"expected a survival probability in (0, 1], got {survival}; "
+            "from a drop rate it is 1 - rate"
+        )
+    if not training:
+        return added
+    coins = (len(added), *[1] * (added.ndim - 1)) if per_sample else ()
+    kept = torch.rand(coins, device=added.device, generator=generator) < survival
+    return added * (kept / survival)
 
 
 class Residual(nn.Module):

@@ -1,0 +1,293 @@
+"""Data augmentation: change the training images at random, in ways that should keep the label.
+
+Axes: B images, C channels, H rows, W columns. Every transformation comes twice: a function of its
+parameters, which has values and gradients to check, and a `random_...` that draws parameters of
+its own for each image. The second kind is an `augment=` hook of `fit`; its limits may be numbers,
+or scalar tensors with one value per network. What moves out of the frame is lost, and what moves
+in is 0 (black).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from coursekit.tasks import expect
+
+Number = float | Tensor
+NEGATIONS = frozenset({"not", "no", "never", "nor", "neither", "none", "without", "hardly"})
+
+# Given the parameters
+
+
+def pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Read pixels at (B, h, w) int64 positions of images (B, C, H, W); 0 outside the frame."""
+    height, width = x.shape[-2:]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    flat = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
+    index = flat.flatten(1).unsqueeze(1).expand(-1, x.shape[1], -1)  # (B, C, h * w)
+    values = x.flatten(2).gather(2, index).unflatten(2, rows.shape[1:])
+    return torch.where(inside.unsqueeze(1), values, 0)
+
+
+def crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut a window out of each image.
+
+    Parameters
+    ----------
+    x : (B, C, H, W) tensor
+    top, left : (B,) int64 tensors
+        Corner of the window; what lies outside of the image is 0.
+    size : (int, int)
+        Height h and width w of the window.
+
+    Returns
+    -------
+    (B, C, h, w) tensor
+    """
+    rows = top.view(-1, 1, 1) + torch.arange(size[0], device=x.device).view(-1, 1)
+    columns = left.view(-1, 1, 1) + torch.arange(size[1], device=x.device)
+    shape = len(x), *size
+    return pick(x, rows.expand(shape), columns.expand(shape))
+
+
+def shift(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Move each image (B, C, H, W) by whole pixels, (B,) int64 each; no wrap-around."""
+    return crop(x, -down, -right, x.shape[-2:])
+
+
+def flip(x: Tensor, which: Tensor, *, axis: int = -1) -> Tensor:
+    """Mirror the images (B, C, H, W) where `which` (B,) is true; axis -1: left and right."""
+    return torch.where(which.view(-1, 1, 1, 1), x.flip(axis), x)
+
+
+def affine(
+    x: Tensor, degrees: Number = 0.0, scale: Number = 1.0, down: Number = 0.0, right: Number = 0.0
+) -> Tensor:
+    """Turn, enlarge and move each image, in this order, about its middle.
+
+    For each pixel of the result, the place in `x` that it comes from is computed, and read between
+    its four neighbors (bilinear interpolation).
+
+    Parameters
+    ----------
+    x : (B, C, H, W) float tensor
+    degrees : float or (B,) tensor
+        Counter-clockwise.
+    scale : float or (B,) tensor, above 0
+        2 makes everything twice as large.
+    down, right : float or (B,) tensor
+        In pixels, also fractions.
+
+    Returns
+    -------
+    (B, C, H, W) tensor
+    """
+    height, width = x.shape[-2:]
+    each = torch.ones(len(x), 1, 1, dtype=x.dtype, device=x.device)
+    turn, scale, down, right = (
+        each * (p.view(-1, 1, 1) if isinstance(p, Tensor) else p)
+        for p in (degrees, scale, down, right)
+    )
+    cos, sin = (torch.deg2rad(turn).cos() / scale, torch.deg2rad(turn).sin() / scale)
+    middle = (height - 1) / 2, (width - 1) / 2
+    # Where a pixel of the result lies, seen from the middle, before the move: (B, H, W).
+    v = torch.arange(height, device=x.device).view(-1, 1) - middle[0] - down
+    u = torch.arange(width, device=x.device) - middle[1] - right
+    rows, columns = sin * u + cos * v + middle[0], cos * u - sin * v + middle[1]
+    top, left = rows.detach().floor(), columns.detach().floor()
+    low, near = (rows - top).unsqueeze(1), (columns - left).unsqueeze(1)  # shares of the neighbors
+    top, left = top.long(), left.long()
+    upper = (1 - near) * pick(x, top, left) + near * pick(x, top, left + 1)
+    lower = (1 - near) * pick(x, top + 1, left) + near * pick(x, top + 1, left + 1)
+    return (1 - low) * upper + low * lower
+
+
+def adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+    """Change the light: stretch about the mean of each image, then add, then clamp to [0, 1].
+
+    Parameters
+    ----------
+    x : (B, C, H, W) float tensor in [0, 1]
+    brightness : (B,) tensor
+        Added to every pixel.
+    contrast : (B,) tensor, at least 0
+        1 changes nothing, 0 leaves the mean.
+
+    Returns
+    -------
+    (B, C, H, W) tensor in [0, 1]
+    """
+    brightness, contrast = brightness.view(-1, 1, 1, 1), contrast.view(-1, 1, 1, 1)
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    return (mean + contrast * (x - mean) + brightness).clamp(0, 1)
+
+
+def rectangle(x: Tensor, top: Tensor, left: Tensor, height: Number, width: Number) -> Tensor:
+    """Mask (B, 1, H, W), true in one rectangle per image; corner (B,), sides a number or (B,)."""
+    top, left = top.view(-1, 1, 1, 1), left.view(-1, 1, 1, 1)
+    height, width = (
+        side.view(-1, 1, 1, 1) if isinstance(side, Tensor) else side for side in (height, width)
+    )
+    rows = torch.arange(x.shape[-2], device=x.device).view(-1, 1)
+    columns = torch.arange(x.shape[-1], device=x.device)
+    return (
+        (rows >= top) & (rows < top + height) & (columns >= left) & (columns < left + width)
+    )  # fmt: skip
+
+
+def erase(
+    x: Tensor, top: Tensor, left: Tensor, height: Number, width: Number, value: float = 0.0
+) -> Tensor:
+    """Fill one rectangle per image (B, C, H, W) with a value; what is outside is cut off.
+
+    Corner (B,), sides a number or (B,): all whole numbers.
+    """
+    return torch.where(rectangle(x, top, left, height, width), value, x)
+
+
+# Drawn for each image
+
+
+def between(x: Tensor, low: Number, high: Number) -> Tensor:
+    """Draw one number in [low, high) for each image: (B,)."""
+    return low + (high - low) * torch.rand(len(x), device=x.device)
+
+
+def whole(x: Tensor, low: Number, high: Number) -> Tensor:
+    """Draw one whole number from low to high, both included, for each image: (B,) int64."""
+    # `torch.randint` takes no tensor as its limit, which may differ per network.
+    steps = ((high - low + 1) * torch.rand(len(x), device=x.device)).floor()
+    return (low + steps).long()
+
+
+def random_shift(x: Tensor, pixels: Number) -> Tensor:
+    """Move each image (B, C, H, W) by up to `pixels` whole pixels each way.
+
+    A random crop of the old size, after padding by `pixels` zeros on each side, is the same.
+    """
+    _at_least(0, pixels=pixels)
+    return shift(x, whole(x, -pixels, pixels), whole(x, -pixels, pixels))
+
+
+def random_crop(x: Tensor, size: int, padding: Number = 0) -> Tensor:
+    """Cut a random window of `size` by `size` out of each image after padding it with zeros."""
+    _at_least(0, padding=padding)
+    height, width = x.shape[-2:]
+    fits = isinstance(padding, Tensor) or 1 <= size <= min(height, width) + 2 * padding
+    expect(fits, f"a window of 1 to {min(height, width)} + 2 * padding", size, "more padding")
+    top, left = (whole(x, -padding, side + padding - size) for side in (height, width))
+    return crop(x, top, left, (size, size))
+
+
+def random_flip(x: Tensor, rate: Number = 0.5, *, axis: int = -1) -> Tensor:
+    """Mirror each image with probability `rate`; axis -1 swaps left and right, -2 top and bottom.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1], or the axis is none of an image.
+    """
+    expect(isinstance(rate, Tensor) or 0 <= rate <= 1, "a rate in [0, 1]", rate, "rate=0.5")
+    expect(axis in (-1, -2), "axis -1 (left-right) or -2 (up-down)", axis, "axis=-1")
+    return flip(x, torch.rand(len(x), device=x.device) < rate, axis=axis)
+
+
+def random_rotate(x: Tensor, degrees: Number) -> Tensor:
+    """Turn each image (B, C, H, W) by up to `degrees` either way."""
+    _at_least(0, degrees=degrees)
+    return affine(x, between(x, -degrees, degrees).to(x.dtype))
+
+
+def random_scale(x: Tensor, factor: Number) -> Tensor:
+    """Enlarge or shrink each image by up to `factor` (at least 1), even in the logarithm."""
+    _at_least(1, factor=factor)
+    log = factor.log() if isinstance(factor, Tensor) else math.log(factor)
+    return affine(x, scale=between(x, -log, log).exp().to(x.dtype))
+
+
+def random_light(x: Tensor, brightness: Number = 0.2, contrast: Number = 0.2) -> Tensor:
+    """Change brightness by up to `brightness` and contrast by up to the share `contrast`."""
+    _at_least(0, brightness=brightness, contrast=contrast)
+    brighter, stretch = between(x, -brightness, brightness), between(x, 1 - contrast, 1 + contrast)
+    return adjust(x, brighter.to(x.dtype), stretch.to(x.dtype))
+
+
+def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
+    """Blacken one square of `size` by `size` pixels in each image.
+
+    Parameters
+    ----------
+    x : (B, C, H, W) tensor
+    size : int, or scalar tensor
+        Side of the square.
+    inside : bool
+        True: the square lies inside, so that exactly `size**2` pixels go. False: its middle is any
+        pixel, as in the paper, and what sticks out is cut off: with n rows (or columns) the mean
+        side is `size - (size**2 // 4) / n` for `size <= n`.
+
+    Raises
+    ------
+    ValueError
+        If the square is larger than the image.
+
+    References
+    ----------
+    DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout",
+    arXiv:1708.04552, 2017.
+    """
+    largest = min(x.shape[-2:])
+    fits = isinstance(size, Tensor) or 0 <= size <= largest
+    expect(fits, f"a square of side 0 to {largest}", size, "a smaller one")
+    half = size // 2
+    top, left = (
+        whole(x, 0, side - size) if inside else whole(x, 0, side - 1) - half
+        for side in x.shape[-2:]
+    )
+    return erase(x, top.long(), left.long(), size, size)
+
+
+def random_noise(x: Tensor, sigma: Number) -> Tensor:
+    """Add Gaussian noise of standard deviation `sigma` to every number of (B, ...)."""
+    _at_least(0, sigma=sigma)
+    return x + sigma * torch.randn_like(x)
+
+
+def word_dropout(
+    text: str,
+    rate: float = 0.1,
+    *,
+    protect: frozenset[str] = NEGATIONS,
+    generator: torch.Generator | None = None,
+) -> str:
+    """Delete each word with probability `rate`, but no negation and never the whole text.
+
+    Parameters
+    ----------
+    text : str
+    rate : float in [0, 1)
+    protect : set of str
+        Words in lower case that stay; so does every word that ends in "n't".
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    str
+        With at least one word of `text`, if it has any.
+    """
+    expect(0 <= rate < 1, "a rate in [0, 1)", rate, "rate=0.1")
+    words = text.split()
+    draws = torch.rand(len(words), generator=generator).tolist()
+    plain = [word.lower().strip(".,;:!?\"'()").replace("\u2019", "'") for word in words]
+    stays = [word in protect or word.endswith("n't") for word in plain]
+    kept = [w for w, u, safe in zip(words, draws, stays, strict=True) if safe or u >= rate]
+    if not kept and words:  # the word that came closest to staying
+        kept = [words[max(range(len(words)), key=draws.__getitem__)]]
+    return " ".join(kept)
+
+
+def _at_least(low: float, **limits: Number) -> None:
+    # A tensor holds one value per network under vmap, where its content cannot be branched on.
+    for name, value in limits.items():
+        fits = isinstance(value, Tensor) or low <= value < math.inf
+        expect(fits, f"a finite {name} of at least {low}", value, f"{name}={low}")

@@ -1,0 +1,134 @@
+"""Mixup and CutMix: blend pairs of images *and* their labels.
+
+Axes: B images, C classes. The partner of image i is image `order[i]` of the same batch; picture
+and label of a pair are blended by one share and one order, or the label is wrong. The `random_...`
+functions are `mix=` hooks of `fit`, for instance
+`partial(random_mixup, alpha=0.2, n_classes=10)`.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from coursekit.regularizers.augmentation import rectangle, whole
+from coursekit.tasks import expect
+
+
+def shares(y: Tensor, n_classes: int) -> Tensor:
+    """Turn classes (B,) into shares (B, C) float32, all on one class; shares stay as they are."""
+    return y if y.is_floating_point() else F.one_hot(y, n_classes).float()
+
+
+def blend(a: Tensor, order: Tensor, share: Tensor) -> Tensor:
+    """Mix each row of (B, ...) with its partner: `share * a + (1 - share) * a[order]`.
+
+    Parameters
+    ----------
+    a : (B, ...) float tensor
+        Images or label shares.
+    order : (B,) int64 tensor
+        A permutation: the partner of each row.
+    share : (B,) tensor in [0, 1]
+        What remains of the row itself.
+
+    Returns
+    -------
+    (B, ...) tensor
+    """
+    share = share.to(a.dtype).view(-1, *[1] * (a.ndim - 1))
+    return share * a + (1 - share) * a[order]
+
+
+def mixup(x: Tensor, y: Tensor, order: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Blend images (B, ...) and label shares (B, C) alike; `order`, `share` as in `blend`.
+
+    References
+    ----------
+    Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+    """
+    return blend(x, order, share), blend(y, order, share)
+
+
+def cutmix(
+    x: Tensor, y: Tensor, order: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Paste a rectangle of each image's partner into it, and blend the labels by its area.
+
+    Parameters
+    ----------
+    x : (B, C, H, W) tensor
+    y : (B, classes) float tensor
+        Label shares.
+    order : (B,) int64 tensor
+        A permutation: the partner of each image.
+    top, left, height, width : (B,) int64 tensors
+        One rectangle per image; what sticks out is cut off, and not counted.
+
+    Returns
+    -------
+    (B, C, H, W) tensor, (B, classes) tensor
+
+    References
+    ----------
+    Yun et al., "CutMix: regularization strategy to train strong classifiers with localizable
+    features", ICCV 2019.
+    """
+    pasted = rectangle(x, top, left, height, width)  # (B, 1, H, W)
+    kept = 1 - pasted.to(y.dtype).mean(dim=(1, 2, 3))
+    return torch.where(pasted, x[order], x), blend(y, order, kept)
+
+
+def beta(alpha: float | Tensor, n: int, device: torch.device | str = "cpu") -> Tensor:
+    """Draw n shares from Beta(alpha, alpha): (n,) in [0, 1]; all 1 (no mixing) where alpha is 0.
+
+    A small alpha gives shares near 0 or 1; alpha 1 is uniform. As two gamma variates, because these
+    exist with a shape per network.
+    """
+    number = not isinstance(alpha, Tensor)
+    fits = not number or 0 <= alpha < math.inf
+    expect(fits, "a finite alpha of at least 0", alpha, "alpha=0.2")
+    shape = torch.full((n,), alpha, device=device) if number else alpha.expand(n)
+    a, b = (torch._standard_gamma(shape.float().clamp(min=1e-6)) for _ in range(2))
+    return torch.where(shape > 0, a / (a + b), 1)
+
+
+def random_mixup(
+    x: Tensor, y: Tensor, alpha: float | Tensor, n_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Mix each image and its label with a random partner of the batch.
+
+    Parameters
+    ----------
+    x : (B, ...) float tensor
+    y : (B,) classes, or (B, C) shares
+    alpha : float of at least 0, or scalar tensor
+        Of the Beta distribution of the shares; one share per image. (The paper's code draws one per
+        batch; its formula is the same.)
+    n_classes : int
+
+    Returns
+    -------
+    (B, ...) tensor, (B, C) tensor
+    """
+    order = torch.randperm(len(x), device=x.device)
+    return mixup(x, shares(y, n_classes), order, beta(alpha, len(x), x.device))
+
+
+def random_cutmix(
+    x: Tensor, y: Tensor, alpha: float | Tensor, n_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Paste a random rectangle of a random partner, with its share of the label.
+
+    Its sides are those of the image times the square root of 1 - share, rounded down; its middle
+    is any pixel. What is cut off at the border stays with the image, in picture and label.
+    Parameters and results as in `random_mixup`.
+    """
+    expect(x.ndim == 4, "images (B, C, H, W)", f"inputs of shape {tuple(x.shape)}", "random_mixup")
+    order = torch.randperm(len(x), device=x.device)
+    side = (1 - beta(alpha, len(x), x.device)).sqrt()
+    height, width = ((n * side).long() for n in x.shape[-2:])
+    top = whole(x, 0, x.shape[-2] - 1) - height // 2
+    left = whole(x, 0, x.shape[-1] - 1) - width // 2
+    return cutmix(x, shares(y, n_classes), order, top, left, height, width)

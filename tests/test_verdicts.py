@@ -1,0 +1,68 @@
+"""What is stored in `data/claims`, what the lessons print, and what a fresh run says: all one.
+
+Exact claims are settled anew here, every one. Of the statistical ones a sample runs on seeds that
+no stored result has seen; `coursekit claims run --all --dry --first-seed 1000` reruns the rest.
+"""
+
+import re
+
+import pytest
+
+from coursekit import course, notebook
+from coursekit.claims import ledger, stored
+from coursekit.claims.claim import JUDGEMENTS, UNTESTED
+from coursekit.claims.experiments import experiments, settle_all
+
+EXACT = sorted({e.ids[0] for e in experiments().values() if not e.n_seeds})
+SAMPLE = ()
+FRESH = 7000  # first seed of the sample
+CARD = re.compile(rf"^([A-Z]\d\d) .+: ({'|'.join([*JUDGEMENTS, UNTESTED]).upper()})$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("id", ledger())
+def test_every_claim_is_settled_by_the_code_as_it_stands(id):
+    claim = stored(id)
+    assert claim.sentence == ledger()[id]["sentence"]
+    assert {"experiment", "seconds", "torch", "date", "device"} <= set(claim.origin)
+    if id in experiments():
+        assert claim.origin["code"] == experiments()[id].code, "the experiment changed since"
+        assert claim.origin["recipe"] or not experiments()[id].recipe
+
+
+@pytest.mark.parametrize("id", [id for id in ledger() if id in experiments()])
+def test_a_statistical_claim_rests_on_enough_seeds(id):
+    counts = [getattr(item, "n_seeds", 12) for item in stored(id).evidence.values()]
+    assert min(counts) >= 12 or id.startswith("W")
+
+
+@pytest.mark.parametrize("id", EXACT)
+def test_an_exact_claim_holds_here_and_now(id):
+    for claim in settle_all(id):
+        assert claim.judgement == stored(claim.id).judgement, claim
+
+
+@pytest.mark.parametrize("id", SAMPLE)
+def test_fresh_seeds_reach_the_stored_judgement(id):
+    n_seeds = experiments()[id].n_seeds
+    for claim in settle_all(id, range(FRESH, FRESH + n_seeds)):
+        assert claim.judgement == stored(claim.id).judgement, claim
+
+
+def printed_cards(path):
+    """(id, judgement) of each claim that the stored outputs of a lesson print."""
+    cells = (cell for cell in notebook.read(path).cells if cell.cell_type == "code")
+    text = "\n".join(notebook.printed(cell) for cell in cells)
+    return [(id, word.lower()) for id, word in CARD.findall(text)]
+
+
+@pytest.mark.parametrize("path", course.lessons(), ids=lambda path: path.stem)
+def test_a_lesson_prints_what_the_ledger_holds(path):
+    cards = printed_cards(path)
+    assert cards
+    assert [c for c in cards if stored(c[0]).judgement != c[1]] == []
+
+
+def test_every_claim_is_told_in_its_lesson():
+    told = {path.stem[:2]: {id for id, _ in printed_cards(path)} for path in course.lessons()}
+    silent = [id for id, entry in ledger().items() if id not in told.get(entry["lesson"], ())]
+    assert silent == []
