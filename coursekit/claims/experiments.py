@@ -89,11 +89,7 @@ def experiments() -> dict[str, Experiment]:
     """Return all experiments by the claims they settle."""
     found = {}
     for topic in TOPICS:
-        try:  # TEMPORARY
-            module = import_module(f"coursekit.claims.{topic}")
-        except Exception as error:
-            print(f"(topic {topic} does not import: {error!r})")
-            continue
+        module = import_module(f"coursekit.claims.{topic}")
         for value in vars(module).values():
             if isinstance(value, Experiment) and value.function.__module__ == module.__name__:
                 found |= dict.fromkeys(value.ids, value)

@@ -1,0 +1,1 @@
+"""Exercises to a lesson (being written)."""

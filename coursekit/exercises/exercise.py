@@ -1,0 +1,236 @@
+"""What an exercise is, and how its two halves, asking and judging, go together."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+
+from coursekit.exercises import comparing
+from coursekit.exercises.comparing import Fact
+from coursekit.exercises.driving import Answer, Driver, Probe, call
+
+RIGHT, WRONG, OPEN = "right", "wrong", "not attempted yet"
+OTHER_CLASS = "This follows another convention than the one asked for."
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A wrong answer that somebody plausibly gives, and what to tell them."""
+
+    function: Callable
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another convention for the same exercise, so that last year's answers do not fit.
+
+    Attributes
+    ----------
+    sentence : str
+        Added to the task: "Here, `rate` is the probability to keep a unit."
+    body : str
+        The new answer as an expression in the arguments and `plain`, the old one:
+        "plain(x, 1 - rate, training)". For a random answer with `facts` it may translate
+        inputs only, not the result.
+    """
+
+    sentence: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a check; printed, it is one sentence."""
+
+    name: str
+    status: str
+    sentence: str
+    points: float
+    out_of: float
+
+    def __str__(self) -> str:
+        told = f"{self.name}: {self.status}" + (f". {self.sentence}" if self.sentence else "")
+        return f"{told} ({self.points:g} of {self.out_of:g} points)"
+
+
+@dataclass
+class Exercise:
+    """A function or class that a learner writes.
+
+    Attributes
+    ----------
+    name : str
+        Of the function or class.
+    lesson : str
+        Two digits.
+    points : int
+        All of them, or none: a function is right or it is not.
+    task : str
+        Markdown: what it takes with shapes, what it returns, which convention holds.
+    signature : str
+        As in "(x, rate, training=True)".
+    probes : callable
+        A NumPy generator to a list of probes, fresh random inputs each time, in the order in which
+        they are to be judged: edge cases, values, gradients, statistics.
+    reference : callable
+        Tested code; gets floating inputs in float64.
+    hints : tuple of str
+        A ladder, from a question to almost the answer.
+    why : str
+        Explanation that is shown with the solution.
+    arrays : {"torch", "numpy"}
+        As what array inputs are passed.
+    driver : callable or None
+        `driver(answer, **inputs)` to named values, for classes and networks.
+    facts : callable or None
+        For random answers: (inputs, draws (n, ...)) to a list of Fact.
+    tolerance : float or None
+        Relative to the largest expected number; by default 1e-4 in float32 and 1e-8 in float64.
+    bug : str or None
+        Name of the wrong answer whose code the learner is given to repair.
+    variants : tuple of Variant
+    """
+
+    name: str
+    lesson: str
+    points: int
+    task: str
+    signature: str
+    probes: Callable[[np.random.Generator], list[Probe]]
+    reference: Callable
+    hints: tuple[str, ...]
+    why: str
+    arrays: str = "torch"
+    driver: Driver | None = None
+    facts: Callable[[dict, np.ndarray], list[Fact]] | None = None
+    tolerance: float | None = None
+    bug: str | None = None
+    variants: tuple[Variant, ...] = ()
+    rights: list[Callable] = field(default_factory=list)
+    slips: list[Slip] = field(default_factory=list)
+    variant: Variant | None = None
+
+    def right(self, function: Callable) -> Callable:
+        """Put a right answer into the bank; the first one is shown as the solution."""
+        self.rights.append(function)
+        return function
+
+    def wrong(self, sentence: str) -> Callable[[Callable], Callable]:
+        """Put a wrong answer into the bank, with the sentence that it deserves."""
+
+        def add(function: Callable) -> Callable:
+            self.slips.append(Slip(function, sentence))
+            return function
+
+        return add
+
+    def adapted(self, answer: Callable) -> Callable:
+        """Return an answer of the usual convention in that of this exercise's variant."""
+        if self.variant is None:
+            return answer
+        made = eval(f"lambda plain: lambda {self.signature[1:-1]}: {self.variant.body}", {})
+        return made(answer)
+
+    def usual(self, probe: Probe) -> dict[str, object]:
+        """Return a probe's inputs in the usual convention, for which `facts` is written."""
+        translated = self.adapted(lambda *inputs: inputs)(*probe.inputs.values())
+        return dict(zip(probe.inputs, translated, strict=True))
+
+    def ask(self, seed: int) -> list[Probe]:
+        """Return fresh probes; equal seeds give equal probes."""
+        return self.probes(np.random.default_rng([seed, _number(self.name)]))
+
+    def drive(self, answer: Callable, probe: Probe) -> Answer:
+        """Put a probe to an answer, where the answer runs. Never raises what the answer raises."""
+        return call(answer, arrays=self.arrays, driver=self.driver, probe=probe)
+
+    def judge(self, probes: Sequence[Probe], answers: Sequence[Answer]) -> Result:
+        """Judge the replies to probes; sees arrays only, never the answer itself.
+
+        Parameters
+        ----------
+        probes : sequence of Probe
+        answers : sequence of Answer
+            Of equal length; may be shorter when an answer was cut off, and is then wrong.
+
+        Returns
+        -------
+        Result
+        """
+        for probe, answer in zip(probes, answers, strict=False):
+            if answer.error and answer.error["type"] == "NotImplementedError":
+                return self._result(OPEN, "")
+            expected = self.expected(probe)
+            finding = comparing.differ(self, probe, answer, expected)
+            if finding:
+                slip = self.recognize(probe, answer)
+                return self._result(WRONG, f"{finding} {slip}".strip())
+        if len(answers) < len(probes):
+            return self._result(WRONG, "It stopped before all questions were answered.")
+        return self._result(RIGHT, "")
+
+    def check(self, answer: Callable, seed: int = 0) -> Result:
+        """Ask, drive and judge in one go; stops at the first reply that is wrong."""
+        if isinstance(answer, str) or not callable(answer):
+            kind = "class" if self.is_class else "function"
+            got = type(answer).__name__
+            return self._result(WRONG, f"Expected a {kind}, got {got}: pass it without brackets.")
+        for probe in self.ask(seed):
+            result = self.judge([probe], [self.drive(answer, probe)])
+            if result.status != RIGHT:
+                return result
+        return self._result(RIGHT, "")
+
+    def expected(self, probe: Probe) -> Answer:
+        """Return what the reference replies, computed in float64."""
+        raised = {k: _float64(v) for k, v in probe.inputs.items()}
+        asked = Probe(probe.name, raised, probe.gradient, probe.draws, probe.seed)
+        answer = self.drive(self.adapted(self.reference), asked)
+        if answer.error:
+            raise RuntimeError(f"the reference of {self.name} failed on {probe.name}: {answer}")
+        return answer
+
+    def recognize(self, probe: Probe, answer: Answer) -> str:
+        """Return the sentence of the wrong answer that replies like this one, or ""."""
+        for slip in self.known_slips():
+            if comparing.alike(self, probe, answer, self.drive(slip.function, probe)):
+                return slip.sentence
+        return ""
+
+    def known_slips(self) -> list[Slip]:
+        """Return the bank's wrong answers in the convention of this variant."""
+        slips = [Slip(self.adapted(slip.function), slip.sentence) for slip in self.slips]
+        if self.variant is not None:
+            told = (
+                f"This follows another convention than the one asked for: {self.variant.sentence}"
+            )
+            slips.append(Slip(self.rights[0], told))
+        return slips
+
+    @property
+    def is_class(self) -> bool:
+        return inspect.isclass(self.rights[0]) if self.rights else self.name[0].isupper()
+
+    def _result(self, status: str, sentence: str) -> Result:
+        points = self.points if status == RIGHT else 0
+        return Result(self.name, status, sentence, points, self.points)
+
+
+def choose(exercise: Exercise, key: str | None) -> Variant | None:
+    """Return the variant that a class key picks; no key, the usual convention."""
+    if not key or not exercise.variants:
+        return None
+    choices = (None, *exercise.variants)
+    return choices[_number(f"{key}/{exercise.name}") % len(choices)]
+
+
+def _float64(value: object) -> object:
+    floating = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(np.float64) if floating else value
+
+
+def _number(text: str) -> int:
+    return int(sha256(text.encode()).hexdigest()[:8], 16)

@@ -1,0 +1,152 @@
+"""Exercises as notebooks: with stubs for learners, with answers for tests and instructors."""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from coursekit.exercises import bank
+from coursekit.exercises.exercise import Exercise
+from coursekit.exercises.questions import Question
+
+SETUP = """\
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from coursekit.exercises import Sheet
+
+sheet = Sheet({arguments})"""
+
+HELP = """\
+Write each function, run its cell, then the check below it. A check says the first thing that is
+wrong. Stuck? `sheet.hint("{name}")` gives a hint, each call a stronger one, and
+`sheet.solution("{name}")` is the last step. `sheet.progress()` shows what is done."""
+
+
+def code(function: Callable, name: str) -> str:
+    """Return the source of a bank's answer as the learner would have written it."""
+    text = textwrap.dedent(inspect.getsource(function))
+    text = re.sub(r"\A(@.*\n|@.*\([\s\S]*?\)\n)+(?=def |class )", "", text)
+    return re.sub(rf"\b{function.__name__}\b", name, text).rstrip()
+
+
+def solution(exercise: Exercise, answer: Callable | None = None) -> str:
+    """Return a right answer as source, in the convention of the exercise's variant."""
+    answer = answer or exercise.rights[0]
+    if exercise.variant is None:
+        return code(answer, exercise.name)
+    arguments = exercise.signature
+    body = f"def {exercise.name}{arguments}:\n    return {exercise.variant.body}"
+    return f"{code(answer, 'plain')}\n\n\n{body}"
+
+
+def stub(exercise: Exercise) -> str:
+    """Return the code that a learner starts from: an empty function, or one with a bug."""
+    if exercise.bug:
+        [found] = [s.function for s in exercise.slips if s.function.__name__ == exercise.bug]
+        return code(found, exercise.name)
+    empty = "    raise NotImplementedError  # your code here"
+    if exercise.is_class:
+        return f"class {exercise.name}:\n    def __init__{_with_self(exercise)}:\n    {empty}"
+    return f"def {exercise.name}{exercise.signature}:\n{empty}"
+
+
+def _with_self(exercise: Exercise) -> str:
+    inner = exercise.signature[1:-1]
+    return f"(self, {inner})" if inner else "(self)"
+
+
+def page(lesson: str, key: str | None = None, *, solved: bool = False) -> NotebookNode:
+    """Return the exercise notebook of a lesson.
+
+    Parameters
+    ----------
+    lesson : str
+        Two digits.
+    key : str, optional
+        Key of a class, which chooses conventions.
+    solved : bool, default False
+        With the bank's first right answers in place of the stubs.
+
+    Returns
+    -------
+    NotebookNode
+        Its cells have stable ids: NAME-task, NAME-answer, NAME-check, NAME-explain.
+
+    Raises
+    ------
+    ValueError
+        If no lesson with exercises has this number.
+    """
+    tasks = bank.of_lesson(lesson, key)
+    asked = [q for q in bank.questions().values() if q.lesson == lesson]
+    arguments = f'"{lesson}"' + (f', key="{key}"' if key else "")
+    cells = [_opening(lesson, tasks, asked), _cell("setup", SETUP.format(arguments=arguments))]
+    for number, exercise in enumerate(tasks, 1):
+        cells += _exercise(number, exercise, solved)
+    for number, question in enumerate(asked, len(tasks) + 1):
+        cells += _question(number, question, solved)
+    cells.append(_cell("progress", "sheet.progress()"))
+    metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return nbformat.from_dict(new_notebook(cells=cells, metadata=metadata))
+
+
+def _opening(lesson: str, tasks: list[Exercise], asked: list[Question]) -> NotebookNode:
+    path = title(lesson)
+    points = sum(e.points for e in tasks) + sum(q.points for q in asked)
+    text = f"# Exercises to [{path[1]}](../{path[0]})\n\n**{points} points**\n\n"
+    return _cell("opening", text + HELP.format(name=tasks[0].name), markdown=True)
+
+
+def title(lesson: str) -> tuple[str, str]:
+    """Return the file name of a lesson's notebook and its title."""
+    from coursekit.course import select
+    from coursekit.notebook import read
+
+    [path] = select([lesson])
+    first = next(c.source for c in read(path).cells if c.cell_type == "markdown")
+    return path.name, first.splitlines()[0].lstrip("# ")
+
+
+def _exercise(number: int, exercise: Exercise, solved: bool) -> list[NotebookNode]:
+    name, kind = exercise.name, "Repair" if exercise.bug else "Write"
+    words = f"## {number}. {kind} `{name}` ({exercise.points} points)\n\n{exercise.task.strip()}"
+    if exercise.variant:
+        words += f"\n\n**In this class:** {exercise.variant.sentence}"
+    return [
+        _cell(f"{name}-task", words, markdown=True),
+        _cell(f"{name}-answer", solution(exercise) if solved else stub(exercise)),
+        _cell(f"{name}-check", f"sheet.check({name})"),
+    ]
+
+
+def _question(number: int, question: Question, solved: bool) -> list[NotebookNode]:
+    name = question.name
+    options = " · ".join(f"`{option}`" for option in question.options)
+    words = f"## {number}. Predict, then explain ({question.points} points)\n\n"
+    words += f"{question.prompt.strip()}\n\nOptions: {options}"
+    prediction = f'"{question.measure()}"' if solved else "None"
+    reveal = f'prediction = {prediction}  # your choice\nsheet.reveal("{name}", prediction)'
+    explain = question.guide if solved else "*Your explanation, three to six sentences.*"
+    return [
+        _cell(f"{name}-task", words, markdown=True),
+        _cell(f"{name}-answer", reveal),
+        _cell(f"{name}-explain", explain, markdown=True),
+    ]
+
+
+def _cell(id: str, source: str, *, markdown: bool = False) -> NotebookNode:
+    cell = new_markdown_cell(source) if markdown else new_code_cell(source)
+    cell["id"] = id.replace("_", "-")[:64]
+    return cell

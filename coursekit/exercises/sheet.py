@@ -1,0 +1,148 @@
+"""The learner's side: check, hint, solution, progress.
+
+Progress is a small file that survives upgrades; losing it costs nothing but the list.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from coursekit.exercises import bank, pages
+from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
+from coursekit.files import replace_file
+from coursekit.widgets import predictions_file
+
+
+class Sheet:
+    """The exercises of one lesson, as its notebook uses them.
+
+    Parameters
+    ----------
+    lesson : str
+        Two digits, as in "04".
+    key : str, optional
+        Key of a class, which chooses conventions.
+
+    Raises
+    ------
+    ValueError
+        If no lesson with exercises has this number.
+    """
+
+    def __init__(self, lesson: str, key: str | None = None):
+        self.lesson, self.key = lesson, key
+        self.exercises = {e.name: e for e in bank.of_lesson(lesson, key)}
+        self.questions = {n: q for n, q in bank.questions().items() if q.lesson == lesson}
+
+    def check(self, answer: object) -> None:
+        """Print whether an answer is right, and if not, the first thing that is wrong.
+
+        Parameters
+        ----------
+        answer : function or class
+            Its name tells which exercise it answers.
+
+        Raises
+        ------
+        ValueError
+            If this sheet has no exercise of that name.
+        """
+        print(self._result(answer))
+
+    def score(self, answer: object) -> float:
+        """Print the result as `check` does and return the points, as nbgrader wants them."""
+        result = self._result(answer)
+        print(result)
+        return float(result.points)
+
+    def hint(self, name: str) -> None:
+        """Print the next hint; each call goes one step up the ladder. Raises as `check`."""
+        exercise = self._find(name)
+        shown = min(_recall().get(name, {}).get("hints", 0) + 1, len(exercise.hints))
+        _remember(name, hints=shown)
+        print(f"Hint {shown} of {len(exercise.hints)}: {exercise.hints[shown - 1]}")
+        if shown == len(exercise.hints):
+            print(f'After this comes only `sheet.solution("{name}")`.')
+
+    def solution(self, name: str) -> None:
+        """Print a right answer and why it is right. Raises as `check`."""
+        exercise = self._find(name)
+        _remember(name, solution=True)
+        print(f"{pages.solution(exercise)}\n\n{exercise.why}")
+
+    def reveal(self, name: str, prediction: str | None) -> None:
+        """Print what was measured beside a prediction.
+
+        Raises
+        ------
+        ValueError
+            If there is no such question, or the prediction is none of its options.
+        """
+        if name not in self.questions:
+            raise ValueError(f"expected one of {', '.join(self.questions)}, got {name!r}")
+        question = self.questions[name]
+        if prediction in (None, "", ...):
+            print(f"{name}: not attempted yet; predict one of {' | '.join(question.options)}")
+            return
+        if prediction not in question.options:
+            raise ValueError(f"expected one of {question.options}, got {prediction!r}")
+        measured = question.measure()
+        told = "as you predicted" if measured == prediction else f"you predicted {prediction}"
+        _remember(name, status=RIGHT, prediction=prediction)
+        print(f"Measured: {measured}, {told}. Now explain it in the next cell.")
+
+    def progress(self) -> None:
+        """Print which exercises of all lessons are done, and the points."""
+        kept, got, most = _recall(), 0, 0
+        for name, exercise in bank.exercises().items():
+            entry = kept.get(name, {})
+            done = entry.get("status") == RIGHT
+            got, most = got + done * exercise.points, most + exercise.points
+            if exercise.lesson == self.lesson:
+                help_used = ", with the solution" if entry.get("solution") else ""
+                print(f"{'x' if done else '.'} {name:28} {entry.get('status', OPEN)}{help_used}")
+        print(f"In all lessons: {got} of {most} points.")
+
+    def _result(self, answer: object) -> Result:
+        name = getattr(answer, "__name__", None)
+        if name is None:
+            names = ", ".join(self.exercises)
+            raise ValueError(
+                f"expected one of the functions {names}, got {type(answer).__name__} {answer!r}; "
+                "pass the function itself, without brackets"
+            )
+        result = self._find(name).check(answer)
+        if result.status != OPEN:
+            earlier = _recall().get(name, {}).get("status")
+            # Done is done: an experiment with a solved exercise takes nothing away.
+            _remember(name, status=RIGHT if RIGHT in (earlier, result.status) else WRONG)
+        return result
+
+    def _find(self, name: str) -> Exercise:
+        if name not in self.exercises:
+            names = ", ".join(self.exercises)
+            raise ValueError(f"expected one of {names}, the exercises of this sheet, got {name!r}")
+        return self.exercises[name]
+
+
+def progress_file() -> Path:
+    """Return where progress is kept: beside the predictions, outside of the course's folder."""
+    return predictions_file().with_name("progress.json")
+
+
+def _recall() -> dict[str, dict]:
+    try:
+        kept = json.loads(progress_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # never made, or damaged
+    return {k: v for k, v in kept.items() if isinstance(v, dict)} if isinstance(kept, dict) else {}
+
+
+def _remember(name: str, **facts: object) -> None:
+    kept = _recall()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    kept[name] = kept.get(name, {}) | facts | {"when": now}
+    try:
+        replace_file(progress_file(), json.dumps(kept, indent=1).encode())
+    except OSError as error:
+        print(f"(progress not kept: {error}; set COURSEKIT_HOME to a folder that you may write)")

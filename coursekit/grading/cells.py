@@ -1,0 +1,209 @@
+"""Execute the cells of a notebook in this process, and put questions to the functions they define.
+
+Runs inside the sandbox, next to the submission: nothing here is trusted by the grader.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import groupby
+
+from coursekit.grading import wire
+
+MAX_MESSAGE = 300
+# Before a submission can replace them: its own slips must not hit what reports them.
+_fork, _write, _kill, _waitpid, _getpid, _exit = (
+    os.fork,
+    os.write,
+    os.kill,
+    os.waitpid,
+    os.getpid,
+    os._exit,
+)
+_setitimer, _signal = signal.setitimer, signal.signal
+
+
+class CellTimeout(BaseException):
+    """A cell or an answer took too long. No Exception, so that `except Exception` lets it pass."""
+
+
+def make_shell():
+    """Return an IPython shell whose magics work without a terminal, a kernel or a history."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    class Shell(InteractiveShell):
+        system = InteractiveShell.system_raw  # `!cmd` without a pseudo-terminal
+
+        def enable_gui(self, gui=None):
+            pass
+
+        def init_sys_modules(self):
+            pass
+
+    config = Config()
+    config.HistoryManager.enabled = False  # its thread would make forking unsafe
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.banner1 = ""
+    shell = Shell.instance(config=config)
+    shell.user_ns["exit"] = shell.user_ns["quit"] = sys.exit
+    return shell
+
+
+def send(channel: int, kind: str, arrays: dict | None = None, **values: object) -> None:
+    """Write a frame into the reply channel."""
+    rest = memoryview(wire.encode({"kind": kind, **values}, arrays))
+    while rest:
+        rest = rest[_write(channel, rest) :]
+
+
+def run_cells(shell, cells: list[str], channel: int, seconds: float) -> None:
+    """Execute cells one after the other; one that raises does not stop the next.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+    cells : list of str
+    channel : int
+        File descriptor to which one frame for each cell is written.
+    seconds : float
+        After this long a cell is interrupted.
+    """
+    myself = _getpid()
+    for index, source in enumerate(cells):
+        shell.execution_count = index + 1  # appears in the file names of tracebacks
+        error = None
+        try:
+            _signal(signal.SIGALRM, _interrupt)
+            _setitimer(signal.ITIMER_REAL, seconds)
+            result = shell.run_cell(source, store_history=True)
+            error = result.error_before_exec or result.error_in_exec
+        except BaseException as raised:
+            error = raised  # the alarm may ring between two lines of IPython
+        finally:
+            with suppress(BaseException):
+                _setitimer(signal.ITIMER_REAL, 0)
+        if _getpid() != myself:
+            _exit(0)  # a child that the cell forked and forgot
+        _flush()
+        send(channel, "cell", index=index, error=None if error is None else told(error))
+    send(channel, "cells done")
+
+
+def _interrupt(*_):
+    raise CellTimeout("took too long and was interrupted")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        with suppress(BaseException):
+            stream.flush()
+
+
+def told(error: BaseException) -> dict[str, object]:
+    """Return what happened and in which line of which cell."""
+    try:
+        message = str(error)[:MAX_MESSAGE]
+    except BaseException as second:
+        message = f"its text raises {type(second).__name__}"[:MAX_MESSAGE]
+    cell, line = None, getattr(error, "lineno", None)
+    with suppress(BaseException):
+        for frame in traceback.extract_tb(error.__traceback__):
+            if frame.filename.startswith("<ipython-input-"):
+                cell, line = int(frame.filename.split("-")[2]) - 1, frame.lineno
+    line = line if type(line) is int else None
+    return {"name": type(error).__name__[:100], "message": message, "cell": cell, "line": line}
+
+
+def run_probes(
+    shell, probes: list[dict], channel: int, drive: Callable, seconds: float, threads: Callable
+) -> None:
+    """Put questions to the functions that the cells defined, one forked process per exercise.
+
+    An answer that crashes, loops or spoils the process takes no other exercise with it.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+    probes : list of dict
+        As `Box.run` gets them.
+    channel : int
+        File descriptor to which one frame for each reply is written.
+    drive : callable
+        (name, variant, answer, inputs) to (arrays, notes).
+    seconds : float
+        For all questions of one exercise.
+    threads : callable
+        Called with 1 in each new process: the pool of a forked OpenMP is gone.
+    """
+    numbered = list(enumerate(probes))
+    for _, group in groupby(numbered, key=lambda pair: pair[1]["function"]):
+        asked = list(group)
+        child = _fork()
+        if child == 0:
+            with suppress(BaseException):
+                os.setpgid(0, 0)
+                threads(1)
+            for index, probe in asked:
+                _ask(shell.user_ns, index, probe, channel, drive)
+            _flush()
+            _exit(0)
+        ended = _await(child, seconds)
+        send(channel, "exercise", probes=[index for index, _ in asked], ended=ended)
+    send(channel, "done")
+
+
+def _ask(names: dict, index: int, probe: dict, channel: int, drive: Callable) -> None:
+    try:
+        if probe["function"] not in names:
+            send(channel, "missing", probe=index)
+            return
+        answer = names[probe["function"]]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            arrays, notes = drive(probe["name"], probe["variant"], answer, probe["inputs"])
+        send(channel, "answer", arrays, probe=index, notes=notes)
+    except wire.Garbage as error:
+        send(channel, "refused", probe=index, error=told(error))
+    except BaseException as error:
+        send(channel, "raised", probe=index, error=told(error))
+
+
+def _await(child: int, seconds: float) -> str:
+    handle = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None
+    if handle is not None:
+        in_time = bool(select.select([handle], [], [], seconds)[0])
+        os.close(handle)
+    else:
+        in_time = _poll(child, time.monotonic() + seconds)
+    for target in (-child, child):  # the group also holds what the answer started
+        with suppress(OSError):
+            _kill(target, signal.SIGKILL)
+    try:
+        status = _waitpid(child, 0)[1]
+    except ChildProcessError:  # the submission reaps its children by itself
+        return "crashed"
+    if not in_time:
+        return "time limit"
+    return "" if os.waitstatus_to_exitcode(status) == 0 else _sentence(status)
+
+
+def _poll(child: int, deadline: float) -> bool:
+    while time.monotonic() < deadline:  # WNOWAIT: the number must stay taken until it is killed
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def _sentence(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended the process with exit code {code}"
+    return f"was killed by {signal.Signals(-code).name}"

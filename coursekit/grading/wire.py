@@ -1,0 +1,184 @@
+"""Messages between the grader and its sandbox: JSON and raw arrays, checked when read.
+
+A frame is two lengths, a JSON header, and the bytes of its arrays. Neither zip nor the header of a
+`.npy` is parsed: what a submission may have written goes through nothing but `json` and
+`numpy.frombuffer`.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+
+PREFIX = struct.Struct(">II")  # bytes of the header, bytes of the arrays
+LONGEST_HEADER = 256 * 1024
+MOST_ARRAYS, MOST_AXES = 256, 16
+DTYPES = frozenset("|b1 |i1 |u1 <i2 <u2 <i4 <u4 <i8 <u8 <f2 <f4 <f8 <c8 <c16".split())
+ARRAY, FLOAT = "an array of this frame", "a float that JSON has not"  # marks in a packed tree
+
+
+class Garbage(ValueError):
+    """Bytes that are no frame, or a frame that does not say what it must."""
+
+
+def encode(header: Mapping[str, object], arrays: Mapping[str, np.ndarray] | None = None) -> bytes:
+    """Make a frame.
+
+    Parameters
+    ----------
+    header : dict
+        JSON values; NaN and infinity are none.
+    arrays : dict, optional
+        Booleans and numbers of any shape.
+
+    Raises
+    ------
+    Garbage
+        If a value is none of these.
+    """
+    parts, listed = [], []
+    for name, value in (arrays or {}).items():
+        array = np.asarray(value)
+        array = np.ascontiguousarray(array).reshape(array.shape)  # it makes () to (1,)
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        if array.dtype.str not in DTYPES:
+            raise Garbage(f"{name}: expected an array of numbers, got dtype {array.dtype}")
+        listed.append([str(name), array.dtype.str, list(array.shape)])
+        parts.append(array.tobytes())
+    try:
+        text = json.dumps({**header, "arrays": listed}, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Garbage(f"expected JSON values, got {error}") from error
+    body = b"".join(parts)
+    return PREFIX.pack(len(text), len(body)) + text + body
+
+
+def take(buffer: bytearray, most: int) -> list[tuple[dict, bytes]]:
+    """Remove the complete frames from the front of a buffer.
+
+    Parameters
+    ----------
+    buffer : bytearray
+        What has arrived so far; an incomplete last frame stays in it.
+    most : int
+        Bytes that the arrays of a frame may have.
+
+    Returns
+    -------
+    list of (header, body)
+
+    Raises
+    ------
+    Garbage
+        If the next bytes are no frame. The frames before them are lost to nobody: call it often.
+    """
+    frames = []
+    while len(buffer) >= PREFIX.size:
+        head, body = PREFIX.unpack_from(buffer)
+        if head > LONGEST_HEADER or body > most:
+            if frames:
+                break  # hand out the good ones first
+            raise Garbage(f"expected a frame, got one of {head} + {body} bytes")
+        end = PREFIX.size + head + body
+        if len(buffer) < end:
+            break
+        try:
+            header = _header(bytes(buffer[PREFIX.size : PREFIX.size + head]))
+        except Garbage:
+            if frames:
+                break
+            raise
+        frames.append((header, bytes(buffer[PREFIX.size + head : end])))
+        del buffer[:end]
+    return frames
+
+
+def _header(text: bytes) -> dict:
+    try:
+        header = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise Garbage(f"expected JSON, got {str(error)[:80]}") from error
+    if not isinstance(header, dict):
+        raise Garbage(f"expected a JSON object, got {type(header).__name__}")
+    return header
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name}, which is not JSON")
+
+
+def arrays(
+    header: Mapping[str, object], body: bytes, most: int = MOST_ARRAYS
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a frame, at `most` so many.
+
+    Raises
+    ------
+    Garbage
+        If names, types, shapes and the number of bytes do not fit together.
+    """
+    listed = header.get("arrays")
+    if not isinstance(listed, list) or len(listed) > most:
+        raise Garbage("expected a list of arrays")
+    found, start = {}, 0
+    for entry in listed:
+        name, dtype, shape = _described(entry)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if name in found or size > len(body) - start:
+            raise Garbage(f"array {name!r} is there twice, or its bytes are missing")
+        values = np.frombuffer(body[start : start + size], dtype=dtype)
+        try:
+            found[name] = values.reshape(shape).copy()
+        except ValueError as error:  # (0, 2**31 - 1, 2**31 - 1, 2**31 - 1) has no bytes, and is no array
+            raise Garbage(f"{name!r}: {error}") from error
+        start += size
+    if start != len(body):
+        raise Garbage(f"{len(body) - start} bytes belong to no array")
+    return found
+
+
+def _described(entry: object) -> tuple[str, str, tuple[int, ...]]:
+    if not isinstance(entry, list) or len(entry) != 3:
+        raise Garbage("expected name, dtype and shape of an array")
+    name, dtype, shape = entry
+    if not isinstance(name, str) or len(name) > 200:
+        raise Garbage("expected the name of an array")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise Garbage(f"{name!r}: expected numbers, got dtype {str(dtype)[:40]!r}")
+    if not isinstance(shape, list) or len(shape) > MOST_AXES:
+        raise Garbage(f"{name!r}: expected a shape")
+    if not all(type(n) is int and 0 <= n < 2**31 for n in shape):  # True is no length
+        raise Garbage(f"{name!r}: expected a shape, got {str(shape)[:80]}")
+    return name, dtype, tuple(shape)
+
+
+def pack(tree: object, into: dict[str, np.ndarray]) -> object:
+    """Copy a tree of lists and dicts with its arrays put `into` a dict, fit for `encode`."""
+    if isinstance(tree, np.ndarray):
+        into[f"{len(into)}"] = tree
+        return {ARRAY: f"{len(into) - 1}"}
+    if isinstance(tree, Mapping):
+        return {str(key): pack(value, into) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [pack(value, into) for value in tree]
+    if isinstance(tree, np.generic):
+        tree = tree.item()
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return {FLOAT: str(tree)}
+    return tree
+
+
+def unpack(tree: object, taken: Mapping[str, np.ndarray]) -> object:
+    """Undo `pack`."""
+    if isinstance(tree, dict) and set(tree) == {ARRAY}:
+        return taken[tree[ARRAY]]
+    if isinstance(tree, dict) and set(tree) == {FLOAT}:
+        return float(tree[FLOAT])
+    if isinstance(tree, dict):
+        return {key: unpack(value, taken) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [unpack(value, taken) for value in tree]
+    return tree
