@@ -204,10 +204,8 @@ class Exercise:
         """Return the bank's wrong answers in the convention of this variant."""
         slips = [Slip(self.adapted(slip.function), slip.sentence) for slip in self.slips]
         if self.variant is not None:
-            told = (
-                f"This follows another convention than the one asked for: {self.variant.sentence}"
-            )
-            slips.append(Slip(self.rights[0], told))
+            # First: a slip in the usual convention may be right in this one, and the other way round.
+            slips.insert(0, Slip(self.rights[0], f"{OTHER_CLASS} {self.variant.sentence}"))
         return slips
 
     @property
