@@ -204,7 +204,7 @@ class Exercise:
         """Return the bank's wrong answers in the convention of this variant."""
         slips = [Slip(self.adapted(slip.function), slip.sentence) for slip in self.slips]
         if self.variant is not None:
-            # First: a slip in the usual convention may be right in this one, and the other way round.
+            # First, as a slip in the usual convention may be right in this one.
             slips.insert(0, Slip(self.rights[0], f"{OTHER_CLASS} {self.variant.sentence}"))
         return slips
 

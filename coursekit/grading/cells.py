@@ -56,9 +56,14 @@ def make_shell():
     return shell
 
 
-def send(channel: int, kind: str, arrays: dict | None = None, **values: object) -> None:
-    """Write a frame into the reply channel."""
-    rest = memoryview(wire.encode({"kind": kind, **values}, arrays))
+def send(
+    channel: int, kind: str, arrays: dict | None = None, *, most: int | None = None, **values
+) -> None:
+    """Write a frame into the reply channel; Garbage if it has more than `most` bytes."""
+    frame = wire.encode({"kind": kind, **values}, arrays)
+    if most is not None and len(frame) > most:
+        raise wire.Garbage(f"the reply has {len(frame)} bytes, more than {most}")
+    rest = memoryview(frame)
     while rest:
         rest = rest[_write(channel, rest) :]
 
@@ -122,7 +127,7 @@ def told(error: BaseException) -> dict[str, object]:
 
 
 def run_probes(
-    shell, probes: list[dict], channel: int, drive: Callable, seconds: float, threads: Callable
+    shell, probes: list[dict], channel: int, drive: Callable, limits: dict, threads: Callable
 ) -> None:
     """Put questions to the functions that the cells defined, one forked process per exercise.
 
@@ -137,8 +142,8 @@ def run_probes(
         File descriptor to which one frame for each reply is written.
     drive : callable
         (name, variant, answer, inputs) to (arrays, notes).
-    seconds : float
-        For all questions of one exercise.
+    limits : dict
+        "exercise_seconds" for all questions of one exercise, "reply" bytes for one answer.
     threads : callable
         Called with 1 in each new process: the pool of a forked OpenMP is gone.
     """
@@ -151,15 +156,17 @@ def run_probes(
                 os.setpgid(0, 0)
                 threads(1)
             for index, probe in asked:
-                _ask(shell.user_ns, index, probe, channel, drive)
+                _ask(shell.user_ns, index, probe, channel, drive, limits["reply"])
             _flush()
             _exit(0)
-        ended = _await(child, seconds)
+        ended = _await(child, limits["exercise_seconds"])
         send(channel, "exercise", probes=[index for index, _ in asked], ended=ended)
     send(channel, "done")
 
 
-def _ask(names: dict, index: int, probe: dict, channel: int, drive: Callable) -> None:
+def _ask(
+    names: dict, index: int, probe: dict, channel: int, drive: Callable, most: int
+) -> None:
     try:
         if probe["function"] not in names:
             send(channel, "missing", probe=index)
@@ -168,7 +175,7 @@ def _ask(names: dict, index: int, probe: dict, channel: int, drive: Callable) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             arrays, notes = drive(probe["name"], probe["variant"], answer, probe["inputs"])
-        send(channel, "answer", arrays, probe=index, notes=notes)
+        send(channel, "answer", arrays, most=most, probe=index, notes=notes)
     except wire.Garbage as error:
         send(channel, "refused", probe=index, error=told(error))
     except BaseException as error:
