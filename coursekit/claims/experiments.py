@@ -23,6 +23,7 @@ TOPICS = (
     "dropout",
     "batch_norm",
     "augmentation",
+    "mixing",
     "early_stopping",
     "stochastic_depth",
     "mnist1d",

@@ -148,5 +148,10 @@ def _question(number: int, question: Question, solved: bool) -> list[NotebookNod
 
 def _cell(id: str, source: str, *, markdown: bool = False) -> NotebookNode:
     cell = new_markdown_cell(source) if markdown else new_code_cell(source)
-    cell["id"] = id.replace("_", "-")[:64]
+    cell["id"] = cell_id(id)
     return cell
+
+
+def cell_id(name: str) -> str:
+    """Return a name in the characters that a notebook's cell ids may have."""
+    return name.replace("_", "-")[:64]

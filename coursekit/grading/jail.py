@@ -12,7 +12,7 @@ import struct
 
 NEW_MOUNTS, NEW_IPC, NEW_NAMES, NEW_PIDS = 0x20000, 0x08000000, 0x04000000, 0x20000000
 ALL_NAMESPACES = 0x7E020080  # every CLONE_NEW* flag
-NOSUID, NODEV, NOEXEC, RECURSIVE, PRIVATE = 2, 4, 8, 1 << 14, 1 << 18  # of mount(2)
+NOSUID, NODEV, NOEXEC, BIND, RECURSIVE, PRIVATE = 2, 4, 8, 4096, 1 << 14, 1 << 18  # of mount(2)
 DIE_WITH_PARENT, DUMPABLE, NO_DUMP, SECCOMP, NO_NEW_PRIVS, AMBIENT = 1, 4, 0, 22, 38, 47
 WORK = "/box"  # home and working folder inside
 FILES_PER_MOUNT = 20_000  # an inode costs kernel memory too
@@ -102,19 +102,30 @@ def prctl(option: int, *values: int) -> None:
     _checked(_libc.prctl(option, *padded), f"prctl {option}")
 
 
-def own_view(size: int) -> None:
+def own_view(size: int, shown: list[str]) -> None:
     """Give this process, the first of its process namespace, fresh folders and its own /proc.
 
     Parameters
     ----------
     size : int
         Bytes of each writable folder.
+    shown : list of path
+        Read-only folders and files; those in /tmp stay in sight.
     """
     unshare(NEW_MOUNTS | NEW_IPC | NEW_NAMES)
     mount("none", "/", None, RECURSIVE | PRIVATE)
+    kept = {path: os.open(path, os.O_PATH) for path in shown if path.startswith("/tmp/")}
     options = f"size={size},nr_inodes={FILES_PER_MOUNT},mode=0700"
     for folder in ("/tmp", "/dev/shm", WORK):
         mount("tmpfs", folder, "tmpfs", NOSUID | NODEV, options)
+    for path, handle in kept.items():
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            os.makedirs(path)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.mknod(path)
+        mount(f"/proc/self/fd/{handle}", path, None, BIND | RECURSIVE)
+        os.close(handle)
     mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 PREFIX = struct.Struct(">II")  # bytes of the header, bytes of the arrays
 LONGEST_HEADER = 256 * 1024
 MOST_ARRAYS, MOST_AXES = 256, 16
-DTYPES = frozenset("|b1 |i1 |u1 <i2 <u2 <i4 <u4 <i8 <u8 <f2 <f4 <f8 <c8 <c16".split())
+KINDS = "? b B <h <H <i <I <q <Q <e <f <d <F <D"
+DTYPES = frozenset(np.dtype(kind).str for kind in KINDS.split())
 ARRAY, FLOAT = "an array of this frame", "a float that JSON has not"  # marks in a packed tree
 
 
@@ -56,7 +57,7 @@ def encode(header: Mapping[str, object], arrays: Mapping[str, np.ndarray] | None
     return PREFIX.pack(len(text), len(body)) + text + body
 
 
-def take(buffer: bytearray, most: int) -> list[tuple[dict, bytes]]:
+def take(buffer: bytearray, most: int, longest: int = LONGEST_HEADER) -> list[tuple[dict, bytes]]:
     """Remove the complete frames from the front of a buffer.
 
     Parameters
@@ -65,6 +66,8 @@ def take(buffer: bytearray, most: int) -> list[tuple[dict, bytes]]:
         What has arrived so far; an incomplete last frame stays in it.
     most : int
         Bytes that the arrays of a frame may have.
+    longest : int, optional
+        Bytes that its header may have.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def take(buffer: bytearray, most: int) -> list[tuple[dict, bytes]]:
     frames = []
     while len(buffer) >= PREFIX.size:
         head, body = PREFIX.unpack_from(buffer)
-        if head > LONGEST_HEADER or body > most:
+        if head > longest or body > most:
             if frames:
                 break  # hand out the good ones first
             raise Garbage(f"expected a frame, got one of {head} + {body} bytes")
@@ -132,7 +135,7 @@ def arrays(
         values = np.frombuffer(body[start : start + size], dtype=dtype)
         try:
             found[name] = values.reshape(shape).copy()
-        except ValueError as error:  # (0, 2**31 - 1, 2**31 - 1, 2**31 - 1) has no bytes, and is no array
+        except ValueError as error:  # no bytes, and too large: (0, 2**31 - 1, ...)
             raise Garbage(f"{name!r}: {error}") from error
         start += size
     if start != len(body):

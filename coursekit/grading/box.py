@@ -1,0 +1,332 @@
+"""Run submissions where they can do no harm: `with Box() as box: box.run(cells, probes)`.
+
+A box is one bubblewrap sandbox with one waiting process, which has imported torch and forks for
+each submission. Nothing of a submission runs in the grader's process, nothing is unpickled there,
+and what comes back are plain arrays.
+
+What keeps a submission in: no network; no file but the system, the interpreter, its environment
+and this package, all read-only; small folders in memory that vanish with it; its own namespaces,
+without capabilities; refused system calls; limits of time, memory, processes and files.
+What does not: a hole in the kernel, and what processors leak about their neighbors.
+"""
+
+import itertools
+import math
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from coursekit.grading import bubble, cgroup, exchange, inside, transcript, wire
+from coursekit.grading.bubble import NoSandbox
+from coursekit.grading.exchange import Fault
+from coursekit.grading.transcript import Cell, Error, Output
+
+__all__ = ["Box", "Cell", "Error", "Limits", "NoSandbox", "Outcome", "Output"]
+
+PATIENCE = 120  # seconds for the imports inside
+BASE = 512 * 2**20  # bytes that the waiting process and its libraries may take besides
+GRACE = 2  # seconds besides, for forks and for answers to arrive
+NOBODY = 65534
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use.
+
+    Attributes
+    ----------
+    seconds : float
+        For all cells together, by the clock.
+    cell_seconds : float
+        After this long a cell is interrupted, and the next one runs.
+    exercise_seconds : float
+        For all questions of one exercise.
+    memory : int
+        Bytes: of each process, and where a cgroup can be had of all together.
+    processes : int
+        Processes and threads at a time.
+    output : int
+        Bytes of a cell's output that are kept.
+    files : int
+        Bytes of the working folder, of /tmp, and of /dev/shm, each.
+    open_files : int
+    reply : int
+        Bytes of all answers together.
+    """
+
+    seconds: float = 60
+    cell_seconds: float = 30
+    exercise_seconds: float = 20
+    memory: int = 2 * 2**30
+    processes: int = 64
+    output: int = 20_000
+    files: int = 64 * 2**20
+    open_files: int = 256
+    reply: int = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a submission.
+
+    Attributes
+    ----------
+    status : str
+        "graded" (it came to its end), "time limit", "memory limit", "crashed" or "grader fault"
+        (says nothing about the submission: try again).
+    reason : str
+        A sentence, empty when graded.
+    cells : list of Cell
+    outputs : list of Output
+        One for each probe, also where the submission did not come to its end.
+    seconds : float
+        By the clock.
+    memory : int
+        Bytes of its largest process, libraries included.
+    """
+
+    status: str
+    reason: str
+    cells: list[Cell]
+    outputs: list[Output]
+    seconds: float
+    memory: int
+
+
+class Box:
+    """A place to run submissions, one after the other.
+
+    Use it as a context manager, in the thread that opened it: with that thread the box ends.
+
+    Parameters
+    ----------
+    limits : Limits, optional
+    trusted : bool
+        Run without any isolation: for one's own notebooks only.
+    readable : sequence of path
+        Files and folders shown inside, read-only, at the same place; importable there.
+    driver : str
+        "module:function" that puts a question to an answer,
+        (name, variant, answer, inputs) to (arrays, notes). Default: that of `coursekit.exercises`.
+    nested : bool
+        False opens a fresh sandbox for every submission: slow, and done by itself where the kernel
+        refuses namespaces inside a sandbox.
+    grouped : bool
+        False does without a cgroup.
+
+    Raises
+    ------
+    NoSandbox
+        If this machine has no bubblewrap, or forbids what it needs. The message says what to do.
+    RuntimeError
+        If the course's own code cannot be imported inside.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        trusted: bool = False,
+        readable: Sequence[str | Path] = (),
+        driver: str = "coursekit.grading.inside:drive",
+        nested: bool = True,
+        grouped: bool = True,
+    ):
+        self.limits = limits or Limits()
+        self.mode = inside.TRUSTED if trusted else inside.NESTED if nested else inside.SINGLE
+        self.readable = tuple(Path(p).absolute() for p in readable)
+        self.driver, self.grouped = driver, grouped
+        self.group, self._process, self._line, self._log = cgroup.Group(), None, None, None
+        if not trusted:
+            bubble.find()
+
+    def __enter__(self) -> "Box":
+        self.open()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Start the box; `run` does so by itself. Raises NoSandbox."""
+        if self._process is not None:
+            return
+        try:
+            self._start()
+        except Fault as fault:
+            self.close()
+            if self.mode == inside.NESTED and fault.confined:
+                self.mode = inside.SINGLE
+                self.open()
+                return
+            if self.mode == inside.TRUSTED:
+                raise RuntimeError(f"the notebook's process did not start: {fault}") from fault
+            raise NoSandbox(bubble.FORBIDDEN.format(fault)) from fault
+
+    def close(self) -> None:
+        """End the box and all that runs in it."""
+        if self._line is not None:
+            self._line.close()
+        if self._process is not None:
+            # Killed, not asked: the waiting process may hang. Bubblewrap's namespace dies with it.
+            self._process.kill()
+            self._process.wait()
+            self._folder.cleanup()
+            self._log.close()
+            self._log = None
+        _remove_when_empty(self.group)
+        self.group, self._process, self._line = cgroup.Group(), None, None
+
+    def run(self, cells: Sequence[str], probes: Sequence[Mapping[str, object]] = ()) -> Outcome:
+        """Execute cells and put questions to the functions they define.
+
+        Parameters
+        ----------
+        cells : sequence of str
+            Code of a notebook, magics included.
+        probes : sequence of dict
+            "name" (of the exercise), "inputs" (a tree of dicts, lists, JSON values, arrays), and
+            optionally "variant" (key) and "function" (its name in the notebook; default: "name").
+
+        Returns
+        -------
+        Outcome
+
+        Raises
+        ------
+        NoSandbox
+            If the box cannot be opened.
+        """
+        asked = [{"variant": None, "function": probe["name"], **probe} for probe in probes]
+        told = ""
+        for _ in range(2):
+            try:
+                self.open()
+                return self._try(list(cells), asked)
+            except Fault as fault:
+                told = f"{fault} {self._said()}".strip()
+                self.close()
+            finally:
+                if self.mode == inside.SINGLE:
+                    self.close()
+        script = transcript.start(len(cells), len(asked), 0, 0)
+        return Outcome(transcript.FAULT, told, script.cells, script.outputs, 0.0, 0)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._line, self._log = ours, tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self._folder = tempfile.TemporaryDirectory(prefix="coursekit-", ignore_cleanup_errors=True)
+        with theirs:
+            line, env = self._command(theirs.fileno())
+            self._process = subprocess.Popen(
+                line,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env=env,
+                cwd=self._folder.name,
+            )
+        try:
+            ready = exchange.listen(ours, PATIENCE)
+        except Fault as fault:
+            raise Fault(self._said() or str(fault)) from fault
+        if ready.get("confined") is False:
+            self.close()
+            raise RuntimeError(f"what a submission needs cannot be imported: {ready['fault']}")
+        if "fault" in ready:
+            raise Fault(str(ready["fault"]), confined=True)
+        if ready.get("threads") != 1:
+            raise Fault(f"expected one thread after the imports, got {ready.get('threads')}")
+
+    def _said(self) -> str:
+        """Last line that the waiting process, or bubblewrap, has printed."""
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:300] if lines else ""
+
+    def _command(self, handle: int) -> tuple[list[str], dict[str, str]]:
+        limits, trusted = self.limits, self.mode == inside.TRUSTED
+        if self.grouped and not trusted:
+            name = f"coursekit-{os.getpid()}-{next(_numbers)}"
+            self.group = cgroup.make(name, limits.memory + BASE, limits.processes + 16)
+        shown = [str(path) for path in bubble.everything_shown(self.readable)]
+        args = (handle, self.mode, not self.group, self.driver, shown)
+        line = bubble.python(args, self.readable)
+        env = {**os.environ, **bubble.EVERYWHERE}
+        if trusted:
+            return line, {**env, "TMPDIR": self._folder.name}
+        nested = self.mode == inside.NESTED
+        line = bubble.command(line, self.readable, limits.files, nested=nested)
+        groups = [str(folder) for folder in self.group.folders]
+        return bubble.with_order(line, groups=groups, uid=_stranger()), env
+
+    def _try(self, cells: list[str], probes: list[dict]) -> Outcome:
+        limits, began = self.limits, time.monotonic()
+        script = transcript.start(len(cells), len(probes), limits.reply, limits.output)
+        before = cgroup.killed(self.group)
+
+        def short() -> bool:
+            return cgroup.killed(self.group) > before
+
+        n_exercises = sum(1 for _ in itertools.groupby(probe["function"] for probe in probes))
+        waits = limits.seconds, limits.exercise_seconds * n_exercises + GRACE
+        try:
+            ending, end = exchange.run(
+                self._line, _job(cells, probes), _bounds(limits, waits), script, waits, short
+            )
+        except Fault:
+            # Alone in its sandbox with the waiting process, a submission can take it along.
+            if self.mode == inside.NESTED or not script.began:
+                raise
+            ending, end = "", {"ended": 128 + signal.SIGKILL}
+        status, reason = exchange.judge(script, ending, end, short_of_memory=short())
+        if status == transcript.FAULT:
+            raise Fault(reason)
+        seconds = time.monotonic() - began
+        return Outcome(status, reason, script.cells, script.outputs, seconds, end.get("peak", 0))
+
+
+def _job(cells: list[str], probes: list[dict]) -> bytes:
+    arrays: dict = {}
+    return wire.encode({"job": wire.pack({"cells": cells, "probes": probes}, arrays)}, arrays)
+
+
+def _bounds(limits: Limits, waits: tuple[float, float]) -> dict[str, float]:
+    """Limits as the inside wants them."""
+    # By the clock everything ends anyway; several threads may use more time than passes.
+    cpu = 2 * math.ceil(sum(waits)) + 1
+    cell_seconds = min(limits.cell_seconds, limits.seconds)
+    return asdict(limits) | {"cpu": cpu, "cell_seconds": cell_seconds}
+
+
+def _stranger() -> int | None:
+    """Return a user whom nobody else is, if we are root: its process limit counts this box only."""
+    if os.geteuid() != 0:
+        return None
+    chosen = 100_000_000 + 64 * os.getpid() + next(_numbers) % 64
+    with suppress(OSError, ValueError):
+        for mapped in Path("/proc/self/uid_map").read_text().splitlines():
+            first, _, count = map(int, mapped.split())
+            if first <= chosen < first + count:
+                return chosen
+    return NOBODY
+
+
+def _remove_when_empty(group: cgroup.Group) -> None:
+    for _ in range(100):  # the kernel takes a moment to bury the last process
+        cgroup.remove(group)
+        if not any(folder.exists() for folder in group.folders):
+            return
+        time.sleep(0.01)

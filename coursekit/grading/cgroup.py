@@ -1,0 +1,117 @@
+"""Limits of memory and processes for a whole sandbox, where this machine lets us set them.
+
+Limits of a single process cannot stop sixty of them from taking all memory together; a cgroup can.
+Version 2 needs a parent that hands its controllers down and is ours to write to: root has one, and
+so has a user of a systemd session. Version 1 needs root.
+"""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cgroups of one sandbox; none where none could be made.
+
+    Attributes
+    ----------
+    folders : tuple of Path
+        The processes of the sandbox join all of them.
+    """
+
+    folders: tuple[Path, ...] = field(default=())
+
+    def __bool__(self) -> bool:
+        return bool(self.folders)
+
+
+def make(name: str, memory: int, processes: int, root: Path = ROOT) -> Group:
+    """Make a cgroup.
+
+    Parameters
+    ----------
+    name : str
+        Of its folder.
+    memory : int
+        Bytes of all processes together, with what they write into memory file systems.
+    processes : int
+    root : Path, optional
+        Where the kernel shows cgroups.
+
+    Returns
+    -------
+    Group
+        False if the machine refuses.
+    """
+    two = {"memory.max": memory, "memory.swap.max": 0, "pids.max": processes}
+    for parent in _parents(root):
+        if made := _limited(parent / name, two):
+            return Group((made,))
+    one = [
+        ("memory", {"memory.limit_in_bytes": memory, "memory.memsw.limit_in_bytes": memory}),
+        ("pids", {"pids.max": processes}),
+    ]
+    made = []
+    for controller, limits in one:
+        folder = _limited(root / controller / name, limits)
+        if folder is None:
+            remove(Group(tuple(made)))
+            return Group()
+        made.append(folder)
+    return Group(tuple(made))
+
+
+def killed(group: Group) -> int:
+    """Return how many processes the kernel has killed for their memory."""
+    for folder in group.folders:
+        for name in ("memory.events", "memory.oom_control"):
+            with suppress(OSError):
+                counts = dict(line.split() for line in (folder / name).read_text().splitlines())
+                return int(counts.get("oom_kill", 0))
+    return 0
+
+
+def remove(group: Group) -> None:
+    """Remove a cgroup, empty by now."""
+    for folder in group.folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _parents(root: Path) -> list[Path]:
+    """Folders of version 2 that hand down both controllers, and that we may write to."""
+    mine = [root]
+    with suppress(OSError):
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        path = next((line[3:] for line in lines if line.startswith("0::")), "/")
+        mine = [root / path.lstrip("/"), (root / path.lstrip("/")).parent, root]
+    found = []
+    for folder in mine:
+        with suppress(OSError):
+            handed = (folder / "cgroup.subtree_control").read_text().split()
+            if {"memory", "pids"} <= set(handed) and os.access(folder, os.W_OK):
+                found.append(folder)
+    return found
+
+
+def _limited(folder: Path, limits: dict[str, int]) -> Path | None:
+    try:
+        folder.mkdir()
+    except OSError:
+        return None
+    try:
+        for name, value in limits.items():
+            # Accounting of swap is often switched off, and then there is nothing to limit.
+            if "swap" in name or "memsw" in name:
+                with suppress(OSError):
+                    (folder / name).write_text(str(value))
+            else:
+                (folder / name).write_text(str(value))
+    except OSError:
+        folder.rmdir()
+        return None
+    return folder

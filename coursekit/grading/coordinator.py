@@ -1,0 +1,143 @@
+"""Grade a class: take in, skip what is done, spread the rest, write every output.
+
+The only writer of records and gradebook. It may be killed at any time: a record is there whole or
+not at all, and the next run does what is missing.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from coursekit.exercises import bank, pages
+from coursekit.grading import export, feedback, gradebook, pool, records, review
+from coursekit.grading.grade import grade
+from coursekit.grading.gradebook import Row
+from coursekit.grading.intake import Entry, collect
+from coursekit.grading.transcript import FAULT
+from coursekit.train import progress
+
+PASSED_OVER = "too many copies"  # a rule about the student's other files, not about this one
+
+
+def grade_all(
+    paths: Sequence[str | Path],
+    lesson: str,
+    make_box: Callable[[], object],
+    *,
+    key: str | None = None,
+    out: str | Path = "grades",
+    jobs: int = 1,
+    scheduler: str | None = None,
+    deadline: datetime | None = None,
+    work: pool.Work = grade,
+) -> list[Row]:
+    """Grade all submissions in folders and files, and write records, feedback and grades.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        As `intake.collect` takes them.
+    lesson : str
+        Two digits.
+    make_box : callable
+        Returns a `Box`; picklable, as it is called in each worker.
+    key : str, optional
+        Key of the class.
+    out : path
+    jobs : int
+        Processes.
+    scheduler : str, optional
+        Address of a Dask cluster, instead of processes here.
+    deadline : datetime, optional
+        With a time zone.
+    work : callable
+        (job, box) to a record.
+
+    Returns
+    -------
+    list of Row
+        One per student.
+
+    Raises
+    ------
+    ValueError
+        If there is no such lesson, nothing was handed in, or the table of reviews has an error.
+    FileNotFoundError
+        If a path does not exist.
+    NoSandbox
+        If this machine cannot confine a submission.
+    RuntimeError
+        If another grading runs in `out`, or no worker starts.
+    """
+    out = Path(out)
+    version = records.version(lesson, key)
+    questions = {q.name: q.points for q in bank.questions().values() if q.lesson == lesson}
+    with records.only_one(out):
+        reviews = review.read(out / "review.csv", questions)
+        entries = collect(paths, out)
+        found = _known(entries, out / "records", lesson, version)
+        wanted = {e.sha256: e for e in entries if not e.rule and not _settled(found.get(e.sha256))}
+        tasks = [
+            {
+                "sha256": sha256,
+                "path": str(out / "intake" / sha256),
+                "lesson": lesson,
+                "key": key,
+                "version": version,
+            }
+            for sha256 in wanted
+        ]
+        if scheduler is None:
+            done = pool.local(tasks, work, make_box, jobs)
+        else:
+            done = pool.cluster(tasks, work, make_box, scheduler)
+        n_all = len({entry.sha256 for entry in entries if entry.rule != PASSED_OVER})
+        with tqdm(total=n_all, initial=n_all - len(tasks), unit="file", **progress()) as bar:
+            for job, reply, attempts in done if tasks else ():
+                record = _record(job, reply, attempts, found.get(job["sha256"]))
+                records.write(out / "records", record)
+                found[job["sha256"]] = record
+                bar.update()
+        rows = review.applied(gradebook.rows(entries, found, deadline), reviews)
+        _write(out, rows, lesson, key, reviews)
+    return rows
+
+
+def _settled(record: dict | None) -> bool:
+    return record is not None and record["status"] != FAULT
+
+
+def _known(entries: Sequence[Entry], folder: Path, lesson: str, version: str) -> dict[str, dict]:
+    """Return the records that are there; what was refused at the door gets its own now."""
+    found = {}
+    for entry in entries:
+        record = records.find(folder, entry.sha256, version)
+        if record is None and entry.rule and entry.rule != PASSED_OVER:
+            told = entry.sentence
+            about = entry.sha256, version, lesson
+            record = records.new(*about, records.UNREADABLE, told, rule=entry.rule)
+            records.write(folder, record)
+        if record is not None:
+            found[entry.sha256] = record
+    return found
+
+
+def _record(job: dict, reply: dict, attempts: int, earlier: dict | None) -> dict:
+    if "sha256" not in reply:  # a worker that died has written none
+        about = job["sha256"], job["version"], job["lesson"]
+        reply = records.new(*about, reply["status"], reply["reason"])
+    # The attempts of earlier runs, all of which failed, count along.
+    return reply | {"attempts": attempts + (earlier["attempts"] if earlier else 0)}
+
+
+def _write(out: Path, rows: list[Row], lesson: str, key: str | None, reviews: dict) -> None:
+    exercises = [exercise.name for exercise in bank.of_lesson(lesson, key)]
+    questions = [q.name for q in bank.questions().values() if q.lesson == lesson]
+    title = pages.title(lesson)[1]
+    for row in rows:
+        feedback.write(out / "feedback", row, lesson, title)
+    review.write(out / "review.csv", rows, reviews)
+    export.write_json(out / "grades.json", rows)
+    export.write_csv(out / "grades.csv", rows, exercises, questions)

@@ -1,0 +1,96 @@
+"""Write the grades: a table for spreadsheets, JSON for programs, a summary for the terminal."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from coursekit.files import replace_file
+from coursekit.grading.gradebook import Row
+from coursekit.grading.intake import file_name
+from coursekit.grading.records import STATUSES
+from coursekit.grading.review import table
+
+
+def write_csv(path: Path, rows: Sequence[Row], exercises: Sequence[str], questions: Sequence[str]):
+    """Write one line per student; a cell is empty where nothing could be graded.
+
+    Parameters
+    ----------
+    path : path
+    rows : sequence of Row
+    exercises, questions : sequence of str
+        Names, in the order of the columns.
+    """
+    columns = ["student", *exercises, *questions, "total", "out of", "status", "needs review"]
+    lines = []
+    for row in rows:
+        points = {e["name"]: e["points"] for e in row.record["exercises"]}
+        given = {w.name: 0 if not w.text and w.points is None else w.points for w in row.written}
+        line = [row.student, *(points.get(name) for name in exercises)]
+        line += [given.get(name) for name in questions]
+        line += [row.total, row.record["out_of"], row.status, "; ".join(row.to_review)]
+        lines.append([*line, _note(row)])
+    replace_file(path, table([*columns, "note"], lines))
+
+
+def _note(row: Row) -> str:
+    same = [f"The same file as {', '.join(row.same_as)}."] if row.same_as else []
+    return " ".join([str(row.record["reason"]), *row.about, *row.record["notes"], *same]).strip()
+
+
+def write_json(path: Path, rows: Sequence[Row]) -> None:
+    """Write everything known of each student, except what can be read in the records."""
+    told = [
+        {
+            "student": row.student,
+            "status": row.status,
+            "reason": row.record["reason"],
+            "total": row.total,
+            "out_of": row.record["out_of"],
+            "exercises": row.record["exercises"],
+            "explanations": [
+                {"name": w.name, "points": w.points, "out_of": w.out_of, "comment": w.comment}
+                for w in row.written
+            ],
+            "needs_review": list(row.to_review),
+            "notes": [*row.about, *row.record["notes"]],
+            "late": row.late,
+            "same_file_as": list(row.same_as),
+            "file": row.entry.name,
+            "handed_in": row.entry.when,
+            "sha256": row.entry.sha256,
+            "version": row.record["version"],
+            "graded": row.record["date"],
+            "feedback": f"feedback/{file_name(row.student)}.html",
+        }
+        for row in rows
+    ]
+    replace_file(path, json.dumps(told, indent=1).encode())
+
+
+def summary(rows: Sequence[Row], slowest: int = 3) -> str:
+    """Return counts by status, the slowest submissions, and how many need a person."""
+    counts = Counter(row.status for row in rows)
+    told = ", ".join(f"{counts[name]} {name}" for name in STATUSES if counts[name])
+    lines = [f"{len(rows)} students: {told}"]
+    timed = sorted(rows, key=lambda row: -row.record["seconds"])[:slowest]
+    if timed and timed[0].record["seconds"]:
+        each = ", ".join(f"{row.student} {row.record['seconds']:.1f} s" for row in timed)
+        lines.append(f"slowest: {each}")
+    n_review = sum(bool(row.to_review) for row in rows)
+    n_same = sum(bool(row.same_as) for row in rows)
+    lines.append(f"need review: {n_review}")
+    if n_same:
+        lines.append(f"handed in the same bytes as somebody else: {n_same}")
+    return "\n".join(lines)
+
+
+def to_review(rows: Sequence[Row]) -> str:
+    """Return one line per student of whom a person must still look at something."""
+    lines = [
+        f"{row.student}: {', '.join(row.to_review)}. {_note(row)}".rstrip(". ")
+        for row in rows
+        if row.to_review
+    ]
+    return "\n".join(lines) or "Nothing is left to review."

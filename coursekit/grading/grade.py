@@ -1,0 +1,224 @@
+"""Grade one submission: rebuild it, ask in the box, judge the plain arrays that come back.
+
+Runs in a worker, which parses what was handed in but executes nothing of it: a file that would
+crash a parser takes this worker along, and not the coordinator.
+"""
+
+import re
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from coursekit.exercises import bank
+from coursekit.exercises.driving import Answer, Probe, Value
+from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
+from coursekit.grading import records, transcript
+from coursekit.grading.found import printable
+from coursekit.grading.reading import Unreadable
+from coursekit.grading.rebuild import Rebuilt, rebuild
+
+LONGEST = 600  # characters of a sentence; parts of it are a submission's own words
+# A number with a decimal point in a message may be one of the inputs.
+DECIMALS = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?", re.IGNORECASE)
+UNSURE = "What it returned could not be compared; a person will look at it."
+
+
+class Fault(RuntimeError):
+    """The grader failed; says nothing about the submission."""
+
+
+def grade(job: Mapping[str, object], box) -> dict:
+    """Grade a submission.
+
+    Parameters
+    ----------
+    job : dict
+        "sha256", "raw" (bytes), "lesson", "key", "version".
+    box : Box
+        Anything with its `run`.
+
+    Returns
+    -------
+    dict
+        A record. Its status is "grader fault" if it should be tried again.
+    """
+    began = time.monotonic()
+    about = job["sha256"], job["version"], job["lesson"]
+    try:
+        rebuilt = rebuild(job["raw"], job["lesson"], job["key"])
+    except Unreadable as error:
+        return records.new(*about, records.UNREADABLE, str(error), rule=error.rule)
+    tasks = bank.of_lesson(job["lesson"], job["key"])
+    try:
+        outcome, found, seeds = _asked(job, box, rebuilt, tasks)
+    except Fault as fault:
+        return records.new(*about, transcript.FAULT, str(fault)[:LONGEST])
+    status, reason = outcome.status, _numbered(outcome.reason, rebuilt)
+    if any(result.status == records.REVIEW for result in found.values()):
+        status, reason = records.REVIEW, UNSURE
+    rows = [
+        asdict(r) | {"seed": seeds[name][-1], "seeds": seeds[name]} for name, r in found.items()
+    ]
+    questions = [
+        {"name": q.name, "out_of": q.points, "explanation": rebuilt.written[q.name]}
+        for q in bank.questions().values()
+        if q.name in rebuilt.written
+    ]
+    return records.new(
+        *about,
+        status,
+        told(reason),
+        points=sum(row["points"] for row in rows),
+        out_of=sum(row["out_of"] for row in [*rows, *questions]),
+        exercises=rows,
+        questions=questions,
+        notes=[told(note) for note in rebuilt.notes],
+        seconds=round(time.monotonic() - began, 3),
+        memory=int(outcome.memory or 0),
+    )
+
+
+def told(text: str) -> str:
+    """Return a sentence that may have a submission's words in it: printable, and not endless."""
+    text = printable(str(text))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 2]} …"
+
+
+def _asked(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise]):
+    """Ask everything, and what chance may have spoiled once more; return the first outcome."""
+    seeds = {e.name: [records.seed(job["sha256"], job["version"])] for e in tasks}
+    outcome, found, again = _round(job, box, rebuilt, tasks, seeds)
+    if again:
+        for exercise in again:
+            seeds[exercise.name].append(records.seed(job["sha256"], job["version"], 1))
+        _, second, _ = _round(job, box, rebuilt, again, seeds)
+        found |= second
+    return outcome, found, seeds
+
+
+def _round(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds: dict):
+    asked = {e.name: e.ask(seeds[e.name][-1]) for e in tasks}
+    probes = [
+        {
+            "name": e.name,
+            "variant": job["key"],
+            "function": rebuilt.functions[e.name],
+            "inputs": asdict(probe) | {"inputs": dict(probe.inputs)},
+        }
+        for e in tasks
+        for probe in asked[e.name]
+    ]
+    outcome = box.run(rebuilt.cells, probes)
+    if outcome.status == transcript.FAULT or len(outcome.outputs) != len(probes):
+        raise Fault(outcome.reason or "the box did not answer all questions")
+    found, again, start = {}, [], 0
+    for exercise in tasks:
+        outputs = outcome.outputs[start : start + len(asked[exercise.name])]
+        start += len(outputs)
+        result, by_chance = judged(exercise, asked[exercise.name], outputs, outcome, rebuilt)
+        found[exercise.name] = result
+        again += [exercise] if by_chance else []
+    return outcome, found, again
+
+
+def judged(
+    exercise: Exercise, probes: Sequence[Probe], outputs: Sequence, outcome, rebuilt: Rebuilt
+) -> tuple[Result, bool]:
+    """Judge the replies of one exercise, in order, up to the first that is wrong.
+
+    Returns
+    -------
+    result : Result
+        Of status "needs review" if a reply could not be compared.
+    by_chance : bool
+        Whether what failed was a statistic of random draws, so that it is worth asking again.
+
+    Raises
+    ------
+    Fault
+        If the reference itself fails.
+    """
+    for probe, output in zip(probes, outputs, strict=True):
+        if output.status != transcript.ANSWERED:
+            return _unanswered(exercise, probe, output, outcome, rebuilt), False
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about numbers that a submission made up
+                result = exercise.judge([probe], [_answer(output)])
+        except Exception as error:
+            _expect_reference(exercise, probe, error)
+            return _result(exercise, records.REVIEW, UNSURE), False
+        if result.status != RIGHT:
+            return _result(exercise, result.status, result.sentence), probe.draws > 0
+    return _result(exercise, RIGHT, ""), False
+
+
+def _expect_reference(exercise: Exercise, probe: Probe, cause: Exception) -> None:
+    try:
+        exercise.expected(probe)
+    except Exception as error:
+        raise Fault(f"{exercise.name}: {type(error).__name__}: {error}") from cause
+
+
+def _answer(output) -> Answer:
+    """Return a reply as the judge wants it. Kinds and errors are the submission's words."""
+    kinds, error = output.notes.get("kinds"), output.notes.get("error")
+    kinds = kinds if isinstance(kinds, dict) else {}
+    if isinstance(error, dict):
+        words = {k: told(str(error.get(k, ""))[:LONGEST]) for k in ("type", "message", "where")}
+        words["message"] = DECIMALS.sub("…", words["message"])
+        return Answer(error=words)
+    names = dict.fromkeys([*kinds, *output.arrays])
+    values = {n: Value(told(kinds.get(n, "nothing"))[:60], output.arrays.get(n)) for n in names}
+    return Answer(values)
+
+
+def _unanswered(exercise: Exercise, probe: Probe, output, outcome, rebuilt: Rebuilt) -> Result:
+    if output.status == transcript.MISSING:
+        return _missing(exercise, outcome, rebuilt)
+    words = DECIMALS.sub("…", str(output.error)) if output.error else ""
+    if output.status == transcript.RAISED:
+        sentence = f"On {probe.name} it raised {words}."
+    elif output.status == transcript.REFUSED:
+        sentence = f"On {probe.name} it returned something that is no plain array: {words}."
+    elif output.status == transcript.TIME:
+        sentence = f"On {probe.name} it took too long and was stopped."
+    elif output.status == transcript.CRASHED:
+        sentence = f"On {probe.name} it crashed: {output.error.message if output.error else ''}."
+    elif outcome.status == transcript.GRADED:
+        return _result(exercise, records.REVIEW, UNSURE)
+    else:
+        why = _numbered(outcome.reason, rebuilt) or outcome.status
+        sentence = f"It was not reached, since the notebook was stopped: {why}."
+    return _result(exercise, WRONG, sentence)
+
+
+def _missing(exercise: Exercise, outcome, rebuilt: Rebuilt) -> Result:
+    kind = "class" if exercise.is_class else "function"
+    absent = f"No {kind} `{rebuilt.functions[exercise.name]}` was there"
+    place = rebuilt.places.get(exercise.name)
+    if place is None:
+        return _result(exercise, OPEN, f"{absent}: no cell defines it.")
+    error = outcome.cells[place].error if place < len(outcome.cells) else None
+    if error is None:
+        return _result(exercise, WRONG, f"{absent} after all cells had run.")
+    line = f" in line {error.line}" if error.line else ""
+    where = f"code cell {rebuilt.numbers[place]}{line}"
+    return _result(exercise, WRONG, f"{absent}: {where} raised {error.name}: {error.message}.")
+
+
+def _numbered(reason: str, rebuilt: Rebuilt) -> str:
+    """Count code cells as the student's notebook does, not as the rebuilt one."""
+
+    def renamed(found: re.Match) -> str:
+        index = int(found[1]) - 1
+        number = rebuilt.numbers[index] if index < len(rebuilt.numbers) else 0
+        return f"code cell {number}" if number else "the setup cell"
+
+    return re.sub(r"code cell (\d{1,6})", renamed, reason)
+
+
+def _result(exercise: Exercise, status: str, sentence: str) -> Result:
+    points = exercise.points if status == RIGHT else 0
+    return Result(exercise.name, status, told(sentence), points, exercise.points)

@@ -1,0 +1,295 @@
+"""The process that waits inside the sandbox with everything imported, and forks for a submission.
+
+It hears the grader on one socket and never runs a line of a submission. Each submission gets a
+first process of its own namespaces (this file, confined), which starts the one that executes the
+cells. When the first process dies, the kernel ends all the others.
+"""
+
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from coursekit.grading import cells, jail, wire
+
+NESTED, SINGLE, TRUSTED = "nested", "single", "trusted"
+LOOK = 0.05  # seconds between two looks at the memory where no cgroup watches it
+LONGEST_JOB = 1 << 30  # bytes
+BROKEN = 125  # exit code of a process that could not be confined
+
+
+@dataclass
+class Running:
+    """The submission that runs: its process here, and its first one (or session) to be killed."""
+
+    helper: int
+    first: int
+    why: str = ""
+
+
+def main(control: int, mode: str, watch: bool, driver: str, shown: list[str]) -> None:
+    """Import what submissions need, say so, and obey until the grader closes the socket.
+
+    Parameters
+    ----------
+    control : int
+        File descriptor of the socket.
+    mode : {"nested", "single", "trusted"}
+        Whether namespaces are made for each submission, or the box is for one only, or there is
+        none.
+    watch : bool
+        Look after the memory, since no cgroup does.
+    driver : str
+        "module:function", imported here; the function is called for each question.
+    shown : list of path
+        What the box shows.
+    """
+    line, confined = socket.socket(fileno=control), False
+    if mode != TRUSTED:
+        jail.prctl(jail.DUMPABLE, 0)  # nothing in this box may look into this process
+    try:
+        shell, drive = _prepare(driver)
+        if mode == NESTED:
+            confined = True
+            _rehearse(shown)
+    except Exception as error:
+        _say(line, fault=f"{type(error).__name__}: {error}", confined=confined)
+        return
+    _say(line, ready=True, threads=len(os.listdir("/proc/self/task")) if watch_able() else 1)
+    serve(line, mode, watch and mode == NESTED, shown, shell, drive)
+
+
+def watch_able() -> bool:
+    """Whether this system has /proc."""
+    return os.path.isdir("/proc/self")
+
+
+def drive(name: str, variant: str | None, answer: object, inputs: dict) -> tuple[dict, dict]:
+    """Put a question of an exercise to an answer: the driver used unless another one is named."""
+    from coursekit.exercises import Probe, find
+
+    reply = find(name, variant).drive(answer, Probe(**inputs))
+    arrays = {key: value.array for key, value in reply.values.items() if value.array is not None}
+    kinds = {key: value.kind for key, value in reply.values.items()}
+    return arrays, {"kinds": kinds, "error": reply.error}
+
+
+def _prepare(driver: str) -> tuple[object, Callable]:
+    import matplotlib
+    import numpy  # noqa: F401
+    import torch
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot
+
+    torch.set_num_threads(1)  # a second thread would be missing, with its locks, after a fork
+    module, _, name = driver.partition(":")
+    found = getattr(import_module(module), name)
+    if found is drive:
+        import_module("coursekit.exercises").exercises()
+    shell = cells.make_shell()
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(10)
+    gc.collect()
+    gc.freeze()  # a collection must not touch, and so copy, the pages shared with all children
+    return shell, found
+
+
+def _rehearse(shown: list[str]) -> None:
+    """Raise OSError if a process cannot get namespaces of its own here."""
+    running = _start(lambda: os._exit(0), NESTED, {"files": 1 << 20, "shown": shown})
+    code, _ = _end(running, kill=False)
+    if code != 0:
+        raise OSError(f"no namespaces inside the sandbox (code {code})")
+
+
+def serve(line: socket.socket, mode: str, watch: bool, shown: list, shell, drive: Callable) -> None:
+    """Obey the grader: "run" and "end", one submission at a time."""
+    running, shut = None, 0
+    while True:
+        line.settimeout(LOOK if running and watch and not running.why else None)
+        try:
+            text, handles, *_ = socket.recv_fds(line, 65536, 3)
+        except TimeoutError:
+            if _used(shut) > shut:
+                running.why = "memory"
+                _kill(running, mode)
+            continue
+        if not text:
+            break
+        order = json.loads(text)
+        if order["do"] == "run":
+            limits = order["limits"] | {"shown": shown}
+            running, shut = _run(limits, handles, mode, shell, drive), limits["memory"]
+            _say(line, started=bool(running.first))
+        else:
+            code, peak = _end(running, kill=True, mode=mode)
+            _say(line, ended=code, peak=peak, why=running.why)
+            running = None
+    if running:
+        _kill(running, mode)
+
+
+def _run(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> Running:
+    def confined():
+        _first_process(limits, handles, mode, shell, drive)
+
+    running = _start(confined, mode, limits)
+    for handle in handles:
+        os.close(handle)
+    return running
+
+
+def _say(line: socket.socket, **values: object) -> None:
+    line.sendall(json.dumps(values).encode() + b"\n")
+
+
+def _start(then: Callable[[], None], mode: str, limits: dict) -> Running:
+    """Fork a process, in new namespaces if nested, that calls `then`."""
+    reader, writer = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        # The fork that leaves a process namespace stays outside it: hence two.
+        code = BROKEN
+        try:
+            os.close(reader)
+            if mode == NESTED:
+                jail.unshare(jail.NEW_PIDS)
+            first = os.fork()
+            if first == 0:
+                os.close(writer)
+                _confine(mode, limits)
+                then()
+            os.write(writer, str(first).encode())
+            os.closerange(writer, 1 << 16)
+            code = _code(os.waitpid(first, 0)[1])
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        first = int(pipe.read() or 0)
+    return Running(helper, first)
+
+
+def _confine(mode: str, limits: dict) -> None:
+    os.setsid()
+    _die_with_parent()
+    if mode == TRUSTED:
+        os.chdir(tempfile.mkdtemp())
+        return
+    if mode == NESTED:
+        jail.own_view(limits["files"], limits["shown"])
+    os.chdir(jail.WORK if os.path.isdir(jail.WORK) else "/")
+    jail.prctl(jail.DUMPABLE, 1)
+    jail.first_victim()
+    jail.prctl(jail.DUMPABLE, 0)  # the submission's processes may not look into this one
+    jail.drop_rights()
+
+
+def _first_process(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> None:
+    """Start the process that executes the cells, bury the dead, and end with it."""
+    worker = os.fork()
+    if worker == 0:
+        _work(limits, handles, mode, shell, drive)
+    os.closerange(3, 1 << 16)  # an open reply channel would look like a living submission
+    while True:
+        child, status = os.waitpid(-1, 0)
+        if child == worker:
+            os._exit(_code(status))
+
+
+def _code(status: int) -> int:
+    """Fit a wait status into an exit code: 128 and more, killed by a signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else min(code, 127)
+
+
+def _work(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> None:
+    job, channel, output = handles
+    _die_with_parent()
+    if mode != TRUSTED:
+        os.setsid()  # a submission that kills its process group ends nobody else
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    with os.fdopen(os.dup(job), "rb") as file:
+        [(header, body)] = wire.take(bytearray(file.read()), LONGEST_JOB, LONGEST_JOB)
+    told = wire.unpack(header["job"], wire.arrays(header, body, most=LONGEST_JOB))
+    channel = os.dup2(channel, 3, inheritable=False)
+    os.closerange(4, 1 << 16)
+    if mode != TRUSTED:
+        jail.prctl(jail.DUMPABLE, 1)  # else /proc/self belongs to root, and much of it is shut
+        jail.refuse_calls()
+    jail.bound(limits)
+    cells.send(channel, "hello")  # whatever goes wrong from here on is the submission's doing
+    cells.run_cells(shell, told["cells"], channel, limits["cell_seconds"])
+    if mode == NESTED:
+        cells.clear_away()
+    cells.run_probes(shell, told["probes"], channel, drive, limits, _after_fork())
+    os._exit(0)
+
+
+def _after_fork() -> Callable[[], None]:
+    import torch
+
+    one_thread = torch.set_num_threads
+
+    def prepare():
+        one_thread(1)  # the pool of a forked OpenMP is gone, and would be waited for
+        _die_with_parent()
+
+    return prepare
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        jail.prctl(jail.DIE_WITH_PARENT, signal.SIGKILL)
+
+
+def _kill(running: Running, mode: str) -> None:
+    for target in (-running.first, running.first):
+        if running.first and (target > 0 or mode != NESTED):
+            with suppress(OSError):
+                os.kill(target, signal.SIGKILL)
+
+
+def _end(running: Running, *, kill: bool, mode: str = NESTED) -> tuple[int, int]:
+    """Return exit code and peak memory (bytes) of a submission, killed if it still runs."""
+    if kill:
+        _kill(running, mode)
+    _, status, usage = os.wait4(running.helper, 0)
+    return _code(status), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _used(most: int) -> int:
+    """Bytes of memory that the submission's processes hold; exact only beyond `most`."""
+    me, folders, total = os.getpid(), [], 0
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) not in (1, me):
+            with suppress(OSError, IndexError, ValueError):
+                size = (folder / "statm").read_text().split()
+                total += (int(size[1]) - int(size[2])) * resource.getpagesize()
+                folders.append(folder)
+    # So far pages shared by a fork count twice. What counts them once takes milliseconds.
+    return sum(_own(folder) for folder in folders) if total > most else total
+
+
+def _own(folder: Path) -> int:
+    with suppress(OSError, IndexError, ValueError):
+        for line in (folder / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss_Anon"):
+                return 1024 * int(line.split()[1])
+    return 0

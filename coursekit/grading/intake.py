@@ -1,0 +1,293 @@
+"""Take submissions in: find notebooks in folders and archives, keep their bytes, name problems.
+
+Nothing of a notebook is parsed here. What cannot be a notebook is listed with a rule and a
+sentence like everything else: no submission vanishes.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from coursekit.files import replace_file
+from coursekit.grading import archives
+from coursekit.grading.found import (
+    MAX_ARCHIVE,
+    MAX_NOTEBOOK,
+    Found,
+    candidate,
+    ignored,
+    person,
+    short_hash,
+)
+
+STAMP = "timestamp.txt"  # of nbgrader
+MAX_COPIES = 10  # of one student: a thousand copies must not hold up the class
+NO_NOTEBOOK = "No notebook was handed in, only {}."
+NOTHING = "The folder is empty."
+LINK = "Expected a file, got a link to one."
+NO_FILE = "Expected a file, got something else of that name."
+TOO_LARGE = "The file has {:.1f} MB; at most {:.0f} MB are read."
+EMPTY = "The file is empty."
+UNREADABLE = "The file could not be opened: {}."
+SUPERSEDED = f"Only the latest {MAX_COPIES} copies are graded."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file handed in, as it stands in the list of submissions.
+
+    Attributes
+    ----------
+    student, name : str
+    sha256 : str
+        Of the content, under which the original is kept; of a name where there is no content.
+    size : int
+        Bytes.
+    when : str
+        ISO time of the file, in UTC.
+    kept : bool
+        Whether the original lies in the folder `intake`.
+    rule, sentence : str
+        Why it is not graded, or "".
+    """
+
+    student: str
+    name: str
+    sha256: str
+    size: int
+    when: str
+    kept: bool
+    rule: str = ""
+    sentence: str = ""
+
+
+def collect(paths: Sequence[str | Path], out: Path) -> list[Entry]:
+    """Find all submissions and keep their original bytes.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Folders of a class, zip files, notebooks.
+    out : path
+        Originals go to `out/intake/SHA256`, the list to `out/intake.json`.
+
+    Returns
+    -------
+    list of Entry
+        By student and time.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist.
+    ValueError
+        If nothing was found, or a file is neither a notebook nor an archive.
+    """
+    paths = [Path(path) for path in paths]
+    entries = [_keep(found, out / "intake") for path in paths for found in find(path, paths)]
+    if not entries:
+        raise ValueError(f"expected submissions, got none in {', '.join(map(str, paths))}")
+    entries = sorted(set(entries), key=lambda e: (e.student, e.when, e.name))
+    entries = list(_bounded(reversed(entries)))[::-1]
+    _list(entries, out / "intake.json")
+    return entries
+
+
+def find(path: Path, among: Sequence[Path] = ()) -> Iterator[Found]:
+    """Yield what a folder, an archive or a notebook given by name holds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the path does not exist.
+    ValueError
+        If it is a file of another kind.
+    """
+    if path.is_dir():
+        base = path / "submitted" if (path / "submitted").is_dir() else path  # nbgrader's course
+        yield from _class(base)
+    elif not path.exists():
+        raise FileNotFoundError(f"expected a folder, a zip file or a notebook, got {path}")
+    elif path.suffix.lower() == ".zip":
+        alone = len(among) <= 1
+        yield from archives.of_many(path.name, path, _when(path), alone=alone)
+    elif stem := candidate(path.name):
+        # ada/04.ipynb bob/04.ipynb: there the folders are the names.
+        twins = [other for other in among if other.name == path.name]
+        yield _file(person(path.absolute().parent.name if len(twins) > 1 else stem), path, path)
+    else:
+        raise ValueError(f"expected a folder, a zip file or a notebook, got {path}")
+
+
+def _class(base: Path) -> Iterator[Found]:
+    for item in sorted(base.iterdir()):
+        if ignored(item.name):
+            continue
+        stem = candidate(item.name)
+        archive = item.suffix.lower() == ".zip"
+        if item.is_symlink() and not (stem or archive or item.is_dir()):
+            continue
+        if item.is_symlink():
+            yield _file(person(stem or item.stem), item, base)
+        elif item.is_dir():
+            yield from _student(person(item.name), item, base)
+        elif archive:
+            yield from _archive(person(item.stem), item, base)
+        elif stem:
+            yield _file(person(stem), item, base)
+
+
+def _student(student: str, folder: Path, base: Path) -> Iterator[Found]:
+    others, some = [], False
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not ignored(name))
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        told = _timestamp(Path(root))
+        files = [name for name in [*files, *links] if not ignored(name) and name != STAMP]
+        for name in sorted(files):
+            item = Path(root) / name
+            if item.suffix.lower() == ".zip" and not item.is_symlink():
+                some = True
+                yield from _archive(student, item, base)
+            elif candidate(name) or name in links:
+                some = True
+                yield _file(student, item, base, told)
+            else:
+                others.append(name)
+    if not some:
+        named = ", ".join(others[:5]) + (" and others" if len(others) > 5 else "")
+        sentence = NO_NOTEBOOK.format(named) if others else NOTHING
+        name = str(folder.relative_to(base))
+        yield Found(student, name, _when(folder), b"", "no notebook", sentence)
+
+
+def _archive(student: str, path: Path, base: Path) -> Iterator[Found]:
+    name, when = str(path.relative_to(base)), _when(path)
+    size = path.stat().st_size
+    if size > MAX_ARCHIVE:
+        told = TOO_LARGE.format(size / 2**20, MAX_ARCHIVE / 2**20)
+        yield Found(student, name, when, path, "too large", told)
+    else:
+        yield from archives.of_one(student, name, path, when)
+
+
+def _file(student: str, path: Path, base: Path, when: datetime | None = None) -> Found:
+    name = path.name if path == base else str(path.relative_to(base))
+    when = when or _when(path)
+    if path.is_symlink():
+        target = os.fsencode(os.readlink(path))
+        return Found(student, name, when, target, "symlink", LINK)
+    if not path.is_file():
+        return Found(student, name, when, b"", "no file", NO_FILE)
+    return Found(student, name, when, path)
+
+
+def _when(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+
+
+def _timestamp(folder: Path) -> datetime | None:
+    """Return the time that nbgrader noted when it took the submission, if it did."""
+    path = folder / STAMP
+    if path.is_symlink() or not path.is_file():
+        return None
+    with suppress(OSError, ValueError, KeyError):
+        text = path.read_text(encoding="utf-8")[:100].strip()
+        day, clock, *zone = text.split()
+        told = datetime.fromisoformat(f"{day} {clock}")
+        return told.replace(tzinfo=ZoneInfo(zone[0]) if zone else told.tzinfo or UTC)
+    return None
+
+
+def _keep(found: Found, folder: Path) -> Entry:
+    """Store the original under its hash and name what is wrong with it at first sight."""
+    rule, sentence, kept = found.rule, found.sentence, False
+    try:
+        content, size = _content(found)
+    except OSError as error:
+        content, size = b"", 0
+        rule, sentence = "cannot be opened", UNREADABLE.format(error.strerror or error)
+    if size > len(content):
+        rule = rule or "too large"
+        sentence = sentence or TOO_LARGE.format(size / 2**20, MAX_NOTEBOOK / 2**20)
+        digest = hashlib.sha256(content + f" {size}".encode()).hexdigest()
+    elif rule and not content:
+        # Without content, the name keeps two of these apart.
+        digest = hashlib.sha256(f"{rule} {found.name}".encode("utf-8", "replace")).hexdigest()
+    else:
+        digest, kept = hashlib.sha256(content).hexdigest(), True
+        if not rule and not content.strip():
+            rule, sentence = "empty", EMPTY
+        target = folder / digest
+        if not target.exists() or target.stat().st_size != size:
+            replace_file(target, content)
+    when = found.when.astimezone(UTC).isoformat(timespec="seconds")
+    return Entry(found.student, _shown(found.name), digest, size, when, kept, rule, sentence)
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()[-300:]
+
+
+def _content(found: Found) -> tuple[bytes, int]:
+    """Return the content up to what is read at most, and the size of the whole."""
+    most = MAX_ARCHIVE if found.rule else MAX_NOTEBOOK
+    if isinstance(found.source, bytes):
+        return found.source[:most], len(found.source)
+    # The file may have become a link or a pipe since it was looked at.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(found.source, flags), "rb") as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(0, "it is no regular file")
+        content = file.read(most)
+        return content, max(facts.st_size, len(content))
+
+
+def _bounded(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Refuse all but the first copies of each student; the latest come first."""
+    copies: dict[str, int] = {}
+    for entry in entries:
+        if not entry.rule:
+            copies[entry.student] = copies.get(entry.student, 0) + 1
+        if entry.rule or copies[entry.student] <= MAX_COPIES:
+            yield entry
+        else:
+            yield Entry(**asdict(entry) | {"rule": "too many copies", "sentence": SUPERSEDED})
+
+
+def _list(entries: list[Entry], path: Path) -> None:
+    """Add to the list of all that was ever handed in."""
+    earlier = []
+    with suppress(OSError, ValueError):
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    now = [asdict(entry) for entry in entries]
+    listed = [row for row in earlier if isinstance(row, dict) and row not in now] + now
+    replace_file(path, json.dumps(listed, indent=1).encode())
+
+
+def unsafe(name: str) -> bool:
+    """Return whether a student's name cannot serve as a file name as it is."""
+    plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,60}", name)
+    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name)
+    return not plain or bool(device) or name.endswith(".")
+
+
+def file_name(student: str) -> str:
+    """Return a file name for a student: safe anywhere, and no two students' are alike.
+
+    Other than plain names in small letters get a piece of a hash: "Ada" and "ada" are two people
+    but one file on many machines.
+    """
+    if not unsafe(student):
+        return student
+    readable = re.sub(r"[^\w-]+", "_", student)[:40].strip("_-")
+    return f"{readable}~{short_hash(student)}"

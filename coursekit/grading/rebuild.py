@@ -1,0 +1,209 @@
+"""Read a notebook that was handed in, and put its answers into the release's notebook.
+
+Found are answers by their cell's id, else by the function they define; points, checks and setup
+are the release's. Nothing runs here: sources are parsed, and what does not parse is passed on.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from coursekit.exercises import bank, pages
+from coursekit.grading.reading import (
+    LONGEST,
+    Cell,
+    Unreadable,
+    definitions,
+    is_sheet,
+    makes_sheet,
+    of_sheet,
+    only_checks,
+    parsed,
+    read,
+)
+
+# A check inside the box would cost time and say nothing to anybody.
+QUIET = 'sheet = type("Sheet", (), {"__getattr__": lambda *_: lambda *_, **__: None})()'
+OF_EVERY_LESSON = ("setup", "progress", "opening")
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What runs in the box, and where each answer comes from.
+
+    Attributes
+    ----------
+    cells : list of str
+        Code; the first one is the release's setup.
+    numbers : list of int
+        Of each cell among the code cells handed in; 0 for the release's own.
+    functions : dict
+        Exercise to the name under which its answer goes.
+    places : dict
+        Exercise to the index in `cells` where it is defined last.
+    written : dict
+        Question to explanation, "" if there is none.
+    notes : list of str
+        What is odd, in sentences for student and instructor.
+    """
+
+    cells: list[str]
+    numbers: list[int]
+    functions: dict[str, str]
+    places: dict[str, int]
+    written: dict[str, str]
+    notes: list[str]
+
+
+def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
+    """Return the release's notebook with the answers and helpers of one that was handed in.
+
+    Parameters
+    ----------
+    raw : bytes
+    lesson : str
+        Two digits.
+    key : str, optional
+        Key of the class.
+
+    Returns
+    -------
+    Rebuilt
+
+    Raises
+    ------
+    Unreadable
+        If the bytes are no notebook, or one without a cell of this lesson.
+    """
+    cells, released = read(raw), release(lesson, key)
+    notes = _class_note(cells, released["setup"])
+    setup = f"{released['setup']}\n{QUIET}"
+    helpers = [(n, s) for n, s in (_kept(cell, released) for cell in cells) if s.strip()]
+    sources, numbers = [setup, *(s for _, s in helpers)], [0, *(n for n, _ in helpers)]
+    defined = [set(), *(definitions(s) for s in sources[1:])]
+    ids = {cell.number: cell.id for cell in cells if cell.code}
+    functions, places, dropped = {}, {}, set()
+    for exercise in bank.of_lesson(lesson, key):
+        name, own = exercise.name, _id(exercise.name, "answer")
+        by_name = [i for i, names in enumerate(defined) if name in names]
+        stubs = [i for i in by_name if sources[i].strip() == released[own].strip()]
+        answers = [i for i in by_name if i not in stubs]
+        if answers:
+            dropped |= set(stubs)  # a stub left standing below the answer would replace it
+        if len(answers) > 1:
+            notes.append(f"`{name}` is defined in {len(answers)} cells; the last one counts.")
+        functions[name] = name
+        by_id = [i for i, n in enumerate(numbers) if i and ids.get(n) == own]
+        if by_name:
+            places[name] = (answers or stubs)[-1]
+        elif by_id:
+            places[name] = by_id[-1]
+            others = defined[by_id[-1]] - set(functions) - set(bank.exercises())
+            if len(others) == 1:
+                [functions[name]] = others
+                notes.append(f"`{name}` was handed in as `{functions[name]}`.")
+    _expect_lesson(cells, released, set().union(*defined), lesson)
+    keep = [i for i in range(len(sources)) if i not in dropped]
+    written = {}
+    for question in bank.questions().values():
+        if question.lesson == lesson:
+            written[question.name], found = _explanation(cells, question.name, released)
+            notes += found
+    return Rebuilt(
+        [sources[i] for i in keep],
+        [numbers[i] for i in keep],
+        functions,
+        {name: keep.index(i) for name, i in places.items()},
+        written,
+        notes,
+    )
+
+
+@cache
+def release(lesson: str, key: str | None) -> dict[str, str]:
+    """Return the sources of the release's cells by id."""
+    return {cell["id"]: cell["source"] for cell in pages.page(lesson, key).cells}
+
+
+def _kept(cell: Cell, released: dict[str, str]) -> tuple[int, str]:
+    """Return what of a cell is to run: all, nothing, or what was added to the setup."""
+    if not cell.code:
+        return 0, ""
+    tree = parsed(cell.source)
+    if cell.id == "setup" or makes_sheet(tree):
+        return cell.number, _additions(tree, released["setup"])
+    names = definitions(cell.source) & set(bank.exercises())
+    check = cell.id == "progress" or (cell.id.endswith("-check") and cell.id in released)
+    if (check or only_checks(tree)) and not names:
+        return cell.number, ""
+    return cell.number, cell.source
+
+
+def _additions(tree: ast.Module | None, setup: str) -> str:
+    """Return what a student added to the setup cell: an import there may be needed below."""
+    known = {ast.dump(node) for node in ast.parse(setup).body}
+    added = [n for n in (tree.body if tree else ()) if ast.dump(n) not in known]
+    added = [n for n in added if not (is_sheet(n) or of_sheet(n))]
+    return "\n".join(ast.unparse(node) for node in added)
+
+
+def _class_note(cells: list[Cell], setup: str) -> list[str]:
+    def key(source: str) -> list[str]:
+        return re.findall(r"Sheet\([^)]*?key\s*=\s*[\"']([^\"']*)", source)[-1:]
+
+    made = [cell.source for cell in cells if cell.code and "Sheet(" in cell.source[:LONGEST]]
+    if made and key(made[-1][:LONGEST]) != key(setup):
+        return ["The notebook was made for another class: its conventions may differ."]
+    return []
+
+
+def _expect_lesson(cells: list[Cell], released: dict, defined: set[str], lesson: str) -> None:
+    """Raise Unreadable if nothing in a notebook belongs to this lesson."""
+    own = {id for id in released if id not in OF_EVERY_LESSON}
+    texts = {text.strip() for id, text in released.items() if not id.endswith("-explain")}
+    texts -= {released["progress"].strip()}  # it looks alike in every lesson
+    known = bank.exercises()
+    theirs = {known[name].lesson for name in defined & set(known)}
+    for cell in cells:
+        if cell.code:
+            theirs |= set(re.findall(r"Sheet\(\s*[\"'](\d\d)[\"']", cell.source[:LONGEST]))
+    if lesson in theirs or any(c.id in own or c.source.strip() in texts for c in cells):
+        return
+    hint = f": it seems to belong to lesson {', '.join(sorted(theirs))}" if theirs else ""
+    raise Unreadable("wrong lesson", f"No cell of this notebook answers lesson {lesson}{hint}.")
+
+
+def _explanation(cells: list[Cell], question: str, released: dict) -> tuple[str, list[str]]:
+    """Return what a student wrote on a question, and what is odd about where it stands."""
+    own, texts = _id(question, "explain"), {text.strip() for text in released.values()}
+    here = [_id(question, part) for part in ("task", "answer", "explain")]
+    written, beside, loose, inside = [], [], [], False
+    for cell in cells:
+        text = cell.source.strip()
+        of_release = cell.id in released or text in texts
+        if of_release:
+            inside = cell.id in here or text in {released[id].strip() for id in here}
+        if not text or text in texts:
+            continue
+        if cell.id == own:
+            written.append(cell)
+        elif not cell.code and not of_release:
+            loose.append(cell)
+            if inside:
+                beside.append(cell)
+    notes = []
+    if len(written) > 1:
+        notes.append(
+            f"The explanation of `{question}` is there {len(written)} times; the last counts."
+        )
+    elif not written and loose:
+        notes.append(f"The explanation of `{question}` was not in its cell; other text is shown.")
+    taken = written[-1:] or beside or loose
+    if any(cell.attached for cell in taken):
+        notes.append(f"The explanation of `{question}` has pictures: see the original.")
+    return "\n\n".join(cell.source.strip() for cell in taken), notes
+
+
+def _id(name: str, part: str) -> str:
+    return f"{name}-{part}".replace("_", "-")[:64]

@@ -1,0 +1,165 @@
+"""Explanations are read by a person: a table to fill in, and back into the totals.
+
+The table goes through spreadsheet programs, which change separators, encodings and decimal points,
+and run as a formula what begins like one.
+"""
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from coursekit.files import replace_file
+from coursekit.grading.found import printable
+from coursekit.grading.gradebook import Row, Written
+
+COLUMNS = ("student", "question", "explanation", "points", "comment")
+MOST = 30_000  # characters of a cell; spreadsheets end at 32,767
+EARLIER = "For an earlier text:"
+# Also full-width, which some spreadsheets read alike; and what marks a cell as safe.
+FORMULA = tuple("=+-@\t\r\n＝＋－＠'")
+
+
+@dataclass(frozen=True)
+class Review:
+    """A row of the table as a person left it."""
+
+    student: str
+    question: str
+    explanation: str
+    points: float | None
+    comment: str
+    exact: bool = True  # False: characters were lost on the way through a program
+
+
+def safe(value: object) -> object:
+    """Return a table cell that no spreadsheet takes for a formula."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return value
+    value = printable(value, lines=True)[:MOST]
+    return f"'{value}" if value.lstrip(" ").startswith(FORMULA) else value
+
+
+def table(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
+    """Return a CSV file whose cells are safe, with the mark by which Excel knows UTF-8."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([safe(column) for column in columns])
+    writer.writerows([safe(value) for value in line] for line in lines)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def read(path: Path, questions: Mapping[str, float]) -> dict[tuple[str, str], Review]:
+    """Return what was filled in, by the cells of student and question.
+
+    Parameters
+    ----------
+    path : path
+        May be missing.
+    questions : dict
+        Name to the most points.
+
+    Raises
+    ------
+    ValueError
+        If the table has other columns, or points that cannot be; nothing is overwritten then.
+    """
+    if not path.exists():
+        return {}
+    raw = path.read_bytes()
+    try:
+        text, exact = raw.decode("utf-8-sig"), True
+    except UnicodeDecodeError:
+        text, exact = raw.decode("cp1252", "replace"), False
+    mark = max(",;\t", key=text.split("\n", 1)[0].count)
+    csv.field_size_limit(1 << 24)
+    lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark)
+    missing = set(COLUMNS) - set(lines.fieldnames or ())
+    if missing:
+        raise ValueError(f"{path}: expected columns {', '.join(COLUMNS)}, got no {missing.pop()}")
+    found = {}
+    for line in lines:
+        student, question = line["student"] or "", line["question"] or ""
+        points = _points(line["points"] or "", questions.get(question), path, lines.line_num)
+        if not student and not question:
+            continue
+        comment = _bare(line["comment"] or "")
+        told = Review(student, question, line["explanation"] or "", points, comment, exact)
+        found[student, question] = told
+    return found
+
+
+def _points(text: str, most: float | None, path: Path, line: int) -> float | None:
+    text = text.strip().replace(",", ".")
+    if not text:
+        return None
+    try:
+        points = float(text)
+    except ValueError:
+        points = -1.0
+    if not 0 <= points <= (1e6 if most is None else most):
+        upto = "" if most is None else f" to {most:g}"
+        raise ValueError(
+            f"{path}, line {line}: expected points from 0{upto}, got {text!r}; correct it and "
+            "run again"
+        )
+    return points
+
+
+def _bare(text: str) -> str:
+    """Undo `safe`."""
+    return text[1:] if text.startswith("'") and text[1:].lstrip(" ").startswith(FORMULA) else text
+
+
+def applied(rows: Sequence[Row], reviews: Mapping[tuple[str, str], Review]) -> list[Row]:
+    """Return rows with the points that were filled in for the explanations they have now.
+
+    Points for another text than the one handed in now count no more; the comment then says what
+    they were.
+    """
+    return [
+        replace(row, written=tuple(_applied(row.student, w, reviews) for w in row.written))
+        for row in rows
+    ]
+
+
+def _applied(student: str, written: Written, reviews: Mapping) -> Written:
+    review = reviews.get((safe(student), written.name))
+    if review is None:
+        return written
+    if _alike(review, written.text):
+        return replace(written, points=review.points, comment=review.comment)
+    if review.points is None:
+        return replace(written, comment=review.comment)
+    told = f"{EARLIER} {review.points:g} points. {review.comment}".strip()
+    return replace(written, comment=told)
+
+
+def _alike(review: Review, text: str) -> bool:
+    # Programs change line ends, quotes and spaces; letters stay, if the encoding did.
+    def letters(one: object) -> str:
+        kept = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", str(one)).lower())
+        return kept if review.exact else re.sub(r"[^a-z0-9]", "", kept)
+
+    return letters(review.explanation) == letters(safe(text))
+
+
+def write(path: Path, rows: Sequence[Row], reviews: Mapping[tuple[str, str], Review]) -> None:
+    """Write the table anew; lines on others than these students stay as they are."""
+    lines, here = [], set()
+    for row in rows:
+        for one in row.written:
+            here.add((safe(row.student), one.name))
+            if one.text or one.points is not None or one.comment:
+                points = "" if one.points is None else f"{one.points:g}"
+                lines.append((row.student, one.name, one.text, points, one.comment))
+    for key, old in reviews.items():
+        if key not in here:
+            points = "" if old.points is None else f"{old.points:g}"
+            lines.append((old.student, old.question, old.explanation, points, old.comment))
+    replace_file(path, table(COLUMNS, lines))

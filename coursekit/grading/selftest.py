@@ -1,0 +1,163 @@
+"""Try on this machine, before anything is graded, whether the sandbox holds.
+
+Each attempt is a small submission that does what it must not be able to do. It is judged by what
+it reports and by what happened outside. The full list of attacks is in the tests.
+"""
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from coursekit.grading import transcript
+from coursekit.grading.box import Box, Limits, Outcome
+
+HELD, BROKE = "HELD", "BROKE"
+# `attempt` is the line that must fail.
+TRY = """
+try:
+    {attempt}
+    print("BROKE")
+except (OSError, MemoryError, RuntimeError) as error:
+    print("HELD", type(error).__name__)
+"""
+FORKS = """
+import os, time
+n = 0
+try:
+    for _ in range({many}):
+        if os.fork() == 0:
+            time.sleep(100)
+        n += 1
+    print("BROKE", n)
+except OSError:
+    print("HELD", n)
+"""
+KILL = """
+import os, signal
+seen = [int(p) for p in os.listdir("/proc") if p.isdigit()]
+os.kill(1, signal.SIGKILL)
+print("HELD" if sorted(seen) == [1, os.getpid()] else "BROKE")
+"""
+GOOD = "def twice(x): return 2 * x"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was tried; printed, a line for each.
+
+    Attributes
+    ----------
+    held : dict
+        Attempt to whether the sandbox held.
+    told : dict
+        Attempt to what was seen.
+    """
+
+    held: dict[str, bool] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.held) and all(self.held.values())
+
+    def __str__(self) -> str:
+        lines = [f"{'held ' if ok else 'BROKE'} {name} ({self.told[name]})" for name, ok in self]
+        return "\n".join(lines)
+
+    def __iter__(self):
+        return iter(self.held.items())
+
+
+def selftest(limits: Limits | None = None, *, make_box: Callable[..., Box] = Box) -> Report:
+    """Try to break out of a sandbox, and to take more than `limits`.
+
+    Parameters
+    ----------
+    limits : Limits, optional
+    make_box : callable, optional
+        Called with limits. The test of this test passes a box without isolation.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    NoSandbox
+        If this machine cannot run it.
+    """
+    limits = replace(limits or Limits(), seconds=20, cell_seconds=10)
+    report = Report()
+    with tempfile.TemporaryDirectory() as folder, _server() as server:
+        secret = Path(folder, "secret")
+        secret.write_text("secret")
+        with make_box(limits) as box:
+            for name, code in _attempts(limits, secret, server.getsockname()[1]).items():
+                _note(report, name, box.run([code]))
+            good = box.run([GOOD])
+        untouched = sorted(p.name for p in Path(folder).iterdir()) == ["secret"]
+        reached = False
+        with suppress(OSError):
+            server.accept()[0].close()
+            reached = True
+    report.held["nothing reached the server outside"] = not reached
+    report.held["nothing was written outside"] = untouched
+    report.held["the next submission runs"] = good.status == transcript.GRADED
+    for name, ok in report:
+        report.told.setdefault(name, "yes" if ok else "no")
+    return report
+
+
+def _attempts(limits: Limits, secret: Path, port: int) -> dict[str, str]:
+    def attempt(line: str, first: str = "") -> str:
+        return first + TRY.format(attempt=line)
+
+    full = f'open("{{}}/full", "wb").write(bytes({2 * limits.files}))'
+    return {
+        "network": attempt(
+            f'socket.create_connection(("127.0.0.1", {port}), timeout=2)', "import socket"
+        ),
+        "shadow file": attempt('open("/etc/shadow").read()'),
+        "a file of the grader": attempt(f"open({str(secret)!r}).read()"),
+        "home folder": f"import os\nkept = os.path.isdir({str(Path.home())!r})\n"
+        f"names = os.listdir({str(Path.home())!r}) if kept else []\n"
+        f"print('BROKE' if set(names) & {_private()!r} else 'HELD')",
+        "writing beside a file of the grader": attempt(
+            f'open({str(secret.with_name("more"))!r}, "w")'
+        ),
+        "writing into the system": attempt('open("/usr/escaped", "w")'),
+        "fork bomb": FORKS.format(many=limits.processes + 50),
+        "memory bomb": attempt(f"x = bytearray(b'x') * {2 * limits.memory}"),
+        "full /dev/shm": attempt(full.format("/dev/shm")),
+        "full /tmp": attempt(full.format("/tmp")),
+        "new user namespace": "import ctypes\n"
+        "print('BROKE' if ctypes.CDLL(None).unshare(0x10000000) == 0 else 'HELD')",
+        "killing the waiting process": KILL,
+    }
+
+
+def _private() -> set[str]:
+    """Names in the home folder, except the ways to what the sandbox shows."""
+    from coursekit.grading import bubble
+
+    home, shown = Path.home(), bubble.everything_shown(())
+    ways = {p.relative_to(home).parts[0] for p in shown if p.is_relative_to(home)}
+    return set(os.listdir(home)) - ways if home.is_dir() else set()
+
+
+def _note(report: Report, name: str, outcome: Outcome) -> None:
+    text = outcome.cells[0].text.strip()
+    # Ended for its memory or its time is held as well; a fault of the box is not.
+    stopped = outcome.status in (transcript.MEMORY, transcript.TIME)
+    report.held[name] = (HELD in text or stopped) and BROKE not in text
+    report.told[name] = text[:60] or outcome.reason or outcome.status
+
+
+def _server() -> socket.socket:
+    server = socket.create_server(("127.0.0.1", 0))
+    server.setblocking(False)
+    return server

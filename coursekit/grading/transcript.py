@@ -1,0 +1,244 @@
+"""What a submission said, collected frame by frame and believed in nothing but its own answers.
+
+Every byte may be forged: a submission can write into the channel that carries its answers. It can
+spoil its own record that way, and no other; who decides about points compares the arrays.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from coursekit.grading import wire
+from coursekit.grading.wire import Garbage
+
+GRADED, TIME, MEMORY, CRASHED, FAULT = (
+    "graded",
+    "time limit",
+    "memory limit",
+    "crashed",
+    "grader fault",
+)
+ANSWERED, RAISED, MISSING, REFUSED, NOT_RUN = "answered", "raised", "missing", "refused", "not run"
+OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")
+ALLOCATOR = "can't allocate memory"  # how torch says it, in a RuntimeError
+CUT = "\n[cut here: more was printed]\n"
+
+
+@dataclass(frozen=True)
+class Error:
+    """An exception: its name, its message (cut), and where it arose, counted from 0 and 1."""
+
+    name: str
+    message: str
+    cell: int | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.cell is None else f" (code cell {self.cell + 1}, line {self.line})"
+        return f"{self.name}: {self.message}{where}"
+
+
+@dataclass
+class Cell:
+    """What became of a cell.
+
+    Attributes
+    ----------
+    status : {"ran", "raised", "not run"}
+    error : Error or None
+    text : str
+        What it printed, cut.
+    """
+
+    status: str = NOT_RUN
+    error: Error | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What became of a question.
+
+    Attributes
+    ----------
+    status : str
+        "answered", "raised", "missing" (no such function), "refused" (no plain arrays),
+        "time limit", "crashed" or "not run".
+    arrays : dict of ndarray
+    notes : dict
+        JSON values. Like the arrays, written by whoever answered.
+    error : Error or None
+    """
+
+    status: str = NOT_RUN
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: dict[str, object] = field(default_factory=dict)
+    error: Error | None = None
+
+
+@dataclass
+class Transcript:
+    """Cells and answers as far as they have come."""
+
+    cells: list[Cell]
+    outputs: list[Output]
+    most: int  # bytes of all answers
+    longest: int  # bytes of the output of a cell
+    current: int = 0  # the cell whose output arrives
+    began: bool = False
+    executed: bool = False
+    done: bool = False
+    received: int = 0  # bytes of arrays
+    pending: bytearray = field(default_factory=bytearray)
+    printed: bytearray = field(default_factory=bytearray)
+    cut: bool = False
+
+
+def start(n_cells: int, n_probes: int, most: int, longest: int) -> Transcript:
+    """Return an empty transcript."""
+    cells = [Cell() for _ in range(n_cells)]
+    return Transcript(cells, [Output()] * n_probes, most, longest)
+
+
+def hear(script: Transcript, data: bytes, flush) -> None:
+    """Take bytes of the reply channel.
+
+    Parameters
+    ----------
+    script : Transcript
+    data : bytes
+    flush : callable
+        Called when a cell has ended: passes on, by `print_out`, what it has printed by now.
+
+    Raises
+    ------
+    Garbage
+        If they are no frames that make sense. What came before is kept.
+    """
+    script.pending += data
+    while frames := wire.take(script.pending, script.most):
+        for header, body in frames:
+            script.received += len(body)
+            if script.received > script.most:
+                raise Garbage(f"expected answers of at most {script.most} bytes together")
+            if not script.done:  # what comes after its end would depend on who is faster
+                _understand(script, header, body, flush)
+
+
+def print_out(script: Transcript, data: bytes) -> None:
+    """Take bytes that the current cell printed; beyond its share they are dropped."""
+    room = script.longest - len(script.printed)
+    script.printed += data[:room]
+    script.cut |= len(data) > room
+
+
+def close_cell(script: Transcript) -> None:
+    """Attribute what was printed to the current cell."""
+    text = script.printed.decode("utf-8", "replace") + (CUT if script.cut else "")
+    if script.current < len(script.cells):
+        script.cells[script.current].text = text
+    script.printed, script.cut = bytearray(), False
+
+
+def _understand(script: Transcript, header: dict, body: bytes, flush) -> None:
+    kind = header.get("kind")
+    if kind == "hello":
+        script.began = True
+    elif kind == "cell":
+        _cell(script, header, flush)
+    elif kind == "cells done":
+        script.executed = True
+    elif kind == "exercise":
+        _exercise(script, header)
+    elif kind == "done":
+        script.done = True
+    elif kind in ("answer", "raised", "missing", "refused"):
+        _reply(script, kind, header, body)
+    else:
+        raise Garbage(f"unknown frame {str(kind)[:40]!r}")
+
+
+def _cell(script: Transcript, header: dict, flush) -> None:
+    index = header.get("index")
+    if type(index) is not int or index != script.current or index >= len(script.cells):
+        raise Garbage(f"expected the end of cell {script.current}, got {str(index)[:40]}")
+    flush()
+    close_cell(script)
+    cell = script.cells[script.current]
+    cell.error = None if header.get("error") is None else _error(header["error"])
+    cell.status = "ran" if cell.error is None else RAISED
+    script.current += 1
+
+
+def _exercise(script: Transcript, header: dict) -> None:
+    indices, ended = header.get("probes"), header.get("ended")
+    if not isinstance(indices, list) or not isinstance(ended, str):
+        raise Garbage("expected the end of an exercise")
+    for index in indices:
+        if script.outputs[_probe(script, index)].status == NOT_RUN:
+            status = TIME if ended == TIME else CRASHED
+            told = "took too long" if ended == TIME else ended[:100] or "stopped without an answer"
+            script.outputs[index] = Output(status, error=Error(status, told))
+
+
+def _reply(script: Transcript, kind: str, header: dict, body: bytes) -> None:
+    index = _probe(script, header.get("probe"))
+    if script.outputs[index].status != NOT_RUN:
+        return  # the first answer counts
+    if kind == "answer":
+        try:
+            notes = header.get("notes")
+            if not isinstance(notes, dict):
+                raise Garbage("expected notes")
+            script.outputs[index] = Output(ANSWERED, wire.arrays(header, body), notes)
+        except Garbage as error:
+            script.outputs[index] = Output(REFUSED, error=Error("Garbage", str(error)[:300]))
+    elif kind == "missing":
+        script.outputs[index] = Output(MISSING)
+    else:
+        status = REFUSED if kind == "refused" else RAISED
+        script.outputs[index] = Output(status, error=_error(header.get("error")))
+
+
+def _probe(script: Transcript, index: object) -> int:
+    if type(index) is not int or not 0 <= index < len(script.outputs):
+        raise Garbage(f"expected the number of a question, got {str(index)[:40]}")
+    return index
+
+
+def _error(told: object) -> Error:
+    if not isinstance(told, dict):
+        raise Garbage("expected an exception")
+    name, message = told.get("name"), told.get("message")
+    places = [told.get("cell"), told.get("line")]
+    if not isinstance(name, str) or not isinstance(message, str):
+        raise Garbage("expected the name and the message of an exception")
+    if not all(p is None or (type(p) is int and 0 <= p < math.inf) for p in places):
+        raise Garbage("expected the place of an exception")
+    return Error(name[:100], message[:300], *places)
+
+
+def verdict(script: Transcript, *, short_of_memory: bool) -> tuple[str, str]:
+    """Return status and reason of a submission that reached its end.
+
+    An exercise that fails by itself is told by its outputs. Only a cell that was stopped, and may
+    have left later ones without what they need, speaks for the whole.
+
+    Parameters
+    ----------
+    script : Transcript
+    short_of_memory : bool
+        Whether the kernel has killed a process for its memory.
+    """
+    for index, output in enumerate(script.outputs):
+        if short_of_memory and output.status == CRASHED and "SIGKILL" in output.error.message:
+            script.outputs[index] = Output(MEMORY, error=Error(MEMORY, "needed too much memory"))
+    if all(output.status == ANSWERED for output in script.outputs):
+        return GRADED, ""
+    for index, error in enumerate(cell.error for cell in script.cells):
+        if error and (error.name in OUT_OF_MEMORY or ALLOCATOR in error.message):
+            return MEMORY, f"code cell {index + 1} needed more memory than there is"
+        if error and error.name == "CellTimeout":
+            return TIME, f"code cell {index + 1} took too long and was stopped"
+    return GRADED, ""

@@ -1,0 +1,394 @@
+"""The sandbox: attacks that it must survive, each graded as its code deserves."""
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coursekit.grading import bubble, cgroup, exchange, inside, jail, transcript, wire
+from coursekit.grading.box import Box, Limits, NoSandbox
+from coursekit.grading.selftest import selftest
+
+ATTACKS = Path(__file__).parent / "attacks"
+LIMITS = Limits(
+    seconds=2,
+    cell_seconds=0.7,
+    exercise_seconds=0.9,
+    memory=2**29,
+    processes=30,
+    output=2000,
+    files=2**24,
+    reply=2**20,
+)
+GOOD = ["import torch", "def double(x):\n    return 2 * x"]
+X = np.array([[1.0, 2.0, -3.0], [0.5, 0.0, 4.0]])
+QUESTION = {"name": "double", "inputs": {"x": X}}
+
+
+def attacks():
+    """Read name, cells, expected status, and what becomes of the answer."""
+    for path in sorted(ATTACKS.glob("*.txt")):
+        for part in path.read_text(encoding="utf-8").split("=== ")[1:]:
+            head, code = part.split("\n", 1)
+            name, status, answer = head.split(" | ")
+            yield pytest.param(code.split("\n---\n"), status, answer, id=name)
+
+
+def sandbox(limits=LIMITS, **options):
+    """Open a box, or skip where none can run, unless that is what is tested."""
+    try:
+        box = Box(limits, readable=[ATTACKS], driver="fake_driver:drive", **options)
+        box.open()
+    except NoSandbox as error:
+        if os.environ.get("COURSEKIT_REQUIRE_SANDBOX") == "1":
+            raise
+        pytest.skip(f"no sandbox: {str(error).splitlines()[0]}")
+    return box
+
+
+@pytest.fixture(scope="module")
+def box():
+    os.environ["COURSEKIT_TEST_SECRET"] = "secret"
+    with sandbox() as opened:
+        yield opened
+    del os.environ["COURSEKIT_TEST_SECRET"]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        yield listening
+
+
+def became(output):
+    """Say what became of an answer: "right", "wrong" or its status."""
+    if output.status != "answered":
+        return output.status
+    result = output.arrays["result"]
+    return "right" if result.shape == X.shape and np.allclose(result, 2 * X) else "wrong"
+
+
+def printed(outcome):
+    return "\n".join(cell.text for cell in outcome.cells)
+
+
+@pytest.mark.parametrize(("cells", "status", "answer"), [*attacks()])
+def test_attack(box, server, tmp_path, cells, status, answer):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    port = str(server.getsockname()[1])
+    cells = [c.replace("@SECRET@", str(secret)).replace("@PORT@", port) for c in cells]
+    process = box._process.pid
+    outcome = box.run(cells, [QUESTION])
+    assert (outcome.status, became(outcome.outputs[0])) == (status, answer), printed(outcome)
+    assert "ESCAPED" not in printed(outcome)
+    assert (outcome.reason == "") == (status == "graded")
+    assert max(len(cell.text) for cell in outcome.cells) <= 2000 + len(transcript.CUT)
+    with pytest.raises(BlockingIOError):
+        server.accept()
+    after = box.run(GOOD, [QUESTION])
+    assert (after.status, became(after.outputs[0])) == ("graded", "right")
+    assert box._process.pid == process, "the box had to be restarted"
+
+
+def test_every_answer_before_a_crash_is_kept(box):
+    cells = [
+        "import os, time\n"
+        "def double(x): return 2 * x\n"
+        "def dies(n):\n    if n == 2: os._exit(1)\n    return n\n"
+        "def loops(n):\n    while n == 2: time.sleep(1)\n    return n\n"
+    ]
+    probes = [{"name": name, "inputs": {"n": n}} for name in ("dies", "loops") for n in (1, 2, 3)]
+    outcome = box.run(cells, [*probes, QUESTION])
+    statuses = [output.status for output in outcome.outputs]
+    assert statuses == [
+        *("answered", "crashed", "crashed"),
+        *("answered", "time limit", "time limit"),
+        "answered",
+    ]
+    assert outcome.status == "graded"
+
+
+def test_cells_keep_their_own_output_and_errors(box):
+    cells = [
+        "print('one')",
+        "1 / 0",
+        "x = 1\n\nprint('three')\nx.y",
+        "def double(x):\n  return x.z",
+    ]
+    outcome = box.run(cells, [QUESTION])
+    assert [c.status for c in outcome.cells] == ["ran", "raised", "raised", "ran"]
+    assert outcome.cells[0].text == "one\n"
+    assert "three" in outcome.cells[2].text
+    assert "one" not in outcome.cells[2].text
+    assert (outcome.cells[2].error.name, outcome.cells[2].error.line) == ("AttributeError", 4)
+    error = outcome.outputs[0].error
+    assert (error.name, error.cell, error.line) == ("AttributeError", 3, 2)
+    assert "code cell 4, line 2" in str(error)
+
+
+def test_long_messages_are_cut(box):
+    outcome = box.run(["raise ValueError('x' * 10**6)"])
+    assert len(outcome.cells[0].error.message) == 300
+
+
+def test_inputs_and_notes_cross_as_they_are(box):
+    code = (
+        "def same(a, b):\n    assert b == [1, None, 'x', float('inf')], b\n    return a['deep'][0]"
+    )
+    inputs = {"a": {"deep": [X]}, "b": [1, None, "x", float("inf")]}
+    code = code.replace("a['deep'][0]", "a['deep'][0].astype('f4')")
+    [output] = box.run([code], [{"name": "same", "inputs": inputs}]).outputs
+    assert output.error is None
+    assert output.arrays["result"].dtype == np.float32
+    np.testing.assert_array_equal(output.arrays["result"], X.astype("f4"))
+    assert output.notes == {"kind": "ndarray"}
+
+
+def test_a_variant_reaches_the_driver_and_bad_notes_are_refused(box):
+    probes = [{"name": "as it is", "function": "f", "variant": "key", "inputs": {}}]
+    [output] = box.run(["def f(): return {}"], probes).outputs
+    assert output.notes == {"variant": "key"}
+
+
+def test_a_killed_box_is_a_fault_of_the_grader_and_is_restarted():
+    with sandbox() as box:
+        box._process.kill()
+        outcome = box.run(GOOD, [QUESTION])
+        assert (outcome.status, became(outcome.outputs[0])) == ("graded", "right")
+
+
+def test_a_box_that_keeps_failing_gives_no_zero(monkeypatch):
+    def fail(*_, **__):
+        raise exchange.Fault("on purpose")
+
+    with sandbox() as box:
+        monkeypatch.setattr(exchange, "run", fail)
+        outcome = box.run(GOOD, [QUESTION])
+    assert (outcome.status, outcome.reason) == ("grader fault", "on purpose")
+    assert outcome.outputs[0].status == "not run"
+
+
+HARD = ("memory bomb of many", "fork bomb |", "kill of everything", "files of the", "daemon left")
+
+
+def hard_attacks():
+    return [a for a in attacks() if any(a.id.startswith(name.rstrip(" |")) for name in HARD)]
+
+
+@pytest.mark.parametrize("options", [{"nested": False}, {"grouped": False}], ids=str)
+def test_other_ways_to_confine_hold_as_well(options, server, tmp_path):
+    with sandbox(**options) as box:
+        for attack in hard_attacks():
+            if not options.get("nested", True) and "fork bomb" in attack.id:
+                continue
+            cells, status, _ = attack.values
+            outcome = box.run([cell.replace("@SECRET@", "/none") for cell in cells], [QUESTION])
+            assert outcome.status == status, (attack.id, outcome)
+            if "kill" not in attack.id:
+                assert "ESCAPED" not in printed(outcome)
+        assert became(box.run(GOOD, [QUESTION]).outputs[0]) == "right"
+
+
+def test_trusted_runs_without_bubblewrap(monkeypatch):
+    monkeypatch.setattr(bubble.shutil, "which", lambda name: None)
+    with Box(LIMITS, trusted=True, readable=[ATTACKS], driver="fake_driver:drive") as box:
+        outcome = box.run([*GOOD, "while True: pass"], [QUESTION])
+        assert (outcome.status, became(outcome.outputs[0])) == ("graded", "right")
+        assert box.run(["import os; os._exit(3)"]).status == "crashed"
+    with pytest.raises(NoSandbox, match="apt install bubblewrap"):
+        Box(LIMITS)
+
+
+def test_selftest_passes_here_and_fails_without_a_sandbox():
+    sandbox().close()
+
+    def make(limits, **options):
+        return Box(limits, readable=[ATTACKS], driver="fake_driver:drive", **options)
+
+    report = selftest(LIMITS, make_box=make)
+    assert report.passed, str(report)
+    open_air = selftest(LIMITS, make_box=lambda limits: make(limits, trusted=True))
+    assert not open_air.passed
+    broke = {name for name, ok in open_air if not ok}
+    assert {"network", "a file of the grader", "writing beside a file of the grader"} <= broke
+    assert "nothing reached the server outside" in broke
+
+
+# The reply channel
+
+
+def frame(text, body=b""):
+    return struct.pack(">II", len(text), len(body)) + text + body
+
+
+ANSWER = b'{"kind": "answer", "probe": 0, "notes": {}, "arrays": %s}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff" * 100,
+        frame(b"[]"),
+        frame(b"nothing"),
+        frame(b'{"kind": "cell", "index": NaN}'),
+        frame(b'{"kind": "cell", "index": 1}'),
+        frame(b'{"kind": "cell", "index": true}'),
+        frame(b'{"kind": "cell", "index": 0, "error": "x"}'),
+        frame(b'{"kind": "cell", "index": 0, "error": {"name": 1, "message": ""}}'),
+        frame(b'{"kind": "missing", "probe": -1}'),
+        frame(b'{"kind": "missing", "probe": "0"}'),
+        frame(b'{"kind": "exercise", "probes": 3, "ended": ""}'),
+        frame(b'{"kind": []}'),
+        frame(b"[" * 100_000),
+        frame(b'{"kind": %s}' % (b"1" * 5000)),
+        frame(b"\xff\xfe{}"),
+        struct.pack(">II", 10, 2**31),
+    ],
+)
+def test_garbage_is_refused(data):
+    script = transcript.start(1, 1, 1000, 1000)
+    with pytest.raises(wire.Garbage):
+        transcript.hear(script, data, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("listed", "body"),
+    [
+        (b'[["a", "|O", [1]]]', bytes(8)),
+        (b'[["a", "<f8", [2]]]', bytes(8)),
+        (b'[["a", "<f8", [1]]]', bytes(9)),
+        (b'[["a", "<f8", [-1]]]', bytes(8)),
+        (b'[["a", "<f8", [1.0]]]', bytes(8)),
+        (b'[["a", "<f8", [true]]]', bytes(8)),
+        (b'[["a", "<f8", 1]]', bytes(8)),
+        (b'[["a", "<f8"]]', bytes(8)),
+        (b'[["a", "f8,f8", [1]]]', bytes(16)),
+        (b'[["a", "<f8", [0, 2147483647, 2147483647, 2147483647]]]', b""),
+        (b'[["a", "<i4", [1]], ["a", "<i4", [1]]]', bytes(8)),
+        (b"null", b""),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(listed, body):
+    script = transcript.start(0, 1, 1000, 1000)
+    transcript.hear(script, frame(ANSWER % listed, body), lambda: None)
+    assert script.outputs[0].status == "refused"
+
+
+def test_the_first_answer_counts_and_halves_of_frames_wait():
+    script = transcript.start(0, 1, 1000, 1000)
+    data = frame(ANSWER % b'[["a", "<f4", []]]', np.float32(3).tobytes())
+    for byte in data + frame(b'{"kind": "missing", "probe": 0}'):
+        transcript.hear(script, bytes([byte]), lambda: None)
+    assert script.outputs[0].arrays == {"a": np.float32(3)}
+
+
+def test_good_frames_before_garbage_are_kept():
+    script = transcript.start(0, 1, 1000, 1000)
+    with pytest.raises(wire.Garbage):
+        transcript.hear(script, frame(ANSWER % b"[]") + b"\xff" * 20, lambda: None)
+    assert script.outputs[0].status == "answered"
+
+
+def test_all_answers_together_are_limited():
+    script = transcript.start(0, 3, 1000, 1000)
+    one = frame(ANSWER % b'[["a", "|u1", [600]]]', bytes(600))
+    transcript.hear(script, one, lambda: None)
+    with pytest.raises(wire.Garbage, match="together"):
+        transcript.hear(script, one, lambda: None)
+
+
+def test_frames_carry_every_plain_dtype_and_nothing_else():
+    given = {k: np.ones((2, 3), dtype=k) for k in ("?", "b", "H", "<i4", ">f8", "f2", "D")}
+    [(header, body)] = wire.take(bytearray(wire.encode({"kind": "x"}, given)), 10_000)
+    back = wire.arrays(header, body)
+    for name, array in given.items():
+        np.testing.assert_array_equal(back[name], array)
+    for bad in (np.array([None]), np.array(["a"]), np.zeros(1, "V3"), np.zeros(1, "M8[s]")):
+        with pytest.raises(wire.Garbage):
+            wire.encode({}, {"bad": bad})
+    with pytest.raises(wire.Garbage):
+        wire.encode({"x": float("nan")})
+
+
+# The machine
+
+
+def test_an_old_or_missing_bubblewrap_is_told(monkeypatch, tmp_path):
+    old = tmp_path / "bwrap"
+    old.write_text("#!/bin/sh\necho bubblewrap 0.6.1\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoSandbox, match=r"0\.8 or newer[\s\S]*bubblewrap 0\.6\.1"):
+        bubble.find()
+    old.write_text("#!/bin/sh\necho bubblewrap 0.10.0\n")
+    assert bubble.find() == str(old)
+
+
+def test_forbidden_namespaces_name_the_settings_to_look_at(monkeypatch):
+    sandbox().close()
+
+    def refused(*args, **_):
+        return ["sh", "-c", "echo bwrap: setting up uid map: Permission denied >&2; exit 1"]
+
+    monkeypatch.setattr(bubble, "command", refused)
+    monkeypatch.setattr(bubble, "with_order", lambda line, **_: line)
+    with pytest.raises(NoSandbox, match=r"Permission denied[\s\S]*apparmor_restrict"):
+        Box(LIMITS).open()
+
+
+def test_an_import_that_fails_inside_is_told():
+    sandbox().close()
+    with pytest.raises(RuntimeError, match="No module named 'nowhere'"):
+        Box(LIMITS, driver="nowhere:drive").open()
+
+
+def test_an_environment_that_is_a_whole_home_is_refused(monkeypatch):
+    monkeypatch.setattr(bubble, "_interpreter", lambda: [Path.home()])
+    with pytest.raises(NoSandbox, match="folder of its own"):
+        bubble._refuse_too_much(bubble.everything_shown(()))
+
+
+def test_the_lists_of_refused_calls_are_whole():
+    for machine, column in jail.MACHINES.values():
+        lines = jail._program(machine, column)
+        assert all(
+            0 <= jump < 256 and i + jump < len(lines)
+            for i, line in enumerate(lines)
+            for jump in line[1:3]
+        )
+        numbers = [pair[column] for pair in jail.REFUSED.values()]
+        assert len(set(numbers)) == len(numbers)
+
+
+def test_cgroup_of_version_2(tmp_path, monkeypatch):
+    (tmp_path / "cgroup.subtree_control").write_text("cpu memory pids")
+    monkeypatch.setattr(cgroup, "_parents", lambda root: [root])
+    group = cgroup.make("box", 1000, 10, root=tmp_path)
+    assert (tmp_path / "box/memory.max").read_text() == "1000"
+    assert (tmp_path / "box/pids.max").read_text() == "10"
+    (tmp_path / "box/memory.events").write_text("low 0\noom 3\noom_kill 2\n")
+    assert cgroup.killed(group) == 2
+
+
+def test_no_cgroup_where_none_can_be_made(tmp_path):
+    assert not cgroup.make("box", 1000, 10, root=tmp_path)
+    assert cgroup.killed(cgroup.Group()) == 0
+
+
+def test_exercises_are_driven_by_default():
+    pytest.importorskip("coursekit.exercises")
+    from dataclasses import asdict
+
+    from coursekit.exercises import exercises
+
+    name, exercise = next(iter(exercises().items()))
+    probe = exercise.ask(0)[0]
+    arrays, notes = inside.drive(name, None, exercise.rights[0], asdict(probe))
+    assert arrays
+    assert notes["error"] is None
+    assert set(arrays) <= set(notes["kinds"])
