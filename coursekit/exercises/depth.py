@@ -18,7 +18,7 @@ __all__ = ["drop_rows", "linear_stack", "mean_of_subnetworks", "skip_block", "su
 
 def _rule_probes(rng: np.random.Generator) -> list[Probe]:
     lasts = rng.uniform([0.6, 0.1, 0.3], [0.9, 0.4, 0.8]).tolist()
-    cases = [(1, lasts[0]), (2, lasts[1]), (int(rng.integers(5, 12)), lasts[2]), (4, 0.999)]
+    cases = [(2, lasts[1]), (int(rng.integers(5, 12)), lasts[2]), (4, 0.99), (1, lasts[0])]
     return [
         Probe(f"n_blocks={n}, last={last:.3g}", {"n_blocks": n, "last": last}) for n, last in cases
     ]
@@ -40,6 +40,7 @@ or an array. The code looks right, and the networks are good. What is wrong?
     probes=_rule_probes,
     reference=survivals,
     bug="counted_from_zero",
+    tolerance=1e-5,  # float32 will do
     hints=(
         "Print the list for 4 blocks and last=0.5. How often is the first block dropped?",
         "What does the last block get, and what should it get?",
@@ -87,7 +88,7 @@ def by_adding_up(n_blocks, last):
 @survival_rule.right
 def by_tensors(n_blocks, last):
     share = torch.arange(1, n_blocks + 1, dtype=torch.float64) / n_blocks
-    return torch.lerp(torch.ones(()).double(), torch.tensor(last).double(), share).tolist()
+    return torch.lerp(torch.tensor(1.0), torch.tensor(last), share.float()).tolist()
 
 
 @survival_rule.wrong("The first block is never dropped, and the last one survives too often.")
@@ -153,7 +154,7 @@ def one_step_short(n_blocks, last):
 
 def _stack_probes(rng: np.random.Generator) -> list[Probe]:
     found = []
-    for n_blocks, b, h in ((1, 2, 3), (2, 3, 2), (4, 2, 3)):
+    for n_blocks, b, h in ((2, 3, 2), (4, 2, 3), (1, 2, 3)):
         inputs = {
             "h": rng.normal(size=(b, h)),
             "weights": rng.normal(0, 1.5, (n_blocks, h, h)),

@@ -166,7 +166,7 @@ class Exercise:
             expected = self.expected(probe)
             finding = comparing.differ(self, probe, answer, expected)
             if finding:
-                slip = self.recognize(probe, answer)
+                slip = self.recognize(probe, answer, expected)
                 return self._result(WRONG, f"{finding} {slip}".strip())
         if len(answers) < len(probes):
             return self._result(WRONG, "It stopped before all questions were answered.")
@@ -193,10 +193,13 @@ class Exercise:
             raise RuntimeError(f"the reference of {self.name} failed on {probe.name}: {answer}")
         return answer
 
-    def recognize(self, probe: Probe, answer: Answer) -> str:
+    def recognize(self, probe: Probe, answer: Answer, expected: Answer) -> str:
         """Return the sentence of the wrong answer that replies like this one, or ""."""
         for slip in self.known_slips():
-            if comparing.alike(self, probe, answer, self.drive(slip.function, probe)):
+            reply = self.drive(slip.function, probe)
+            # A slip that is right on this probe is not what went wrong here.
+            alike = comparing.alike(self, probe, answer, reply)
+            if alike and comparing.differ(self, probe, reply, expected):
                 return slip.sentence
         return ""
 

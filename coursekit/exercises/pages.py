@@ -32,7 +32,7 @@ wrong. Stuck? `sheet.hint("{name}")` gives a hint, each call a stronger one, and
 
 
 def code(function: Callable, name: str) -> str:
-    """Return the source of a bank's answer as the learner would have written it."""
+    """Return the source of a bank's answer as the learner would have written it: no decorators."""
     text = textwrap.dedent(inspect.getsource(function))
     text = re.sub(r"\A(@.*\n|@.*\([\s\S]*?\)\n)+(?=def |class )", "", text)
     return re.sub(rf"\b{function.__name__}\b", name, text).rstrip()

@@ -144,7 +144,7 @@ def follow(
             left = deadline - time.monotonic()
             if left <= 0:
                 return TIME
-            # Whom the kernel kills is chance. So a first victim among the cells' processes ends all.
+            # Whom the kernel kills is chance, so a first victim of the cells ends all.
             if not script.executed and short():
                 return MEMORY
             ready = {key.fileobj for key, _ in wait.select(min(left, LOOK))}

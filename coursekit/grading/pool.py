@@ -103,8 +103,9 @@ def local(jobs: Sequence[dict], work: Work, make_box: MakeBox, n_workers: int) -
                     yield job, reply, attempt
     finally:
         for worker in workers:
-            worker.line.close()
-            worker.process.terminate()
+            worker.line.close()  # enough for an idle one, which must not be hit while it cleans up
+            if worker.job is not None or not worker.ready:
+                worker.process.terminate()
         for worker in workers:
             _end(worker)
 
@@ -142,7 +143,7 @@ def _heard(workers: Sequence[_Worker]) -> list[_Worker]:
         if worker.job is not None and now - worker.since > PATIENCE:
             worker.process.kill()
             worker.since = -1.0
-    ready = wait([worker.line for worker in workers], timeout=5)
+    ready = wait([worker.line for worker in workers], timeout=min(5, PATIENCE))
     return [worker for worker in workers if worker.line in ready]
 
 
@@ -182,6 +183,7 @@ def _serve(line: Connection, work: Work, make_box: MakeBox) -> None:
 
 
 def _leave(*_) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: the box is to be closed in peace
     raise SystemExit(0)
 
 

@@ -126,6 +126,13 @@ def definitions(source: str) -> set[str]:
     return names
 
 
+def functions_of(source: str) -> set[str]:
+    """Return the functions and classes that a cell defines at its top level."""
+    tree = parsed(source)
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return {n.name for n in (tree.body if tree else ()) if isinstance(n, kinds)}
+
+
 def of_sheet(node: ast.stmt) -> bool:
     """Return whether a statement is a call such as `sheet.check(f)`."""
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):

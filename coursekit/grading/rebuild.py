@@ -15,6 +15,7 @@ from coursekit.grading.reading import (
     Cell,
     Unreadable,
     definitions,
+    functions_of,
     is_sheet,
     makes_sheet,
     of_sheet,
@@ -99,7 +100,7 @@ def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
             places[name] = (answers or stubs)[-1]
         elif by_id:
             places[name] = by_id[-1]
-            others = defined[by_id[-1]] - set(functions) - set(bank.exercises())
+            others = functions_of(sources[by_id[-1]]) - set(bank.exercises())
             if len(others) == 1:
                 [functions[name]] = others
                 notes.append(f"`{name}` was handed in as `{functions[name]}`.")

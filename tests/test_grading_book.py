@@ -1,0 +1,252 @@
+"""From records to grades: which copy counts, what a person adds, what each one gets to see."""
+
+import csv
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from coursekit.grading import export, feedback, gradebook, records, review
+from coursekit.grading.gradebook import Row, Written
+from coursekit.grading.intake import Entry
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DEADLINE = START + timedelta(hours=10)
+
+
+def entry(student, sha256, hour=0, name="x.ipynb"):
+    when = (START + timedelta(hours=hour)).isoformat(timespec="seconds")
+    return Entry(student, name, sha256, 10, when, True)
+
+
+def record(sha256="a", status="graded", reason="", *, text="", points=2, sentence="", **more):
+    done = {"name": "f", "status": "right", "sentence": sentence, "points": points, "out_of": 2}
+    if status in ("unreadable", "grader fault"):
+        return records.new(sha256, "v1", "04", status, reason, **more)
+    told = {
+        "points": points,
+        "out_of": 5,
+        "exercises": [{**done, "seed": 987654321, "seeds": [987654321]}],
+        "questions": [{"name": "why", "out_of": 3, "explanation": text}],
+    }
+    return records.new(sha256, "v1", "04", status, reason, **{**told, **more})
+
+
+def row(student="ada", **told):
+    made = record(**told)
+    written = tuple(Written(q["name"], 3, q["explanation"]) for q in made["questions"])
+    return Row(student, entry(student, made["sha256"]), made, written)
+
+
+def lines(path):
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+
+
+# Which copy counts
+
+
+@pytest.mark.parametrize(
+    ("copies", "deadline", "counts", "told"),
+    [
+        ([("a", 1), ("b", 2)], None, "b", ["Of 2 copies the latest counts: x.ipynb."]),
+        ([("a", 1), ("bad", 2)], None, "a", []),
+        ([("bad", 1)], None, "bad", []),
+        (
+            [("a", 1), ("b", 2), ("c", 11)],
+            DEADLINE,
+            "b",
+            ["Of 3 copies the latest handed in in time counts: x.ipynb."],
+        ),
+        ([("a", 12.5)], DEADLINE, "a", ["Handed in 2 h 30 min after the deadline."]),
+        ([("a", 10)], DEADLINE, "a", []),
+        ([("fault", 3), ("a", 1)], None, "fault", ["Of 2 copies the latest counts: x.ipynb."]),
+    ],
+)
+def test_the_latest_copy_counts(copies, deadline, counts, told):
+    found = {sha256: record(sha256) for sha256 in "abc"}
+    found |= {"bad": record("bad", "unreadable"), "fault": record("fault", "grader fault")}
+    [made] = gradebook.rows([entry("ada", *copy) for copy in copies], found, deadline)
+    assert (made.entry.sha256, list(made.about)) == (counts, told)
+    assert made.late == (copies == [("a", 12.5)])
+    assert ("late" in made.to_review) == made.late
+
+
+def test_the_same_file_of_two_is_shown_to_the_instructor_and_to_neither_of_them(tmp_path):
+    entries = [entry("ada", "a"), entry("bob", "a"), entry("eve", "b")]
+    found = {"a": record("a"), "b": record("b")}
+    rows = gradebook.rows(entries, found)
+    assert [r.same_as for r in rows] == [("bob",), ("ada",), ()]
+    assert "bob" not in feedback.page(rows[0], "04", "Dropout")
+    export.write_csv(tmp_path / "g.csv", rows, ["f"], ["why"])
+    assert "The same file as bob." in lines(tmp_path / "g.csv")[0]["note"]
+    empty = {"a": record("a", "unreadable"), "b": record("b")}
+    assert gradebook.rows(entries, empty)[0].same_as == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "total", "waits"),
+    [
+        ("graded", 2, ()),
+        ("time limit", 2, ()),
+        ("memory limit", 2, ()),
+        ("crashed", 2, ()),
+        ("needs review", 2, ("needs review",)),
+        ("unreadable", None, ("unreadable",)),
+        ("grader fault", None, ("grader fault",)),
+    ],
+)
+def test_what_could_not_be_graded_has_no_points_which_is_not_zero(tmp_path, status, total, waits):
+    made = row(status=status)
+    assert (made.total, made.to_review) == (total, waits)
+    export.write_csv(tmp_path / "g.csv", [made], ["f"], ["why"])
+    [line] = lines(tmp_path / "g.csv")
+    assert line["total"] == ("" if total is None else "2")
+    assert line["f"] == ("" if total is None else "2")
+    assert line["status"] == status
+    export.write_json(tmp_path / "g.json", [made])
+    assert json.loads((tmp_path / "g.json").read_text())[0]["total"] == total
+
+
+# A person's points
+
+
+def reviewed(tmp_path, rows, *edits, questions=("why",)):
+    """Write the table, edit it as text, and read it back into the rows."""
+    path = tmp_path / "review.csv"
+    known = review.read(path, dict.fromkeys(questions, 3))
+    rows = review.applied(rows, known)
+    review.write(path, rows, known)
+    raw = path.read_bytes()
+    for edit in edits:
+        raw = edit(raw)
+    path.write_bytes(raw)
+    return review.applied(rows, review.read(path, dict.fromkeys(questions, 3)))
+
+
+def fill(points, comment):
+    return lambda raw: raw.replace(b",,\n", f",{points},{comment}\n".encode())
+
+
+def excel(raw):
+    """As a German Excel saves it."""
+    return raw.decode("utf-8-sig").replace(",", ";").replace("2.5", "2,5").encode("cp1252")
+
+
+@pytest.mark.parametrize(
+    "program", [lambda raw: raw, excel, lambda raw: raw.replace(b"\n", b"\r\n")]
+)
+def test_points_that_a_person_fills_in_count(tmp_path, program):
+    rows = [row("ada", text="Noise – or «width»?\nBoth.")]
+    assert rows[0].to_review == ("explanation of why",)
+    [made] = reviewed(tmp_path, rows, fill("2.5", "well seen"), program)
+    assert (made.total, made.to_review) == (4.5, ())
+    assert "well seen" in feedback.page(made, "04", "Dropout")
+    review.write(tmp_path / "review.csv", [made], {})  # and stay
+    [again] = review.applied(rows, review.read(tmp_path / "review.csv", {"why": 3}))
+    assert again == made
+
+
+def test_points_for_an_earlier_text_do_not_count_for_a_new_one(tmp_path):
+    reviewed(tmp_path, [row(text="Old.")], fill("2", "good"))
+    [made] = reviewed(tmp_path, [row(text="New.")])
+    assert made.to_review == ("explanation of why",)
+    assert made.written[0].points is None
+    reviewed(tmp_path, [made])
+    [line] = lines(tmp_path / "review.csv")
+    assert (line["explanation"], line["points"]) == ("New.", "")
+    assert line["comment"] == "For an earlier text: 2 points. good"
+
+
+def test_lines_on_others_stay_in_the_table(tmp_path):
+    reviewed(tmp_path, [row("ada", text="A.")], fill("1", "ok"))
+    reviewed(tmp_path, [row("bob", text="B.")])
+    assert [(n["student"], n["points"]) for n in lines(tmp_path / "review.csv")] == [
+        ("bob", ""),
+        ("ada", "1"),
+    ]
+
+
+def test_points_are_for_one_student_and_one_question(tmp_path):
+    rows = [row("ada", text="A."), row("bob", text="A.")]
+    one = reviewed(tmp_path, rows, lambda raw: raw.replace(b"A.,,", b"A.,3,", 1))
+    assert [r.total for r in one] == [5, 2]
+
+
+@pytest.mark.parametrize("points", ["4", "-1", "many", "nan", "inf"])
+def test_points_that_cannot_be_are_refused_with_their_line(tmp_path, points):
+    with pytest.raises(ValueError, match="line 2: expected points from 0 to 3"):
+        reviewed(tmp_path, [row(text="A.")], fill(points, ""))
+
+
+def test_a_table_without_its_columns_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected columns student"):
+        reviewed(tmp_path, [row(text="A.")], lambda raw: raw.replace(b"points", b"marks"))
+
+
+def test_nothing_written_needs_no_review(tmp_path):
+    [made] = reviewed(tmp_path, [row(text="")])
+    assert lines(tmp_path / "review.csv") == []
+    assert (made.total, made.to_review) == (2, ())
+
+
+# Tables
+
+
+@pytest.mark.parametrize("evil", ["=1+1", "+1", "-1", "@x", "\t=1", "  =1", "\n=1", "＝1", "'=1"])
+def test_no_cell_begins_a_formula(tmp_path, evil):
+    [made] = reviewed(tmp_path, [row(evil, text=evil)], fill("1", "ok"))
+    assert made.total == 3  # found again in spite of the mark
+    export.write_csv(tmp_path / "g.csv", [row(evil, reason=evil)], ["f"], ["why"])
+    for name in ("g.csv", "review.csv"):
+        for cells in csv.reader(io.StringIO((tmp_path / name).read_text(encoding="utf-8-sig"))):
+            assert not [c for c in cells if re.match(r"[=+\-@\t\r\n＝＋－＠]|\s+=", c)]
+
+
+def test_the_summary_counts_and_names_the_slowest():
+    rows = [row("ada", seconds=1.0), row("bob", status="crashed", seconds=9.0)]
+    rows += [row("eve", status="unreadable"), row("sid", text="A.", seconds=2.0)]
+    told = export.summary(rows, slowest=2).splitlines()
+    assert told[0] == "4 students: 2 graded, 1 unreadable, 1 crashed"
+    assert told[1] == "slowest: bob 9.0 s, sid 2.0 s"
+    assert told[2] == "need review: 2"
+    assert export.to_review(rows).splitlines()[0] == "eve: unreadable"
+    assert export.to_review(rows[:1]) == "Nothing is left to review."
+
+
+# Feedback
+
+
+def test_everything_of_a_student_is_text():
+    evil = "<script>alert(1)</script><img src=x onerror=y>\u202e\x1b[2J"
+    made = row(evil, reason=evil, text=evil, sentence=evil, notes=[evil])
+    page = feedback.page(made, "04", evil)
+    assert "<script" not in page
+    assert "<img" not in page
+    assert not set("\u202e\x1b") & set(page)
+    assert page.count("&lt;script&gt;") >= 6
+    assert "default-src 'none'" in page
+    assert not re.search(r"\b(src|href)=|url\(|@import|https?:", page.replace("src=x", ""))
+
+
+def test_feedback_tells_points_sentence_version_and_no_seed(tmp_path):
+    made = row(text="A.", sentence="Divide by 1 - rate.", points=0, notes=["It was there twice."])
+    path = feedback.write(tmp_path, made, "04", "Dropout")
+    assert path.name == "ada.html"
+    page = path.read_text(encoding="utf-8")
+    for words in ("0 of 2", "Divide by 1 - rate.", "Will be read", "explanations not yet included"):
+        assert words in page
+    for words in ("v1", made.record["date"], "It was there twice.", "x.ipynb"):
+        assert words in page
+    assert "987654321" not in page
+
+
+def test_a_fault_of_ours_shows_neither_its_traceback_nor_zero_points():
+    page = feedback.page(row(status="grader fault", reason="KeyError: 'x'"), "04", "Dropout")
+    assert "KeyError" not in page
+    assert "no fault of yours" in page
+    assert "0 of" not in page
+    page = feedback.page(row(status="unreadable", reason="The file is empty."), "04", "Dropout")
+    assert "The file is empty." in page
+    assert "0 of" not in page
