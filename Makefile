@@ -2,10 +2,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab test run check format execute bench pins clean
+.PHONY: help lab test run check format execute bench bench-grading pins clean
 
 READY := .venv/.ready
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
 # Set up again when the checkout was moved or the Python underneath is gone.
@@ -14,7 +14,7 @@ ifneq ($(shell .venv/bin/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null),$
 endif
 
 help:  ## list the targets
-	@awk -F ':.*## +' '/^[a-z]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## +' '/^[a-z]+:.*##/ {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 lab: $(READY)  ## open the course in JupyterLab
 	@.venv/bin/coursekit lab || [ $$? -eq 130 ]
@@ -43,6 +43,9 @@ execute: $(READY)  ## refresh the stored outputs of all notebooks, and the READM
 
 bench: build/bench/.ready  ## measure the speed of coursekit and its peers side by side, 15 minutes
 	@OMP_NUM_THREADS=2 build/bench/bin/python -m benchmarks.run
+
+bench-grading: $(READY)  ## grade the same submissions with nbgrader and in the box, 5 minutes
+	@OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.grading
 
 build/bench/.ready: benchmarks/requirements.txt constraints.txt
 	@mkdir -p build; $(FIND_PYTHON); $$found -m venv --clear build/bench

@@ -44,6 +44,8 @@ MODULES = (
     "studies",
     "plots",
     "widgets",
+    "exercises",
+    "grading",
     "doctor",
     "cli",
 )

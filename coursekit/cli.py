@@ -1,4 +1,4 @@
-"""`coursekit lab | run | check | verdicts | claims | data | doctor`: the course from a terminal.
+"""`coursekit lab | run | check | verdicts | claims | data | doctor | course | grade`.
 
 Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
 """
@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from coursekit import __version__
+from coursekit.grading import commands as grading_commands
 
 PATIENCE = 60  # seconds that JupyterLab may take to answer
 
@@ -295,4 +296,5 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")
     sub.add_argument("name", nargs="?", help="data set to fetch")
     command(doctor)
+    grading_commands.add_parsers(commands)
     return parser

@@ -122,9 +122,9 @@ def test_workers_that_never_start_are_given_up(tmp_path, capfd):
 
 
 def test_stopping_in_the_middle_ends_the_workers(tmp_path):
-    coming = pool.local(jobs(tmp_path, "do", "hang"), work, partial(Room, tmp_path), 2)
-    assert next(coming)[1]["name"] == "0"
-    while not marks(tmp_path, "tried 1"):
+    coming = pool.local(jobs(tmp_path, "hang", "do"), work, partial(Room, tmp_path), 2)
+    assert next(coming)[1]["name"] == "1"
+    while not marks(tmp_path, "tried 0"):
         time.sleep(0.02)
     coming.close()
     assert not multiprocessing.active_children()

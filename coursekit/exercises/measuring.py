@@ -51,7 +51,7 @@ def _evaluated(answer, weight, bias, x, y, batch_size) -> dict[str, object]:
 
     result = answer(net, x, y, batch_size)
     if not isinstance(result, tuple | list) or len(result) != 2:
-        raise TypeError("expected two numbers to be returned, the loss and the accuracy")
+        raise TypeError(f"expected (loss, accuracy) to be returned, got {type(result).__name__}")
     return {
         "the loss": result[0],
         "the accuracy": result[1],

@@ -22,6 +22,19 @@ def _interval_probes(rng: np.random.Generator) -> list[Probe]:
     ]
 
 
+def _two_ends(answer, control, treated, level) -> dict[str, object]:
+    before = control.copy(), treated.copy()
+    result = answer(control, treated, level)
+    if not isinstance(result, tuple | list | np.ndarray) or len(result) != 2:
+        raise TypeError(f"expected (low, high) to be returned, got {type(result).__name__}")
+    return {
+        "low": result[0],
+        "high": result[1],
+        "control afterwards": np.array_equal(control, before[0]),
+        "treated afterwards": np.array_equal(treated, before[1]),
+    }
+
+
 def _low_high(control: np.ndarray, treated: np.ndarray, level: float) -> tuple[float, float]:
     found = intervals.paired_interval(control, treated, confidence=level)
     return found.low, found.high
@@ -42,6 +55,7 @@ inside the function.
 """,
     probes=_interval_probes,
     reference=_low_high,
+    driver=_two_ends,
     hints=(
         "How many independent numbers do n pairs of runs give? Subtract first.",
         "Half the width is a quantile times the standard error of the mean, s / sqrt(n); "

@@ -19,6 +19,19 @@ def _probes(rng: np.random.Generator) -> list[Probe]:
     return [probe(4, 3, 5), probe(7, 6, 2), probe(2, 5, 3)]
 
 
+def _two_numbers(answer, predictions, truth) -> dict[str, object]:
+    before = predictions.copy(), truth.copy()
+    result = answer(predictions, truth)
+    if not isinstance(result, tuple | list | np.ndarray) or len(result) != 2:
+        raise TypeError(f"expected two numbers to be returned, got {type(result).__name__}")
+    return {
+        "the first number": result[0],
+        "the second number": result[1],
+        "predictions afterwards": np.array_equal(predictions, before[0]),
+        "truth afterwards": np.array_equal(truth, before[1]),
+    }
+
+
 def _two_parts(predictions: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     parts = measure.bias_variance(predictions, truth)
     return parts.bias2, parts.variance
@@ -39,6 +52,7 @@ divides by the number of training sets.
 """,
     probes=_probes,
     reference=_two_parts,
+    driver=_two_numbers,
     hints=(
         "Which of the three axes is the one that an expectation over training sets averages away?",
         "Bias: how far is the *mean prediction* from the truth? Variance: how far is a prediction "

@@ -123,7 +123,7 @@ def _exercise(number: int, exercise: Exercise, solved: bool) -> list[NotebookNod
     name, kind = exercise.name, "Repair" if exercise.bug else "Write"
     words = f"## {number}. {kind} `{name}` ({exercise.points} points)\n\n{exercise.task.strip()}"
     if exercise.variant:
-        words += f"\n\n**In this class:** {exercise.variant.sentence}"
+        words += f"\n\n**In this class, other than above:** {exercise.variant.sentence}"
     return [
         _cell(f"{name}-task", words, markdown=True),
         _cell(f"{name}-answer", solution(exercise) if solved else stub(exercise)),

@@ -64,9 +64,9 @@ lives in centered data, where no intercept is needed. Penalizing b would pull pr
 so the answer would depend on whether targets are in Celsius or kelvin.""",
     variants=(
         Variant(
-            "The loss is the **mean** squared error: "
-            "`||y - x @ w - b||^2 / n + alpha * ||w||^2` for n examples.",
-            "plain(x, y, alpha * len(y))",
+            "The loss is the **mean** squared error, and the penalty has a half, as PyTorch's "
+            "`weight_decay` has it: `||y - x @ w - b||^2 / n + alpha / 2 * ||w||^2` for n examples.",
+            "plain(x, y, alpha * len(y) / 2)",
         ),
     ),
 )
@@ -125,6 +125,17 @@ def times_examples(x, y, alpha):
     return w, y.mean() - x.mean(0) @ w
 
 
+@ridge.wrong(
+    "Your penalty is too weak by the number of examples: of sum and mean, take what the objective "
+    "says."
+)
+def divided_by_examples(x, y, alpha):
+    centered = x - x.mean(0)
+    gram = centered.T @ centered + alpha / len(y) * np.eye(x.shape[1])
+    w = np.linalg.solve(gram, centered.T @ (y - y.mean()))
+    return w, y.mean() - x.mean(0) @ w
+
+
 @ridge.wrong("You added alpha to every entry of the matrix; it belongs on the diagonal only.")
 def on_every_entry(x, y, alpha):
     centered = x - x.mean(0)
@@ -156,7 +167,9 @@ def mean_of_targets(x, y, alpha):
     return np.linalg.solve(gram, centered.T @ (y - y.mean())), y.mean()
 
 
-@ridge.wrong("You doubled alpha: both terms are squares, so the 2 of the slope cancels.")
+@ridge.wrong(
+    "Your penalty is twice as strong as asked: look at the 2 of each slope, and at halves."
+)
 def doubled(x, y, alpha):
     centered = x - x.mean(0)
     gram = centered.T @ centered + 2 * alpha * np.eye(x.shape[1])
@@ -164,7 +177,7 @@ def doubled(x, y, alpha):
     return w, y.mean() - x.mean(0) @ w
 
 
-@ridge.wrong("You halved alpha: there is no half in this objective, so the 2 of the slope cancels.")
+@ridge.wrong("Your penalty is half as strong as asked: look at the 2 of each slope, and at halves.")
 def halved(x, y, alpha):
     centered = x - x.mean(0)
     gram = centered.T @ centered + alpha / 2 * np.eye(x.shape[1])
@@ -189,7 +202,7 @@ def standardized(x, y, alpha):
     return w, y.mean() - x.mean(0) @ w
 
 
-@ridge.wrong("You squared alpha: the objective has alpha itself.")
+@ridge.wrong("You squared the strength: in rows added to x it stands as a square root.")
 def alpha_squared(x, y, alpha):
     rows = np.vstack([x - x.mean(0), alpha * np.eye(x.shape[1])])
     targets = np.concatenate([y - y.mean(), np.zeros(x.shape[1])])

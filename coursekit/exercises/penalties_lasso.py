@@ -24,10 +24,11 @@ def _lasso_probes(rng: np.random.Generator) -> list[Probe]:
 def _zeros_too(answer, x, y, alpha) -> dict[str, object]:
     before = x.copy(), y.copy()
     w = answer(x, y, alpha)
-    zeros = w == 0 if isinstance(w, np.ndarray) else None
+    if not isinstance(w, np.ndarray):
+        raise TypeError(f"expected an array of weights to be returned, got {type(w).__name__}")
     return {
+        "being exactly 0 (1 means yes)": w == 0,
         "the weights": w,
-        "being exactly 0 (1: yes)": zeros,
         "x afterwards": np.array_equal(x, before[0]),
         "y afterwards": np.array_equal(y, before[1]),
     }

@@ -96,7 +96,7 @@ per epoch, a loss (`mode="min"`) or an accuracy (`mode="max"`).
   be called at any time, also if patience never ran out, and again later; where no value was finite,
   it changes nothing.
 
-It works in tests with well-behaved losses, and was used for years. What is wrong?
+With losses that are numbers it does all of this. What is wrong?
 """,
     probes=_stopper_probes,
     reference=_library_stopper,

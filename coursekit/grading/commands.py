@@ -1,17 +1,28 @@
-"""`coursekit grade`: the grader from a terminal."""
+"""`coursekit course` and `coursekit grade`: exercises for a class, and their grades.
+
+Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
+"""
 
 import argparse
 import os
 
 
 def add_parsers(commands) -> None:
-    """Add `grade` to the subcommands of `coursekit`.
+    """Add `course` and `grade` to the subcommands of `coursekit`.
 
     Parameters
     ----------
     commands : argparse subparsers
         What `ArgumentParser.add_subparsers` returns.
     """
+    about = course.__doc__.splitlines()[0]
+    sub = commands.add_parser("course", help=about, description=about)
+    sub.set_defaults(command=course)
+    sub.add_argument("action", choices=["init", "notebooks"])
+    told = "for init: the folder to make; for notebooks: default notebooks/exercises"
+    sub.add_argument("folder", nargs="?", metavar="DIR", help=told)
+    sub.add_argument("--lessons", nargs="+", default=[], metavar="NN", help="default: all")
+    sub.add_argument("--key", help="key of the class, which chooses conventions")
     about = grade.__doc__.splitlines()[0]
     sub = commands.add_parser("grade", help=about, description=about)
     sub.set_defaults(command=grade)
@@ -28,13 +39,35 @@ def add_parsers(commands) -> None:
     sub.add_argument("--trust", action="store_true", help=trust)
 
 
+def course(args: argparse.Namespace) -> int:
+    """Make an nbgrader course from the exercises, or write their notebooks for learners."""
+    from pathlib import Path
+
+    from coursekit.course import folder
+    from coursekit.grading import course as made
+
+    if args.action == "notebooks":
+        target = Path(args.folder) if args.folder else folder() / "exercises"
+        for path in made.write_pages(target, args.lessons, args.key):
+            print(path)
+        return 0
+    if args.folder is None:
+        raise ValueError("expected a folder, as in `coursekit course init my-course`, got none")
+    target, written = made.init(args.folder, args.lessons, args.key)
+    for path in written:
+        print(f"wrote {path}")
+    print(f"{target}: {len(written)} new files; what was there is untouched.")
+    print(f"Next: cd {target} && nbgrader generate_assignment NAME, a folder in source")
+    return 0
+
+
 def grade(args: argparse.Namespace) -> int:
     """Grade submissions in a sandbox; write records, feedback and a table of grades."""
     from datetime import datetime
     from functools import partial
     from pathlib import Path
 
-    from coursekit.grading import export
+    from coursekit.grading import export, selftest
     from coursekit.grading.box import Box
     from coursekit.grading.coordinator import grade_all
 
@@ -44,6 +77,13 @@ def grade(args: argparse.Namespace) -> int:
     deadline = None
     if args.deadline is not None:
         deadline = datetime.fromisoformat(args.deadline).astimezone()
+    if not args.trust:
+        report = selftest.selftest()
+        if not report.passed:
+            raise RuntimeError(
+                f"expected a sandbox that holds, got this on trying to break out:\n{report}\n"
+                "try another machine, or see docs/teaching.md"
+            )
     rows = grade_all(
         args.submissions,
         args.lesson,

@@ -9,6 +9,7 @@ from nbformat import NotebookNode
 
 from coursekit.exercises import bank, pages
 from coursekit.files import replace_file
+from coursekit.notebook import write
 
 CONFIG = '''\
 """Settings of nbgrader for this course; `coursekit grade --help` and the guide tell more."""
@@ -67,6 +68,38 @@ def init(
             replace_file(target / path, content)
             written.append(str(path))
     return target, written
+
+
+def write_pages(
+    target: str | Path, lessons: Sequence[str] = (), key: str | None = None
+) -> list[Path]:
+    """Write the exercise notebooks for learners, with empty outputs, over what is there.
+
+    Parameters
+    ----------
+    target : path
+        Folder; made if missing.
+    lessons : sequence of str, optional
+        Two digits each; by default all that have exercises.
+    key : str, optional
+        Key of a class.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    ValueError
+        If a lesson has no exercises.
+    """
+    written = []
+    for lesson in lessons or bank.lessons():
+        path = Path(target) / f"{assignment(lesson)}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(pages.page(lesson, key), path)
+        written.append(path)
+    return written
 
 
 def assignment(lesson: str) -> str:

@@ -1,0 +1,107 @@
+"""Grade the same submissions with nbgrader's own autograde and in the box: `make bench-grading`.
+
+Both run in one process, one after the other, on the same notebooks of lesson 04. Nbgrader executes
+each notebook in a kernel with the rights of whoever calls it; the box isolates each submission.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import nbformat
+
+from coursekit import notebook
+from coursekit.files import replace_file
+from coursekit.grading import course, records
+from coursekit.grading.box import Box
+from coursekit.grading.coordinator import grade_all
+from coursekit.store import machine
+
+RESULTS = Path(__file__).resolve().parent / "results" / "grading.json"
+LESSON, N, TARGET = "04", 16, 8.0
+OWN = "c = get_config()\nc.CourseDirectory.course_id = 'own'\nc.Execute.timeout = 120\n"
+
+
+def main() -> None:
+    """Measure, print, and write results/grading.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = measured(Path(folder))
+    replace_file(RESULTS, (json.dumps(found, indent=1) + "\n").encode())
+    print(told(found))
+
+
+def measured(folder: Path) -> dict:
+    """Return seconds and memory of both ways, and whether they give the same points."""
+    name = course.assignment(LESSON)
+    course.init(folder, [LESSON])
+    nbgrader(folder, "generate_assignment", name)
+    hand_in(folder, name)
+    # Nbgrader with its own settings: its own Execute, in the same folder.
+    (folder / "nbgrader_config.py").write_text(OWN)
+    began = time.perf_counter()
+    nbgrader(folder, "autograde", name)
+    theirs = time.perf_counter() - began
+    began = time.perf_counter()
+    rows = grade_all([folder / "submitted"], LESSON, partial(Box), out=folder / "grades", jobs=1)
+    ours = time.perf_counter() - began
+    kept = [json.loads(p.read_text()) for p in (folder / "grades" / "records").glob("*.json")]
+    statuses = {record["status"] for record in kept}
+    if len(kept) != N or statuses != {"graded"}:
+        raise RuntimeError(f"expected {N} graded submissions, got {len(kept)}: {statuses}")
+    return {
+        "lesson": LESSON,
+        "version": records.version(LESSON),
+        "submissions": N,
+        "nbgrader_seconds_each": theirs / N,
+        "box_seconds_each": ours / N,
+        "box_seconds_inside": sorted(record["seconds"] for record in kept)[N // 2],
+        "ratio": theirs / ours,
+        "box_peak_bytes_each": max(record["memory"] for record in kept),
+        "all_points": sorted({row.total or 0 for row in rows}),
+        "machine": machine(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def hand_in(folder: Path, name: str) -> None:
+    """Hand in N solved notebooks, no two of them equal: equal ones are graded once."""
+    nb = notebook.read(folder / "source" / name / f"{name}.ipynb")
+    [setup] = [cell for cell in nb.cells if cell["id"] == "setup"]
+    plain = setup.source
+    for number in range(N):
+        setup.source = f"{plain}\n# student {number}"
+        target = folder / "submitted" / f"student{number:02}" / name
+        target.mkdir(parents=True)
+        nbformat.write(nb, target / f"{name}.ipynb")
+
+
+def nbgrader(folder: Path, *command: str) -> None:
+    env = {**os.environ, "HOME": str(folder), "PYTHONWARNINGS": "ignore"}
+    env |= {"COURSEKIT_STATIC": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    line = [sys.executable, "-m", "nbgrader", *command]
+    subprocess.run(line, cwd=folder, env=env, check=True, capture_output=True)
+    shutil.rmtree(folder / ".ipynb_checkpoints", ignore_errors=True)
+
+
+def told(found: dict) -> str:
+    """Return the comparison in words, with the target and whether it is met."""
+    met = "met" if found["ratio"] >= TARGET else "missed"
+    return (
+        f"{found['submissions']} submissions of lesson {found['lesson']}, one process each way:\n"
+        f"  nbgrader's autograde  {found['nbgrader_seconds_each']:.2f} s each, not isolated\n"
+        f"  coursekit grade       {found['box_seconds_each']:.2f} s each, isolated, "
+        f"start of the box included ({found['box_seconds_inside']:.2f} s in the median inside)\n"
+        f"  ratio {found['ratio']:.1f}; target {TARGET:.0f}: {met}\n"
+        f"  largest submission {found['box_peak_bytes_each'] / 2**20:.0f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
