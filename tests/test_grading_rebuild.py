@@ -223,7 +223,7 @@ def test_a_notebook_of_another_class_is_told():
         ("%%time\ndef f(): pass", {"f"}),
         ("x = !ls\ny = %time 1\nprint?", {"x", "y"}),
         ("if a:\n    def f(): pass\nelse:\n    !ls\n    g = 1", {"f", "g"}),
-        ("try:\n    f = 1\nexcept E:\n    g = 2\nfinally:\n    h = 3", {"f", "g", "h"}),
+        ("try:\n    f = 1\nexcept Oops:\n    g = 2\nfinally:\n    h = 3", {"f", "g", "h"}),
         ("def outer():\n    def inner(): pass", {"outer"}),
         ("def f(:\n    pass", {"f"}),
         ("%%writefile x.py\ndef f(): pass", {"f"}),

@@ -79,7 +79,7 @@ def test_the_guide_names_all_commands_that_a_course_needs():
 
 
 def scores(path, student, score):
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # ours is marked for spreadsheets
         return {row[student]: float(row[score] or 0) for row in csv.DictReader(file)}
 
 

@@ -36,7 +36,7 @@ def differ(exercise, probe: Probe, answer: Answer, expected: Answer) -> str:
     if answer.error:
         told = answer.error
         at = f" in {told['where']}" if told["where"] else ""
-        return f"On {probe.name} it raised {told['type']}{at}: {told['message']}."
+        return f"On {probe.name} it raised {told['type']}{at}: {told['message'].rstrip('.')}."
     for name, wanted in expected.values.items():
         finding = _unlike(
             name, answer.values.get(name, Value("None", None)), wanted, exercise, probe

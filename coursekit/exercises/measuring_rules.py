@@ -59,10 +59,13 @@ verdict = Exercise(
 `low` and `high` are the ends of the interval of the mean of *treated - control*; `smallest`, above
 0, is the smallest effect that matters. `direction` is 1 if the prediction says that treated is
 higher, -1 if it says lower. Return one of these texts by the rule of the lesson:
-`"supported"`: all of the interval lies beyond the smallest effect, on the predicted side;
-`"no difference"`: all of it lies between minus and plus the smallest effect;
-`"contradicted"`: neither, and all of it lies on the other side of zero;
-`"undecided"`: anything else. An end that lies exactly on an edge is neither beyond nor between.
+
+- `"supported"`: all of the interval lies beyond the smallest effect, on the predicted side;
+- `"no difference"`: all of it lies between minus and plus the smallest effect;
+- `"contradicted"`: neither, and all of it lies on the other side of zero;
+- `"undecided"`: anything else.
+
+An end that lies exactly on an edge (0, or the smallest effect) is neither beyond nor between.
 """,
     probes=_verdict_probes,
     reference=_outcome,

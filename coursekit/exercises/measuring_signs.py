@@ -31,7 +31,7 @@ wrong_sign = Exercise(
     points=2,
     signature="(effect, sd, n_seeds)",
     task="""
-Paired differences are normal with mean `effect` (not 0, either sign) and standard deviation `sd`.
+Paired differences are normal with mean `effect` (of either sign) and standard deviation `sd`.
 Return the probability that the mean of `n_seeds` of them has the other sign than `effect`. The
 normal distribution function is `(1 + math.erf(z / math.sqrt(2))) / 2`. For `effect=0` return 0.5.
 """,

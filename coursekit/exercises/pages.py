@@ -32,9 +32,10 @@ wrong. Stuck? `sheet.hint("{name}")` gives a hint, each call a stronger one, and
 
 
 def code(function: Callable, name: str) -> str:
-    """Return the source of a bank's answer as the learner would have written it: no decorators."""
+    """Return the source of a bank's answer as the learner would have written it."""
     text = textwrap.dedent(inspect.getsource(function))
-    text = re.sub(r"\A(@.*\n|@.*\([\s\S]*?\)\n)+(?=def |class )", "", text)
+    # The bank's own decorator goes; any other belongs to the answer.
+    text = re.sub(r"\A@\w+\.(right\n|wrong\([\s\S]*?\)\n(?=@|def |class ))", "", text)
     return re.sub(rf"\b{function.__name__}\b", name, text).rstrip()
 
 
@@ -44,8 +45,10 @@ def solution(exercise: Exercise, answer: Callable | None = None) -> str:
     if exercise.variant is None:
         return code(answer, exercise.name)
     arguments = exercise.signature
-    body = f"def {exercise.name}{arguments}:\n    return {exercise.variant.body}"
-    return f"{code(answer, 'plain')}\n\n\n{body}"
+    # A name of its own: a notebook may hold two such answers.
+    usual = f"usual_{exercise.name}"
+    body = re.sub(r"\bplain\b", usual, exercise.variant.body)
+    return f"{code(answer, usual)}\n\n\ndef {exercise.name}{arguments}:\n    return {body}"
 
 
 def stub(exercise: Exercise) -> str:

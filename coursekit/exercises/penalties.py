@@ -75,8 +75,9 @@ convolutions, batch norm and linear layers; its *weights* are the parameters wit
 so biases and batch norm stay out. `l1` and `l2` are numbers of at least 0. Return a tensor of shape
 (), with its gradient, also when one or both strengths are 0.
 
-The code below was published in a course in much the same form. Its students switched on L2 alone,
-compared with no penalty at all, and found that L2 makes no difference whatsoever.
+The code below seems to work, until somebody switches on L2 alone: training then runs exactly as
+without a penalty. A course once published a relative of it (`NeuromatchAcademy/course-content-dl`,
+pull request 425, repairs it).
 """,
     probes=_penalty_probes,
     reference=_both,

@@ -64,8 +64,8 @@ lives in centered data, where no intercept is needed. Penalizing b would pull pr
 so the answer would depend on whether targets are in Celsius or kelvin.""",
     variants=(
         Variant(
-            "The loss is the **mean** squared error, and the penalty has a half, as PyTorch's "
-            "`weight_decay` has it: `||y - x @ w - b||^2 / n + alpha / 2 * ||w||^2` for n examples.",
+            "The loss is the **mean** squared error, and the penalty has a half, as with PyTorch's "
+            "`weight_decay`: `||y - x @ w - b||^2 / n + alpha / 2 * ||w||^2` for n examples.",
             "plain(x, y, alpha * len(y) / 2)",
         ),
     ),

@@ -38,10 +38,11 @@ alpha_from_lambda = Exercise(
 Somebody's `lam` belongs to *mean squared error over n examples + lam * penalty*, where the penalty
 is the sum of squared weights (or, for the lasso, of absolute weights) without a half. Return the
 number that gives the same minimum in a library, by `kind`:
-`"Ridge"`: scikit-learn's `Ridge(alpha)`, *sum of squared errors + alpha * sum of squares*;
-`"Lasso"`: scikit-learn's `Lasso(alpha)`, *half the mean squared error + alpha * sum of sizes*;
-`"SGD"`: `weight_decay` of `torch.optim.SGD` with `nn.MSELoss` as the loss; the optimizer adds
-`weight_decay * w` to the slope of the loss.
+
+- `"Ridge"`: scikit-learn's `Ridge(alpha)`, *sum of squared errors + alpha * sum of squares*;
+- `"Lasso"`: scikit-learn's `Lasso(alpha)`, *half the mean squared error + alpha * sum of sizes*;
+- `"SGD"`: `weight_decay` of `torch.optim.SGD` with `nn.MSELoss` as the loss; the optimizer adds
+  `weight_decay * w` to the slope of the loss.
 """,
     probes=_strength_probes,
     reference=_converted,

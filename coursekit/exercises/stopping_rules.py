@@ -1,12 +1,10 @@
-"""Exercises to lesson 09, first part: which epoch."""
+"""Exercise to lesson 09: which epoch."""
 
 import numpy as np
 
 from coursekit.exercises.driving import Probe
 from coursekit.exercises.exercise import Exercise, Variant
 from coursekit.stopping import patience
-
-# --- which epoch -----------------------------------------------------------------------------
 
 
 def _curve_probes(rng: np.random.Generator) -> list[Probe]:
