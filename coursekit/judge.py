@@ -154,6 +154,32 @@ def lowers(
     return _judge(prediction, control, treated, -1, metric, smallest, unit)
 
 
+def both(*verdicts: Verdict) -> Verdict:
+    """Return the verdict on a sentence whose parts are joined by "and": that of its weakest part.
+
+    Every part must be supported for the whole to be, so no further correction is needed for having
+    asked several (an intersection-union test; Berger, Technometrics 24, 1982).
+
+    Parameters
+    ----------
+    *verdicts : Verdict
+
+    Returns
+    -------
+    Verdict
+        The part that is least on the sentence's side; of equals, the first.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two.
+    """
+    if len(verdicts) < 2:
+        raise ValueError(f"expected at least two parts, got {len(verdicts)}")
+    order = ("contradicted", "no difference", "undecided", "supported")
+    return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
+
+
 def together(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Correct several verdicts so that the chance of *any* wrong decision is at most 5 %.
 

@@ -300,3 +300,23 @@ def test_errors_say_what_was_expected(call, message):
 
 def test_outcomes_are_those_of_the_prompt():
     assert set(OUTCOMES) == {"supported", "contradicted", "no difference", "undecided"}
+
+
+def test_a_sentence_with_and_is_as_strong_as_its_weakest_part():
+    seeds = np.arange(12.0) % 3
+    strong, none, open_, against = (
+        judge.raises("it helps", seeds, seeds + 0.1 * seeds + gain, smallest=1, unit="points")
+        for gain in (5, 0, 1, -5)
+    )
+    assert [v.outcome for v in (strong, none, open_, against)] == [
+        "supported",
+        "no difference",
+        "undecided",
+        "contradicted",
+    ]
+    assert judge.both(strong, strong) is strong
+    assert judge.both(strong, open_) is open_
+    assert judge.both(open_, none, strong) is none
+    assert judge.both(none, against, open_) is against
+    with pytest.raises(ValueError, match="expected at least two parts, got 1"):
+        judge.both(strong)
