@@ -127,7 +127,7 @@ def settle(id: str, evidence: Evidence) -> Claim:
                 f"expected a Verdict or a bool for {id}, {regime!r}, got {type(item).__name__}; "
                 f'what cannot be tested is a text that begins with "{UNTESTED}"'
             )
-    [claim] = _corrected([Claim(id, ledger()[id]["sentence"], dict(evidence))])
+    [claim] = corrected([Claim(id, ledger()[id]["sentence"], dict(evidence))])
     if folder := os.environ.get(RECORD):
         write(claim, Path(folder) / f"{id}.json")
     return claim
@@ -195,9 +195,9 @@ def board(claims: Iterable[Claim]) -> str:
     """
     claims = list(claims)
     lines = []
-    for alone, corrected in zip(claims, _corrected(claims), strict=True):
-        changed = f" (alone: {alone.judgement})" if alone.judgement != corrected.judgement else ""
-        lines.append(f"{alone.id:<4}{corrected.judgement:<27}{alone.sentence}{changed}")
+    for alone, strict in zip(claims, corrected(claims), strict=True):
+        changed = f" (alone: {alone.judgement})" if alone.judgement != strict.judgement else ""
+        lines.append(f"{alone.id:<4}{strict.judgement:<27}{alone.sentence}{changed}")
     n_verdicts = sum(isinstance(e, Verdict) for claim in claims for e in claim.evidence.values())
     lines.append(f"{len(claims)} claims, {n_verdicts} verdicts corrected together")
     return "\n".join(lines)
@@ -215,7 +215,8 @@ def _outcome(item: Verdict | bool) -> str:
     return "supported" if item else "contradicted"
 
 
-def _corrected(claims: list[Claim]) -> list[Claim]:
+def corrected(claims: list[Claim]) -> list[Claim]:
+    """Return claims with all their verdicts corrected together, as one family (Holm)."""
     keys = [
         (i, regime)
         for i, claim in enumerate(claims)
