@@ -173,3 +173,10 @@ def test_a_prediction_is_compared_with_the_measurement(capsys):
         sheet.reveal(name, "maybe")
     with pytest.raises(ValueError, match="expected one of"):
         sheet.reveal("no_such_question", "maybe")
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_lesson_points_to_its_exercises(lesson):
+    name = pages.title(lesson)[0]
+    text = "\n".join(c.source for c in notebook.read(course.folder() / name).cells)
+    assert f"](exercises/{name})" in text

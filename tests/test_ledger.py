@@ -260,17 +260,3 @@ def test_running_nothing_is_an_error(capsys):
     assert cli.main(["claims", "run"]) == 1
     assert "try `claims run C44` or --all" in capsys.readouterr().err
     assert cli.main(["claims", "run", "C00"]) == 1
-
-
-def test_the_list_marks_what_the_common_correction_of_a_lesson_undoes():
-    found = {
-        id: results.together(results.stored(id)) != results.stored(id).judgement
-        for id in claim.ledger()
-    }
-    listed = {line[:3]: line[9:36].rstrip().endswith("*") for line in results.table().splitlines()}
-    assert {id: listed[id] for id in found} == found
-    assert any(found.values()), "a lesson has such a claim; if none has, test with made-up ones"
-    fallen = next(id for id, changed in found.items() if changed)
-    assert "when all verdicts of the lesson are corrected together" in results.card(
-        results.stored(fallen)
-    )

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from coursekit import course, notebook
-from coursekit.claims import ledger, stored
+from coursekit.claims import ledger, results, stored
 from coursekit.claims.claim import JUDGEMENTS, UNTESTED
 from coursekit.claims.experiments import experiments, settle_all
 
@@ -67,3 +67,12 @@ def test_every_claim_is_told_in_its_lesson():
     told = {path.stem[:2]: {id for id, _ in printed_cards(path)} for path in course.lessons()}
     silent = [id for id, entry in ledger().items() if id not in told.get(entry["lesson"], ())]
     assert silent == []
+
+
+def test_the_list_marks_what_the_common_correction_of_a_lesson_undoes():
+    found = {id: results.together(stored(id)) != stored(id).judgement for id in ledger()}
+    listed = {line[:3]: line[9:36].rstrip().endswith("*") for line in results.table().splitlines()}
+    assert {id: listed[id] for id in found} == found
+    assert any(found.values()), "a lesson has such a claim; if none has, test with made-up ones"
+    fallen = next(id for id, changed in found.items() if changed)
+    assert "when all verdicts of the lesson are corrected together" in results.card(stored(fallen))

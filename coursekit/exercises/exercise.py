@@ -166,7 +166,8 @@ class Exercise:
             expected = self.expected(probe)
             finding = comparing.differ(self, probe, answer, expected)
             if finding:
-                slip = self.recognize(probe, answer, expected)
+                others = list(zip(probes, answers, strict=False))
+                slip = self.recognize(probe, answer, expected, others)
                 return self._result(WRONG, f"{finding} {slip}".strip())
         if len(answers) < len(probes):
             return self._result(WRONG, "It stopped before all questions were answered.")
@@ -178,8 +179,14 @@ class Exercise:
             kind = "class" if self.is_class else "function"
             got = type(answer).__name__
             return self._result(WRONG, f"Expected a {kind}, got {got}: pass it without brackets.")
-        for probe in self.ask(seed):
-            result = self.judge([probe], [self.drive(answer, probe)])
+        probes = self.ask(seed)
+        for probe in probes:
+            first = [self.drive(answer, probe)]
+            result = self.judge([probe], first)
+            if result.status == WRONG:
+                # Its other replies tell which slip it is; most answers are right and need none.
+                asked = [probe, *(p for p in probes if p is not probe and not p.draws)]
+                return self.judge(asked, first + [self.drive(answer, p) for p in asked[1:]])
             if result.status != RIGHT:
                 return result
         return self._result(RIGHT, "")
@@ -193,13 +200,26 @@ class Exercise:
             raise RuntimeError(f"the reference of {self.name} failed on {probe.name}: {answer}")
         return answer
 
-    def recognize(self, probe: Probe, answer: Answer, expected: Answer) -> str:
-        """Return the sentence of the wrong answer that replies like this one, or ""."""
+    def recognize(
+        self,
+        probe: Probe,
+        answer: Answer,
+        expected: Answer,
+        others: Sequence[tuple[Probe, Answer]] = (),
+    ) -> str:
+        """Return the sentence of the wrong answer that replies like this one, or "".
+
+        It must be wrong on the probe itself, and reply alike on those of `others` without chance.
+        """
         for slip in self.known_slips():
             reply = self.drive(slip.function, probe)
-            # A slip that is right on this probe is not what went wrong here.
             alike = comparing.alike(self, probe, answer, reply)
-            if alike and comparing.differ(self, probe, reply, expected):
+            if not (alike and comparing.differ(self, probe, reply, expected)):
+                continue
+            if all(
+                other.draws or comparing.alike(self, other, told, self.drive(slip.function, other))
+                for other, told in others
+            ):
                 return slip.sentence
         return ""
 
