@@ -10,6 +10,7 @@ import numpy as np
 from coursekit.exercises.driving import REPEATABLE, Answer, Probe, Value
 
 SIGMAS = 5.0  # with one repeat: a right answer fails less than once in 10**11 facts
+TOLD = {"list": "tuple or list"}
 DRAWS = ("the draws", "the draws again")
 
 
@@ -113,7 +114,8 @@ def _unlike(name: str, got: Value, wanted: Value, exercise, probe: Probe) -> str
         return "the result has no gradient: something cut it off (detach, item, numpy, no_grad)."
     if not _kinds_agree(got.kind, wanted.kind):
         forgotten = "; is a return missing?" if got.kind == "None" else "."
-        return f"{name}: expected a {wanted.kind}, got {got.kind}{forgotten}"
+        kinds = [TOLD.get(value.kind, value.kind) for value in (wanted, got)]
+        return f"{name}: expected a {kinds[0]}, got {kinds[1]}{forgotten}"
     if got.array is None or wanted.array is None:
         return "" if got.array is wanted.array else f"{name}: expected numbers, got a {got.kind}."
     if wanted.kind == "text":
