@@ -85,6 +85,7 @@ def hand_in(folder: Path, name: str) -> None:
 def nbgrader(folder: Path, *command: str) -> None:
     env = {**os.environ, "HOME": str(folder), "PYTHONWARNINGS": "ignore"}
     env |= {"COURSEKIT_STATIC": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"  # it calls alembic
     line = [sys.executable, "-m", "nbgrader", *command]
     subprocess.run(line, cwd=folder, env=env, check=True, capture_output=True)
     shutil.rmtree(folder / ".ipynb_checkpoints", ignore_errors=True)

@@ -40,6 +40,9 @@ def submit(folder):
 def follow(line, folder):
     env = {**os.environ, "HOME": str(folder), "PYTHONWARNINGS": "ignore"}
     env["JUPYTER_PREFER_ENV_PATH"] = "1"
+    env["PATH"] = (
+        f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"  # nbgrader calls alembic
+    )
     done = subprocess.run(
         [sys.executable, "-m", *line], cwd=folder, env=env, capture_output=True, text=True
     )

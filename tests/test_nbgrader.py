@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -28,6 +29,7 @@ def nbgrader(folder, *command, fails=False):
     env = {**os.environ, "PYTHONWARNINGS": "ignore", "JUPYTER_PREFER_ENV_PATH": "1"}
     # Not the user's own settings, and not an exchange that another course uses.
     env |= {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "HOME": str(folder)}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"  # it calls alembic
     line = [sys.executable, "-m", "nbgrader", *command]
     done = subprocess.run(line, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert (done.returncode != 0) == fails, done.stderr[-2000:]
