@@ -26,9 +26,10 @@ from coursekit.exercises import Sheet
 sheet = Sheet({arguments})"""
 
 HELP = """\
-Write each function, run its cell, then the check below it; inputs are to stay as they were. A check
-says the first thing that is wrong. Stuck? `sheet.hint("{name}")` gives a hint, each call a stronger one, and
-`sheet.solution("{name}")` is the last step. `sheet.progress()` shows what is done."""
+Write each function, run its cell, then the check below it; inputs are to stay as they were. A
+check says the first thing that is wrong. Stuck? `sheet.hint("{name}")` gives a hint, each call a
+stronger one, and `sheet.solution("{name}")` is the last step. `sheet.progress()` shows what is
+done."""
 
 
 def code(function: Callable, name: str) -> str:
