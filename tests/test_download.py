@@ -21,9 +21,13 @@ IDX_FILES = tuple(download.SOURCES["fashion_mnist"].registry)
 BODY = np.random.default_rng(0).bytes(300_000)  # more than one chunk
 
 
+def zipped(content):
+    return gzip.compress(content, mtime=0)  # else the bytes tell the time, no two are alike
+
+
 def idx(array):
     header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+    return zipped(header + array.astype(np.uint8).tobytes())
 
 
 def tar(members):
@@ -292,15 +296,16 @@ GOOD_IDX = gzip.decompress(idx(np.arange(6).reshape(2, 3)))
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"not gzip", "a gzip file"),
-        (gzip.compress(GOOD_IDX)[:-9], "a gzip file"),
-        (gzip.compress(b"\1" + GOOD_IDX[1:]), "an IDX header"),
-        (gzip.compress(b"\0\0\x0d" + GOOD_IDX[3:]), "an IDX header"),  # 0d: floats
-        (gzip.compress(b"\0\0\x08\0"), "an IDX header"),
-        (gzip.compress(GOOD_IDX[:7]), "a header of 12 bytes, got 7"),
-        (gzip.compress(GOOD_IDX[:-1]), r"6 bytes for shape \(2, 3\), got 5"),
-        (gzip.compress(GOOD_IDX + b"!"), "got 7"),
-        (gzip.compress(b"\0\0\x08\4" + b"\0\1\0\0" * 4), "bytes for shape"),  # 2^64: int64 has 0
+        pytest.param(b"not gzip", "a gzip file", id="not gzip"),
+        pytest.param(zipped(GOOD_IDX)[:-9], "a gzip file", id="cut"),
+        pytest.param(zipped(b"\1" + GOOD_IDX[1:]), "an IDX header", id="magic"),
+        pytest.param(zipped(b"\0\0\x0d" + GOOD_IDX[3:]), "an IDX header", id="floats"),
+        pytest.param(zipped(b"\0\0\x08\0"), "an IDX header", id="no axes"),
+        pytest.param(zipped(GOOD_IDX[:7]), "a header of 12 bytes, got 7", id="header cut"),
+        pytest.param(zipped(GOOD_IDX[:-1]), r"6 bytes for shape \(2, 3\), got 5", id="data cut"),
+        pytest.param(zipped(GOOD_IDX + b"!"), "got 7", id="too long"),
+        # Four axes of 65,536 are 2^64 values, which int64 counts as 0.
+        pytest.param(zipped(b"\0\0\x08\4" + b"\0\1\0\0" * 4), "bytes for shape", id="huge"),
     ],
 )
 def test_a_damaged_idx_file_is_refused(tmp_path, raw, says):
