@@ -38,6 +38,11 @@ def questions() -> dict[str, Question]:
     return {value.name: value for value in _values(Question)}
 
 
+def questions_of(lesson: str) -> list[Question]:
+    """Return the questions of a lesson in order."""
+    return [question for question in questions().values() if question.lesson == lesson]
+
+
 def _values(kind: type) -> list:
     modules = [import_module(f"coursekit.exercises.{topic}") for topic in TOPICS.values()]
     return [value for module in modules for value in vars(module).values() if type(value) is kind]

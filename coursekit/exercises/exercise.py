@@ -12,6 +12,7 @@ from coursekit.exercises.comparing import Fact
 from coursekit.exercises.driving import Answer, Driver, Probe, call
 
 RIGHT, WRONG, OPEN = "right", "wrong", "not attempted yet"
+Replies = Sequence[tuple[Probe, Answer]]
 OTHER_CLASS = "This follows another convention than the one asked for."
 
 
@@ -160,18 +161,40 @@ class Exercise:
         -------
         Result
         """
-        for probe, answer in zip(probes, answers, strict=False):
-            if answer.error and answer.error["type"] == "NotImplementedError":
-                return self._result(OPEN, "")
-            expected = self.expected(probe)
-            finding = comparing.differ(self, probe, answer, expected)
-            if finding:
-                others = list(zip(probes, answers, strict=False))
-                slip = self.recognize(probe, answer, expected, others)
-                return self._result(WRONG, f"{finding} {slip}".strip())
+        replies = list(zip(probes, answers, strict=False))
+        for probe, answer in replies:
+            result = self.judge_one(probe, answer, lambda: replies)
+            if result.status != RIGHT:
+                return result
         if len(answers) < len(probes):
             return self._result(WRONG, "It stopped before all questions were answered.")
         return self._result(RIGHT, "")
+
+    def judge_one(
+        self, probe: Probe, answer: Answer, others: Callable[[], Replies] = tuple
+    ) -> Result:
+        """Judge the reply to one probe.
+
+        Parameters
+        ----------
+        probe : Probe
+        answer : Answer
+        others : callable
+            Returns the replies to other probes, which tell which slip it is; called only if this
+            reply is wrong.
+
+        Returns
+        -------
+        Result
+        """
+        if answer.error and answer.error["type"] == "NotImplementedError":
+            return self._result(OPEN, "")
+        expected = self.expected(probe)
+        finding = comparing.differ(self, probe, answer, expected)
+        if not finding:
+            return self._result(RIGHT, "")
+        slip = self.recognize(probe, answer, expected, others())
+        return self._result(WRONG, f"{finding} {slip}".strip())
 
     def check(self, answer: Callable, seed: int = 0) -> Result:
         """Ask, drive and judge in one go; stops at the first reply that is wrong."""
@@ -180,13 +203,12 @@ class Exercise:
             got = type(answer).__name__
             return self._result(WRONG, f"Expected a {kind}, got {got}: pass it without brackets.")
         probes = self.ask(seed)
+
+        def without_chance() -> Replies:
+            return [(probe, self.drive(answer, probe)) for probe in probes if not probe.draws]
+
         for probe in probes:
-            first = [self.drive(answer, probe)]
-            result = self.judge([probe], first)
-            if result.status == WRONG:
-                # Its other replies tell which slip it is; most answers are right and need none.
-                asked = [probe, *(p for p in probes if p is not probe and not p.draws)]
-                return self.judge(asked, first + [self.drive(answer, p) for p in asked[1:]])
+            result = self.judge_one(probe, self.drive(answer, probe), without_chance)
             if result.status != RIGHT:
                 return result
         return self._result(RIGHT, "")
@@ -205,7 +227,7 @@ class Exercise:
         probe: Probe,
         answer: Answer,
         expected: Answer,
-        others: Sequence[tuple[Probe, Answer]] = (),
+        others: Replies = (),
     ) -> str:
         """Return the sentence of the wrong answer that replies like this one, or "".
 
@@ -217,7 +239,9 @@ class Exercise:
             if not (alike and comparing.differ(self, probe, reply, expected)):
                 continue
             if all(
-                other.draws or comparing.alike(self, other, told, self.drive(slip.function, other))
+                other is probe
+                or other.draws
+                or comparing.alike(self, other, told, self.drive(slip.function, other))
                 for other, told in others
             ):
                 return slip.sentence

@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from coursekit.exercises import bank
 from coursekit.exercises.exercise import Exercise
 from coursekit.exercises.questions import Question
+from coursekit.notebook import KERNELSPEC, read
 
 SETUP = """\
 import math
@@ -91,7 +92,7 @@ def page(lesson: str, key: str | None = None, *, solved: bool = False) -> Notebo
         If no lesson with exercises has this number.
     """
     tasks = bank.of_lesson(lesson, key)
-    asked = [q for q in bank.questions().values() if q.lesson == lesson]
+    asked = bank.questions_of(lesson)
     arguments = f'"{lesson}"' + (f', key="{key}"' if key else "")
     cells = [_opening(lesson, tasks, asked), _cell("setup", SETUP.format(arguments=arguments))]
     for number, exercise in enumerate(tasks, 1):
@@ -100,7 +101,7 @@ def page(lesson: str, key: str | None = None, *, solved: bool = False) -> Notebo
         cells += _question(number, question, solved)
     cells.append(_cell("progress", "sheet.progress()"))
     metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "kernelspec": KERNELSPEC,
         "language_info": {"name": "python"},
     }
     return nbformat.from_dict(new_notebook(cells=cells, metadata=metadata))
@@ -116,7 +117,6 @@ def _opening(lesson: str, tasks: list[Exercise], asked: list[Question]) -> Noteb
 def title(lesson: str) -> tuple[str, str]:
     """Return the file name of a lesson's notebook and its title."""
     from coursekit.course import select
-    from coursekit.notebook import read
 
     [path] = select([lesson])
     first = next(c.source for c in read(path).cells if c.cell_type == "markdown")

@@ -32,7 +32,7 @@ class Sheet:
     def __init__(self, lesson: str, key: str | None = None):
         self.lesson, self.key = lesson, key
         self.exercises = {e.name: e for e in bank.of_lesson(lesson, key)}
-        self.questions = {n: q for n, q in bank.questions().items() if q.lesson == lesson}
+        self.questions = {q.name: q for q in bank.questions_of(lesson)}
 
     def check(self, answer: object) -> None:
         """Print whether an answer is right, and if not, the first thing that is wrong.

@@ -73,7 +73,7 @@ def grade_all(
     """
     out = Path(out)
     version = records.version(lesson, key)
-    questions = {q.name: q.points for q in bank.questions().values() if q.lesson == lesson}
+    questions = {q.name: q.points for q in bank.questions_of(lesson)}
     with records.only_one(out):
         reviews = review.read(out / "review.csv", questions)
         entries = collect(paths, out)
@@ -134,7 +134,7 @@ def _record(job: dict, reply: dict, attempts: int, earlier: dict | None) -> dict
 
 def _write(out: Path, rows: list[Row], lesson: str, key: str | None, reviews: dict) -> None:
     exercises = [exercise.name for exercise in bank.of_lesson(lesson, key)]
-    questions = [q.name for q in bank.questions().values() if q.lesson == lesson]
+    questions = [q.name for q in bank.questions_of(lesson)]
     title = pages.title(lesson)[1]
     for row in rows:
         feedback.write(out / "feedback", row, lesson, title)

@@ -62,7 +62,7 @@ def grade(job: Mapping[str, object], box) -> dict:
     ]
     questions = [
         {"name": q.name, "out_of": q.points, "explanation": rebuilt.written[q.name]}
-        for q in bank.questions().values()
+        for q in bank.questions_of(job["lesson"])
         if q.name in rebuilt.written
     ]
     return records.new(
@@ -139,32 +139,25 @@ def judged(
     Fault
         If the reference itself fails.
     """
+
+    def without_chance():
+        pairs = zip(probes, outputs, strict=True)
+        asked = [(p, o) for p, o in pairs if not p.draws and o.status == transcript.ANSWERED]
+        return [(p, _answer(o)) for p, o in asked]
+
     for probe, output in zip(probes, outputs, strict=True):
         if output.status != transcript.ANSWERED:
             return _unanswered(exercise, probe, output, outcome, rebuilt), False
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about numbers that a submission made up
-                result = exercise.judge([probe], [_answer(output)])
-                if result.status == WRONG:
-                    result = _with_slip(exercise, probe, output, probes, outputs)
+                result = exercise.judge_one(probe, _answer(output), without_chance)
         except Exception as error:
             _expect_reference(exercise, probe, error)
             return _result(exercise, records.REVIEW, UNSURE), False
         if result.status != RIGHT:
             return _result(exercise, result.status, result.sentence), probe.draws > 0
     return _result(exercise, RIGHT, ""), False
-
-
-def _with_slip(exercise, probe, output, probes: Sequence[Probe], outputs: Sequence) -> Result:
-    """Judge a wrong reply beside all others, which tell what slip it is, as a check does."""
-    pairs = [
-        (p, o)
-        for p, o in zip(probes, outputs, strict=True)
-        if p is not probe and not p.draws and o.status == transcript.ANSWERED
-    ]
-    asked, told = [probe, *(p for p, _ in pairs)], [output, *(o for _, o in pairs)]
-    return exercise.judge(asked, [_answer(one) for one in told])
 
 
 def _expect_reference(exercise: Exercise, probe: Probe, cause: Exception) -> None:

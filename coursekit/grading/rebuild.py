@@ -86,7 +86,7 @@ def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
     ids = {cell.number: cell.id for cell in cells if cell.code}
     functions, places, dropped = {}, {}, set()
     for exercise in bank.of_lesson(lesson, key):
-        name, own = exercise.name, _id(exercise.name, "answer")
+        name, own = exercise.name, pages.cell_id(f"{exercise.name}-answer")
         by_name = [i for i, names in enumerate(defined) if name in names]
         stubs = [i for i in by_name if sources[i].strip() == released[own].strip()]
         answers = [i for i in by_name if i not in stubs]
@@ -107,10 +107,9 @@ def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
     _expect_lesson(cells, released, set().union(*defined), lesson)
     keep = [i for i in range(len(sources)) if i not in dropped]
     written = {}
-    for question in bank.questions().values():
-        if question.lesson == lesson:
-            written[question.name], found = _explanation(cells, question.name, released)
-            notes += found
+    for question in bank.questions_of(lesson):
+        written[question.name], found = _explanation(cells, question.name, released)
+        notes += found
     return Rebuilt(
         [sources[i] for i in keep],
         [numbers[i] for i in keep],
@@ -177,8 +176,8 @@ def _expect_lesson(cells: list[Cell], released: dict, defined: set[str], lesson:
 
 def _explanation(cells: list[Cell], question: str, released: dict) -> tuple[str, list[str]]:
     """Return what a student wrote on a question, and what is odd about where it stands."""
-    own, texts = _id(question, "explain"), {text.strip() for text in released.values()}
-    here = [_id(question, part) for part in ("task", "answer", "explain")]
+    own, texts = pages.cell_id(f"{question}-explain"), {text.strip() for text in released.values()}
+    here = [pages.cell_id(f"{question}-{part}") for part in ("task", "answer", "explain")]
     written, beside, loose, inside = [], [], [], False
     for cell in cells:
         text = cell.source.strip()
@@ -204,7 +203,3 @@ def _explanation(cells: list[Cell], question: str, released: dict) -> tuple[str,
     if any(cell.attached for cell in taken):
         notes.append(f"The explanation of `{question}` has pictures: see the original.")
     return "\n\n".join(cell.source.strip() for cell in taken), notes
-
-
-def _id(name: str, part: str) -> str:
-    return f"{name}-{part}".replace("_", "-")[:64]
