@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from coursekit.files import replace_file
 from coursekit.notebook import Flip, flips, is_marked, read, strip, write
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 COPY = "coursekit-course"  # folder into which an installed package copies its lessons
 
@@ -145,7 +147,7 @@ def execute(
     return Execution(path, seconds, error)
 
 
-async def _play(nb: NotebookNode, cwd: Path, env: dict[str, str], timeout: float) -> str | None:
+async def _play(nb: "NotebookNode", cwd: Path, env: dict[str, str], timeout: float) -> str | None:
     """Run all cells of `nb` in place; return one sentence about what went wrong, or None."""
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -195,7 +197,7 @@ async def _play(nb: NotebookNode, cwd: Path, env: dict[str, str], timeout: float
     return None
 
 
-def _sentence(nb: NotebookNode, index: int, error: Exception, timeout: float) -> str:
+def _sentence(nb: "NotebookNode", index: int, error: Exception, timeout: float) -> str:
     # Not the traceback: it stands in the stored output, and the last line is what one acts on.
     first = next(iter(nb.cells[index].source.strip().splitlines()), "")
     reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

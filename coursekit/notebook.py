@@ -6,11 +6,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from coursekit.files import replace_file
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode  # imported where it is used, as its schemas take seconds
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 MARK = "NBVAL_CHECK_OUTPUT"  # comment line of a cell whose printed words must hold on any machine
@@ -37,7 +38,7 @@ class Flip:
         return gone + [f"+ {line}" for line in after if mask(line) not in words_before]
 
 
-def read(path: str | Path) -> NotebookNode:
+def read(path: str | Path) -> "NotebookNode":
     """Read a notebook as nbformat 4.
 
     Raises
@@ -45,6 +46,8 @@ def read(path: str | Path) -> NotebookNode:
     ValueError
         If the file is missing or is not a notebook.
     """
+    import nbformat
+
     # nbformat trusts the shape of what it reads: a wrong one ends in whatever error comes first.
     wrong_shape = (ValueError, TypeError, KeyError, AttributeError, nbformat.ValidationError)
     try:
@@ -57,17 +60,22 @@ def read(path: str | Path) -> NotebookNode:
         ) from error
 
 
-def write(nb: NotebookNode, path: str | Path) -> None:
+def write(nb: "NotebookNode", path: str | Path) -> None:
     """Write a notebook so that `path` is at no time half a file."""
+    import nbformat
+
     replace_file(Path(path), (nbformat.writes(nb).rstrip("\n") + "\n").encode())
 
 
-def strip(nb: NotebookNode) -> NotebookNode:
+def strip(nb: "NotebookNode") -> "NotebookNode":
     """Copy of a notebook without what changes from run to run: only content makes a difference.
 
     Outputs and cell tags stay. Times, versions, widget state and other metadata go, executed cells
     are counted 1..n, and a cell's id follows from its text, so moving a cell keeps its id.
     """
+    import nbformat
+    from nbformat import NotebookNode
+
     nb = nbformat.from_dict(nb)
     nb.metadata = NotebookNode(kernelspec=NotebookNode(KERNELSPEC))
     nb.nbformat, nb.nbformat_minor = 4, 5
@@ -87,7 +95,7 @@ def strip(nb: NotebookNode) -> NotebookNode:
     return nb
 
 
-def flips(stored: NotebookNode, now: NotebookNode) -> list[Flip]:
+def flips(stored: "NotebookNode", now: "NotebookNode") -> list[Flip]:
     """Compare the marked cells of two runs of one notebook, with numbers masked.
 
     Raises
@@ -107,7 +115,7 @@ def flips(stored: NotebookNode, now: NotebookNode) -> list[Flip]:
     return [Flip(*pair) for pair in pairs if mask(pair[1]) != mask(pair[2])]
 
 
-def is_marked(cell: NotebookNode) -> bool:
+def is_marked(cell: "NotebookNode") -> bool:
     """Whether a comment line of a code cell asks for its printed words to be compared."""
     lines = (line.strip() for line in cell.source.splitlines())
     return cell.cell_type == "code" and any(
@@ -115,13 +123,13 @@ def is_marked(cell: NotebookNode) -> bool:
     )
 
 
-def printed(cell: NotebookNode) -> str:
+def printed(cell: "NotebookNode") -> str:
     """Text that a code cell printed or returned, figures by their text."""
     texts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs]
     return "\n".join(text.strip("\n") for text in texts)
 
 
-def pictures(nb: NotebookNode) -> list[bytes]:
+def pictures(nb: "NotebookNode") -> list[bytes]:
     """The figures that a notebook stores, as PNG files, in their order."""
     found = (
         output.get("data", {}).get("image/png")

@@ -4,15 +4,13 @@ In JupyterLab a prompt is a row of buttons. Where nobody can click (a web page, 
 line of text, and everything after it works the same.
 """
 
-import json
 import os
 import warnings
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
+from coursekit import learner
 from coursekit.claims import Claim
-from coursekit.files import replace_file
 from coursekit.judge import OUTCOMES, Verdict
 
 
@@ -29,8 +27,7 @@ def interactive() -> bool:
 
 def predictions_file() -> Path:
     """Return where predictions are kept: `$COURSEKIT_HOME`, or `.coursekit` in the home folder."""
-    home = os.environ.get("COURSEKIT_HOME")
-    return (Path(home) if home else Path.home() / ".coursekit") / "predictions.json"
+    return learner.file("predictions.json")
 
 
 class Guess:
@@ -110,7 +107,7 @@ def predict(
     if choice is not None:
         guess.choose(choice)
     elif interactive():
-        earlier = _recall().get(question, {}).get("choice")
+        earlier = learner.recall(predictions_file()).get(question, {}).get("choice")
         guess.choice = earlier if earlier in options else None
     if interactive():
         _show_buttons(guess)
@@ -139,22 +136,10 @@ def _answer(measured: "Verdict | Claim | str") -> str:
     return measured.judgement if isinstance(measured, Claim) else measured
 
 
-def _recall() -> dict:
-    try:
-        kept = json.loads(predictions_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # never made, or damaged: a lost guess must not stop a lesson
-    entries = kept.items() if isinstance(kept, dict) else ()
-    return {question: entry for question, entry in entries if isinstance(entry, dict)}
-
-
 def _remember(question: str, choice: str) -> None:
     path = predictions_file()
-    kept = _recall() | {
-        question: {"choice": choice, "when": datetime.now(UTC).isoformat(timespec="seconds")}
-    }
     try:
-        replace_file(path, json.dumps(kept, indent=1).encode())
+        learner.remember(path, question, choice=choice)
     except OSError as error:
         warnings.warn(
             f"the prediction counts in this session but was not kept: {path} ({error}); "

@@ -27,6 +27,9 @@ class FakeBox:
     def __init__(self, log=None):
         self.log, self.faults = log, 0
 
+    def begin(self):
+        pass
+
     def __enter__(self):
         return self
 
@@ -115,7 +118,7 @@ def put(path, content):
     return path
 
 
-@pytest.mark.parametrize("method", ["run", "__enter__", "__exit__"])
+@pytest.mark.parametrize("method", ["run", "begin", "__enter__", "__exit__"])
 def test_the_fake_box_is_called_like_the_real_one(method):
     theirs = inspect.signature(getattr(real.Box, method)).parameters
     ours = inspect.signature(getattr(FakeBox, method)).parameters

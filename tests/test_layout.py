@@ -125,6 +125,34 @@ def test_import_coursekit_is_light():
     assert not heavy & loaded
 
 
+def test_what_every_notebook_of_exercises_waits_for_is_light():
+    # So does each worker that grades. The schemas of nbformat alone take two seconds.
+    heavy = {"nbformat", "matplotlib", "IPython", "coursekit.claims"}
+    code = "from coursekit.exercises import exercises; exercises(); import sys; print(*sys.modules)"
+    assert not heavy & set(python(code).split())
+
+
+def test_each_module_can_be_imported_first():
+    names = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in SOURCES]
+    wanted = [n.removesuffix(".__init__") for n in names if n.rpartition(".")[2] != "__main__"]
+    code = f"""
+import os
+import IPython, matplotlib.pyplot, nbformat, scipy.stats, sklearn.linear_model, torch
+for name in {wanted}:
+    child = os.fork()  # what others import takes seconds, and is not the question
+    if child == 0:
+        try:
+            __import__(name)
+        except BaseException as error:
+            print(name, repr(error), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    assert python(code, OMP_NUM_THREADS="1") == ""
+
+
 def test_import_and_help_are_quick():
     # The least of three, minus a bare interpreter: a busy machine must not fail this.
     def least(code):

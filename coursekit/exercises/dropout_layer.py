@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from coursekit import regularizers as ours
 from coursekit.exercises.comparing import Fact
 from coursekit.exercises.driving import Probe
 from coursekit.exercises.exercise import Exercise, Variant
+from coursekit.regularizers import dropout as ours
 
 # --- inverted dropout ------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ layer afterwards. Given that layer's trained `weight` (out, in) and the `rate` o
 the weights for the test, so that each pre-activation has the mean that it had in training.
 """,
     probes=_classic_probes,
-    reference=ours.dropout.convert_classic_weights,
+    reference=ours.convert_classic_weights,
     hints=(
         "With what probability was an input of this layer there during training?",
         "The mean of a unit that is kept with probability q is q times its value.",

@@ -3,14 +3,11 @@
 Progress is a small file that survives upgrades; losing it costs nothing but the list.
 """
 
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 
+from coursekit import learner
 from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
-from coursekit.files import replace_file
-from coursekit.widgets import predictions_file
 
 
 class Sheet:
@@ -127,22 +124,15 @@ class Sheet:
 
 def progress_file() -> Path:
     """Return where progress is kept: beside the predictions, outside of the course's folder."""
-    return predictions_file().with_name("progress.json")
+    return learner.file("progress.json")
 
 
 def _recall() -> dict[str, dict]:
-    try:
-        kept = json.loads(progress_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # never made, or damaged
-    return {k: v for k, v in kept.items() if isinstance(v, dict)} if isinstance(kept, dict) else {}
+    return learner.recall(progress_file())
 
 
 def _remember(name: str, **facts: object) -> None:
-    kept = _recall()
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    kept[name] = kept.get(name, {}) | facts | {"when": now}
     try:
-        replace_file(progress_file(), json.dumps(kept, indent=1).encode())
+        learner.remember(progress_file(), name, **facts)
     except OSError as error:
         print(f"(progress not kept: {error}; set COURSEKIT_HOME to a folder that you may write)")

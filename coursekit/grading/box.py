@@ -82,6 +82,7 @@ class Box:
         self.readable = tuple(Path(p).absolute() for p in readable)
         self.driver, self.grouped = driver, grouped
         self.group, self._process, self._line, self._log = cgroup.Group(), None, None, None
+        self._ready = False
         if not trusted:
             bubble.find()
 
@@ -92,12 +93,23 @@ class Box:
     def __exit__(self, *_) -> None:
         self.close()
 
+    def begin(self) -> None:
+        """Start the box and do not wait for it, which is the first half of `open`."""
+        if self._process is None:
+            self._start()
+
     def open(self) -> None:
-        """Start the box; `run` does so by itself. Raises NoSandbox."""
-        if self._process is not None:
+        """Start the box and wait until it can be used; `run` does so by itself.
+
+        Raises
+        ------
+        NoSandbox
+        """
+        if self._ready:
             return
         try:
-            self._start()
+            self.begin()
+            self._wait()
         except Fault as fault:
             self.close()
             if self.mode == inside.NESTED and fault.confined:
@@ -121,6 +133,7 @@ class Box:
             self._log = None
         _remove_when_empty(self.group)
         self.group, self._process, self._line = cgroup.Group(), None, None
+        self._ready = False
 
     def run(self, cells: Sequence[str], probes: Sequence[Mapping[str, object]] = ()) -> Outcome:
         """Execute cells and put questions to the functions they define.
@@ -173,8 +186,11 @@ class Box:
                 env=env,
                 cwd=self._folder.name,
             )
+
+    def _wait(self) -> None:
+        """Wait until everything is imported inside. Raises Fault or RuntimeError."""
         try:
-            ready = exchange.listen(ours, PATIENCE)
+            ready = exchange.listen(self._line, PATIENCE)
         except Fault as fault:
             raise Fault(self._said() or str(fault)) from fault
         if ready.get("confined") is False:
@@ -184,6 +200,7 @@ class Box:
             raise Fault(str(ready["fault"]), confined=True)
         if ready.get("threads") != 1:
             raise Fault(f"expected one thread after the imports, got {ready.get('threads')}")
+        self._ready = True
 
     def _said(self) -> str:
         """Last line that the waiting process, or bubblewrap, has printed."""

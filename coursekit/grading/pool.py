@@ -7,6 +7,7 @@ other is lost; a job that fails through no fault of its own is tried again.
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -51,7 +52,8 @@ def local(jobs: Sequence[dict], work: Work, make_box: MakeBox, n_workers: int) -
     work : callable
         (job, box) to a reply of JSON values with a "status". Must be importable.
     make_box : callable
-        Returns a context manager, once in each worker. Must be picklable.
+        Returns a context manager whose `begin` starts it without waiting, once in each worker.
+        Must be picklable.
     n_workers : int
 
     Yields
@@ -118,7 +120,8 @@ def _start(work: Work, make_box: MakeBox) -> _Worker:
     # Spawned, not forked: a fork would hold the other workers' lines open after we died.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, work, make_box), daemon=False)
+    args = theirs, pickle.dumps(work), make_box
+    process = context.Process(target=_serve, args=args, daemon=False)
     process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -163,14 +166,17 @@ def _end(worker: _Worker) -> None:
     worker.process.close()
 
 
-def _serve(line: Connection, work: Work, make_box: MakeBox) -> None:
+def _serve(line: Connection, pickled: bytes, make_box: MakeBox) -> None:
     """Be a worker: open a box, answer jobs until the line is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_follow, args=(os.getpid(),), daemon=True).start()
     try:
         while True:
-            with make_box() as box:
+            box = make_box()
+            box.begin()
+            work = pickle.loads(pickled)  # its imports take seconds, and so do those of the box
+            with box:
                 line.send_bytes(b'{"ready": true}')
                 while (reply := _answer(work, line.recv(), box))["status"] != FAULT:
                     line.send_bytes(json.dumps(reply).encode())

@@ -123,7 +123,7 @@ def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
 @cache
 def release(lesson: str, key: str | None) -> dict[str, str]:
     """Return the sources of the release's cells by id."""
-    return {cell["id"]: cell["source"] for cell in pages.page(lesson, key).cells}
+    return {cell.id: cell.source for cell in pages.cells(lesson, key)}
 
 
 def _kept(cell: Cell, released: dict[str, str]) -> tuple[int, str]:
