@@ -21,7 +21,7 @@ def _shift_probes(rng: np.random.Generator) -> list[Probe]:
 def _shift_facts(inputs: dict, draws: np.ndarray) -> list[Fact]:
     x, k = inputs["x"], inputs["pixels"]
     if draws.shape[1:] != x.shape:
-        return [Fact("whether the shape is kept (1: yes)", 0, 1, 0)]
+        return [Fact("whether the shape is kept", 0, 1, 0)]
     b = draws.shape[1]
     offsets = [(i, j) for i in range(-k, k + 1) for j in range(-k, k + 1)]
     # Pixels this far inside were inside before, whatever fills the gap at the border.
@@ -42,7 +42,7 @@ def _shift_facts(inputs: dict, draws: np.ndarray) -> list[Fact]:
         return Fact(name, found.mean(), expected, np.sqrt(expected * (1 - expected) / found.size))
 
     def whether(name: str, found: np.ndarray, expected: int) -> Fact:
-        return Fact(f"whether {name} (1: yes, 0: no)", float(np.all(found)), expected, 0)
+        return Fact(f"whether {name}", float(np.all(found)), expected, 0)
 
     down, right = moves[..., 0], moves[..., 1]
     return [

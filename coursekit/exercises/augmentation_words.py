@@ -69,7 +69,7 @@ def _words_facts(inputs: dict, draws: np.ndarray) -> list[Fact]:
     rest = rate if ruled.any() else rate - rate**m / m
 
     def whether(name: str, found: bool) -> Fact:
-        return Fact(f"whether {name} (1: yes, 0: no)", float(found), 0, 0)
+        return Fact(f"whether {name}", float(found), 0, 0)
 
     def deleted(which: np.ndarray) -> bool:
         return bool(gone[:, which].any())

@@ -10,7 +10,12 @@ import numpy as np
 from coursekit.exercises.driving import REPEATABLE, Answer, Probe, Value
 
 SIGMAS = 5.0  # with one repeat: a right answer fails less than once in 10**11 facts
-TOLD = {"list": "tuple or list"}
+TOLD = {"list": "tuple or list of numbers"}
+CHANGED = "{} was changed; it is to stay as it was (work on a copy, or put it back)."
+TWICE = {
+    True: "called twice on the same inputs, it did not return the same twice.",
+    False: "called twice on the same inputs, it returned the same; it is to be random.",
+}
 DRAWS = ("the draws", "the draws again")
 
 
@@ -39,15 +44,20 @@ def differ(exercise, probe: Probe, answer: Answer, expected: Answer) -> str:
         at = f" in {told['where']}" if told["where"] else ""
         return f"On {probe.name} it raised {told['type']}{at}: {told['message'].rstrip('.')}."
     for name, wanted in expected.values.items():
-        finding = _unlike(
-            name, answer.values.get(name, Value("None", None)), wanted, exercise, probe
-        )
+        finding = _unlike(name, _told(answer, name), wanted, exercise, probe)
         if finding:
             return f"On {probe.name}, {finding}"
     extra = sorted(set(answer.values) - set(expected.values))
     if extra:
         return f"On {probe.name}, it returned more than expected: {', '.join(extra)}."
     return _improbable(exercise, probe, answer) if probe.draws else ""
+
+
+def _told(answer: Answer, name: str) -> Value:
+    """Return a value; of a tuple that crossed in parts, what it held."""
+    first = answer.values.get(f"{name}[0]")
+    absent = Value(f"tuple with {first.kind} in it" if first else "None", None)
+    return answer.values.get(name, absent)
 
 
 def alike(exercise, probe: Probe, answer: Answer, other: Answer) -> bool:
@@ -101,15 +111,21 @@ def _improbable(exercise, probe: Probe, answer: Answer) -> str:
         off = [not abs(f.value - f.expected) <= SIGMAS * f.se + 1e-5 for f in (first, second)]
         if all(off):
             n = probe.draws
-            told = f"expected {first.expected:.4g}, got {first.value:.4g} over {n} calls"
+            expected, got = (_number(v, first.name) for v in (first.expected, first.value))
+            told = f"expected {expected}, got {got} over {n} calls"
             margin = f" (chance explains {SIGMAS * first.se:.2g})" if first.se else ""
             return f"On {probe.name}, {first.name}: {told}{margin}."
     return ""
 
 
+def _number(value: float, name: str) -> str:
+    words = {0: "no", 1: "yes"} if name.startswith("whether") else {}
+    return words.get(value, f"{value:.4g}")
+
+
 def _unlike(name: str, got: Value, wanted: Value, exercise, probe: Probe) -> str:
     if name.endswith(" afterwards") and got.array is not None and not got.array.all():
-        return f"{name.removesuffix(' afterwards')} itself was changed: work on a copy."
+        return CHANGED.format(name.removesuffix(" afterwards"))
     if name == "the gradient" and got.kind == "None":
         return "the result has no gradient: something cut it off (detach, item, numpy, no_grad)."
     if not _kinds_agree(got.kind, wanted.kind):
@@ -118,6 +134,9 @@ def _unlike(name: str, got: Value, wanted: Value, exercise, probe: Probe) -> str
         return f"{name}: expected a {kinds[0]}, got {kinds[1]}{forgotten}"
     if got.array is None or wanted.array is None:
         return "" if got.array is wanted.array else f"{name}: expected numbers, got a {got.kind}."
+    if wanted.kind == "True or False" and got.array != wanted.array:
+        wish = bool(wanted.array)
+        return TWICE[wish] if name == REPEATABLE else f"{name}: expected {wish}, got {not wish}."
     if wanted.kind == "text":
         return (
             ""

@@ -68,11 +68,11 @@ def _block_facts(inputs: dict, draws: np.ndarray) -> list[Fact]:
     factor = added[kept].mean() if kept.any() else np.nan
     bare = float((calls[~kept.any((1, 2))] > 0).any())
     return [
-        Fact("whether the coin is one for the whole batch (1: yes, 0: no)", whole, 1, 0),
-        Fact("whether a row is kept or skipped as a whole (1: yes, 0: no)", rows, 1, 0),
+        Fact("whether the coin is one for the whole batch", whole, 1, 0),
+        Fact("whether a row is kept or skipped as a whole", rows, 1, 0),
         Fact("the factor of a branch that is kept", factor, 1, 0),
         Fact("the share of kept branches", kept.mean(), p, np.sqrt(p * (1 - p) / n)),
-        Fact("whether a skipped branch is computed (1: yes, 0: no)", bare, 0, 0),
+        Fact("whether a skipped branch is computed", bare, 0, 0),
         Fact("the most often that a branch is computed in one call", calls.max(), 1, 0),
     ]
 

@@ -36,7 +36,7 @@ def _row_probes(rng: np.random.Generator) -> list[Probe]:
 def _row_facts(inputs: dict, draws: np.ndarray) -> list[Fact]:
     added, rate = inputs["added"], inputs["rate"]
     if draws.shape[1:] != added.shape:
-        return [Fact("whether the shape is kept (1: yes)", 0, 1, 0)]
+        return [Fact("whether the shape is kept", 0, 1, 0)]
     factor = (draws / added).reshape(len(draws), len(added), -1)  # (n, B, numbers)
     kept = factor != 0
     whole = float((kept == kept[..., :1]).all())
@@ -45,9 +45,9 @@ def _row_facts(inputs: dict, draws: np.ndarray) -> list[Fact]:
     n, b = kept.shape[:2]
     agree = rate**2 + (1 - rate) ** 2
     return [
-        Fact("whether rows go or stay as a whole (1: yes, 0: no)", whole, 1, 0),
+        Fact("whether rows go or stay as a whole", whole, 1, 0),
         Fact(
-            "whether the numbers of a channel fare alike (1: yes, 0: no)",
+            "whether the numbers of a channel fare alike",
             float((channels == channels[..., :1]).all()),
             1,
             0,

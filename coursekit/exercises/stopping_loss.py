@@ -35,7 +35,7 @@ def _loss_driver(answer, x, y, batch_size, mode):
         "the type of the loss": kind,
         "the size of the largest batch": max(sizes, default=0),
         "batches with a gradient recorded": sum(recorded),
-        "whether the running mean stayed (1: yes)": torch.equal(statistics, net[1].running_mean),
+        "whether the running mean stayed": torch.equal(statistics, net[1].running_mean),
         "the mode of the model afterwards": "train" if net.training else "eval",
     }
 

@@ -48,9 +48,10 @@ Early stopping, judged from a recorded curve. `losses` is a NumPy array (T,) wit
 loss after each epoch, T at least 1; `patience` is an int of at least 1. Epochs are counted **from
 1**. The best epoch is the one with the lowest loss so far (with a tie, the earlier one). Training
 stops after `patience` epochs **in a row** that did not beat the best one: best epoch 4 with
-patience 3 stops after epoch 7. A loss of NaN beats nothing. Return `(best, last)`, two ints: the
-best epoch and the last one trained, which is T if patience never runs out. If no loss was a number,
-`best` is 0; patience counts from the start, as if epoch 0 had been best.
+patience 3 stops after epoch 7. A loss may be NaN, which beats nothing; it is never infinite. Return
+`(best, last)`, two ints: the best epoch and the last one trained, which is T if patience never runs
+out. If no loss was a number, `best` is 0; patience counts from the start, as if epoch 0 had been
+best.
 """,
     probes=_curve_probes,
     reference=_library_epochs,

@@ -1,0 +1,92 @@
+"""What a check says first about a wrong reply: expected, got, in words that a learner can use."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from coursekit.exercises.comparing import Fact
+from coursekit.exercises.driving import Probe
+from coursekit.exercises.exercise import Exercise
+
+KINDS = {
+    "tensor": torch.tensor([1.0, 2.0], dtype=torch.float64),
+    "pair": (3, 7),
+    "number": 2.5,
+    "yes": True,
+    "word": "ridge",
+}
+
+
+def asked(kind="tensor", **more):
+    """An exercise whose right answer to `x` is one of KINDS."""
+    probe = Probe("two numbers", {"x": np.array([1.0, 2.0]), "rate": 0.5})
+    given = {
+        "name": "task",
+        "lesson": "04",
+        "points": 1,
+        "task": "",
+        "signature": "(x, rate)",
+        "probes": lambda rng: [probe],
+        "reference": lambda x, rate: KINDS[kind],
+        "hints": (),
+        "why": "",
+    }
+    return Exercise(**(given | more))
+
+
+def spoil(x, rate):
+    x *= 2
+    return KINDS["tensor"]
+
+
+def fails(x, rate):
+    raise ValueError("no such rate.")
+
+
+SAID = [
+    ("tensor", lambda x, r: None, "the result: expected a Tensor, got None; is a return missing?"),
+    ("tensor", lambda x, r: (x, x), "the result: expected a Tensor, got tuple with Tensor in it."),
+    ("tensor", lambda x, r: x.float(), "expected dtype float64 as in the input, got float32."),
+    ("tensor", lambda x, r: x[:1], "the result: expected shape (2,), got (1,)."),
+    ("tensor", lambda x, r: x * math.nan, "expected finite numbers, got NaN or infinity."),
+    ("tensor", lambda x, r: x + torch.tensor([0, 0.5]), "result at [1]: expected 2, got 2.5."),
+    ("tensor", spoil, "On two numbers, x was changed; it is to stay as it was"),
+    ("tensor", fails, "On two numbers it raised ValueError"),
+    ("pair", lambda x, r: (torch.tensor(3), 7), "expected a tuple or list of numbers, got tuple"),
+    ("pair", lambda x, r: (3, 8), "the result at [1]: expected 7, got 8."),
+    ("pair", lambda x, r: [3, "7"], "the result: expected numbers, got a list."),
+    ("number", lambda x, r: "2.5", "the result: expected a number, got text."),
+    ("yes", lambda x, r: False, "the result: expected True, got False."),
+    ("yes", lambda x, r: 1, "the result: expected a True or False, got number."),
+    ("word", lambda x, r: "lasso", "the result: expected 'ridge', got 'lasso'."),
+    ("number", lambda x, r: 2.5, ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "answer", "sentence"), SAID)
+def test_the_first_difference_is_said_in_one_sentence(kind, answer, sentence):
+    result = asked(kind).check(answer)
+    assert result.status == ("wrong" if sentence else "right")
+    assert sentence in result.sentence
+
+
+def test_chance_where_none_is_asked_for_is_named():
+    task = asked("number", reference=lambda x, rate: 2.5, tolerance=1e9)
+    assert "it did not return the same twice" in task.check(lambda x, r: random.random()).sentence
+
+
+def test_a_fact_of_yes_and_no_says_yes_and_no():
+    def probes(rng):
+        return [Probe("two numbers", {"x": np.array([1.0, 2.0])}, draws=20, seed=1)]
+
+    def facts(inputs, draws):
+        return [Fact("whether numbers go as a whole", float((draws == 0).all()), 1, 0)]
+
+    task = asked(probes=probes, facts=facts, signature="(x)", reference=lambda x: x)
+    said = task.check(lambda x: x).sentence
+    assert (
+        said == "On two numbers, whether numbers go as a whole: expected yes, got no over 20 calls."
+    )
