@@ -150,11 +150,12 @@ def claims(args: argparse.Namespace) -> int:
     if not (args.ids or args.topic or args.all):
         raise ValueError("expected claims to run, got none; try `claims run C44` or --all")
     out = results.folder() if args.out is None else Path(args.out)
-    total, failed = studies.n_experiments(ids), 0
+    total, failed, fresh = studies.n_experiments(ids), 0, []
     with studies.workers(args.jobs, args.scheduler):
         settled = studies.settle_many(ids, first_seed=args.first_seed, n_seeds=args.seeds)
         for number, done in enumerate(settled, 1):
             print(f"[{number}/{total}] {done.label} ... {done.seconds:.1f} s", flush=True)
+            fresh += done.claims
             for found in done.claims:
                 print(
                     found if args.dry or args.ids else f"  {found.id} {found.judgement}", flush=True
@@ -164,6 +165,8 @@ def claims(args: argparse.Namespace) -> int:
             if done.error:
                 print(f"  FAILED: {done.error}", flush=True)
                 failed += 1
+    if args.dry:
+        print(results.against(fresh))
     return int(failed > 0)
 
 

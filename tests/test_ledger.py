@@ -248,6 +248,24 @@ def test_list_run_and_show(capsys):
     assert "4 claims: 2 confirmed, 1 refuted, 1 not stored" in capsys.readouterr().out
 
 
+def test_a_dry_run_tells_what_is_other_than_stored(capsys, topic):
+    assert cli.main(["claims", "run", "C90", "--dry", "--first-seed", "50"]) == 0
+    nothing = "As stored: 0 of 0 judgements and 0 of 0 verdicts; turned into their opposite: 0."
+    assert capsys.readouterr().out.splitlines()[-1] == nothing
+    assert cli.main(["claims", "run", "C90"]) == 0
+    assert cli.main(["claims", "run", "C90", "--dry", "--first-seed", "50"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("As stored: 2 of 2 judgements and ")
+    assert last.endswith("opposite: 0.")
+    topic(TOPIC.replace("noise + 5", "noise - 5"))
+    assert cli.main(["claims", "run", "C90", "--dry"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "C90 confirmed -> refuted" in said
+    assert "C90   here: supported -> contradicted" in said
+    last = "As stored: 0 of 2 judgements and 0 of 3 verdicts; turned into their opposite: 3."
+    assert said[-1] == last
+
+
 def test_a_dry_run_stores_nothing(capsys, tmp_path):
     assert cli.main(["claims", "run", "C90", "--dry"]) == 0
     assert not results.folder().exists()

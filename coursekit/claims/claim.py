@@ -55,7 +55,7 @@ class Claim:
 
     @property
     def judgement(self) -> str:
-        outcomes = [_outcome(item) for item in self.evidence.values() if not isinstance(item, str)]
+        outcomes = [outcome(item) for item in self.evidence.values() if not isinstance(item, str)]
         if not outcomes:
             return UNTESTED
         supported = "supported" in outcomes
@@ -209,9 +209,12 @@ def _told(item: Verdict | bool | str) -> str:
     return item if isinstance(item, str) else "holds (exact)" if item else "fails (exact)"
 
 
-def _outcome(item: Verdict | bool) -> str:
+def outcome(item: Verdict | bool | str) -> str:
+    """Return the outcome of a piece of evidence: of a verdict, an exact fact, or no test at all."""
     if isinstance(item, Verdict):
         return item.outcome
+    if isinstance(item, str):
+        return UNTESTED
     return "supported" if item else "contradicted"
 
 
