@@ -150,24 +150,21 @@ def claims(args: argparse.Namespace) -> int:
     if not (args.ids or args.topic or args.all):
         raise ValueError("expected claims to run, got none; try `claims run C44` or --all")
     out = results.folder() if args.out is None else Path(args.out)
-    total, failed, fresh = studies.n_experiments(ids), 0, []
+    total, fresh, errors = studies.n_experiments(ids), [], []
     with studies.workers(args.jobs, args.scheduler):
         settled = studies.settle_many(ids, first_seed=args.first_seed, n_seeds=args.seeds)
         for number, done in enumerate(settled, 1):
-            print(f"[{number}/{total}] {done.label} ... {done.seconds:.1f} s", flush=True)
-            fresh += done.claims
+            fresh, errors = fresh + done.claims, errors + [done.error] * bool(done.error)
+            error = f"\n  FAILED: {done.error}" if done.error else ""
+            print(f"[{number}/{total}] {done.label} ... {done.seconds:.1f} s{error}", flush=True)
             for found in done.claims:
-                print(
-                    found if args.dry or args.ids else f"  {found.id} {found.judgement}", flush=True
-                )
+                whole = args.dry or args.ids
+                print(found if whole else f"  {found.id} {found.judgement}", flush=True)
                 if not args.dry:
                     claim.write(found, out / f"{found.id}.json")
-            if done.error:
-                print(f"  FAILED: {done.error}", flush=True)
-                failed += 1
     if args.dry:
         print(results.against(fresh))
-    return int(failed > 0)
+    return int(bool(errors))
 
 
 def data(args: argparse.Namespace) -> int:
