@@ -138,23 +138,21 @@ def claims(args: argparse.Namespace) -> int:
     from coursekit.claims import claim, results
 
     ids = studies.select(args.ids, args.topic)
-    if args.action == "list":
+    if args.action == "list" or (args.action == "show" and not (args.ids or args.topic)):
         print(results.table(ids))
         return 0
     if args.action == "show":
-        wanted = args.ids or args.topic
-        print(
-            "\n".join(results.card(results.stored(id)) for id in ids) if wanted else results.table()
-        )
+        print("\n".join(results.card(results.stored(id)) for id in ids))
         return 0
     if not (args.ids or args.topic or args.all):
         raise ValueError("expected claims to run, got none; try `claims run C44` or --all")
     out = results.folder() if args.out is None else Path(args.out)
-    total, fresh, errors = studies.n_experiments(ids), [], []
+    total, fresh, failed = studies.n_experiments(ids), [], False
     with studies.workers(args.jobs, args.scheduler):
         settled = studies.settle_many(ids, first_seed=args.first_seed, n_seeds=args.seeds)
         for number, done in enumerate(settled, 1):
-            fresh, errors = fresh + done.claims, errors + [done.error] * bool(done.error)
+            fresh += done.claims
+            failed |= done.error is not None
             error = f"\n  FAILED: {done.error}" if done.error else ""
             print(f"[{number}/{total}] {done.label} ... {done.seconds:.1f} s{error}", flush=True)
             for found in done.claims:
@@ -164,7 +162,7 @@ def claims(args: argparse.Namespace) -> int:
                     claim.write(found, out / f"{found.id}.json")
     if args.dry:
         print(results.against(fresh))
-    return int(bool(errors))
+    return int(failed)
 
 
 def data(args: argparse.Namespace) -> int:
