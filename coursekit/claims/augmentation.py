@@ -129,7 +129,7 @@ def accuracy_of(classes, when, **arm):
     return (answers == task.y_test[asked]).double().mean(1).cpu().numpy()
 
 
-@experiment("C65", n_seeds=48, recipe=RECIPE)
+@experiment("C65", n_seeds=96, recipe=RECIPE)
 def flips(seeds):
     """Each image is, with probability 1/2, mirrored left to right, or turned by half: 200 digits,
     clean and noisy. Whether it is the lost label that costs: supported where accuracy is more than
@@ -225,7 +225,7 @@ def mixup(x, y, alpha):
     return mixing.random_mixup(x, y, alpha, 10)
 
 
-@experiment("C68", n_seeds=48, recipe=RECIPE)
+@experiment("C68", n_seeds=96, recipe=RECIPE)
 def cutout_and_mixup(seeds):
     """Cutout of a square of side 2 or 4, and mixup with alpha 0.2 or 1: which, each seed chooses by
     its validation accuracy. Against nothing, on all benches; supported where accuracy rises by more
@@ -262,7 +262,7 @@ def four_versions(seeds):
     return {"S16": evidence}
 
 
-@experiment("S17", recipe=RECIPE)
+@experiment("S17", n_seeds=48, recipe=RECIPE)
 def feature_space(seeds):
     """Noise on the coordinates along the principal axes of the batch, half their spread, against
     none, and against noise of the same energy in all pixels: clean and noisy digits; supported

@@ -88,7 +88,7 @@ def placement(seeds):
     return {"C55": evidence}
 
 
-@experiment("C56", n_seeds=16, recipe=lab.RECIPE)
+@experiment("C56", n_seeds=48, recipe=lab.RECIPE)
 def noise_of_statistics(seeds):
     """Does batch norm raise the accuracy, and does more noise in its statistics raise it further?
 
@@ -115,7 +115,7 @@ def noise_of_statistics(seeds):
     return {"C56": evidence}
 
 
-@experiment("C57", "C58", n_seeds=16, recipe=lab.RECIPE)
+@experiment("C57", "C58", n_seeds=48, recipe=lab.RECIPE)
 def with_dropout(seeds):
     """Batch norm, dropout, and both, on three benches; the rate (0.2 or 0.5) chosen by validation.
 

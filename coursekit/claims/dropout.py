@@ -138,7 +138,7 @@ def convolutional(task: Task, conv: float, dense: float):
     return make
 
 
-@experiment("C46", n_seeds=24, recipe=CONVOLUTIONS)
+@experiment("C46", n_seeds=48, recipe=CONVOLUTIONS)
 def places(seeds):
     """All combinations of four rates behind convolutions and three behind a dense layer.
 
@@ -222,7 +222,7 @@ def layers_of(state: Mapping[str, Tensor], x: Tensor) -> list[Tensor]:
     return [*found, h @ matrices[-1].mT + vectors[-1][:, None]]
 
 
-@experiment("C48", n_seeds=16, recipe=RECIPE)
+@experiment("C48", n_seeds=48, recipe=RECIPE)
 def sparsity(seeds):
     """Activations on the test inputs with rate 0.5 against none, in evaluation mode, last epoch.
 
@@ -253,7 +253,7 @@ def without_the_worst(runs: Runs, task: Task) -> np.ndarray:
     return np.min([measure.accuracy(less, task.y_test) for less in each], 0)
 
 
-@experiment("S10", n_seeds=16, recipe=RECIPE)
+@experiment("S10", n_seeds=96, recipe=RECIPE)
 def indispensable(seeds):
     """Loss of test accuracy without the unit that costs most: rate 0.5 against none, early-stopped.
 
@@ -269,7 +269,7 @@ def indispensable(seeds):
     return {"S10": evidence}
 
 
-@experiment("S14", n_seeds=16, recipe=RECIPE)
+@experiment("S14", n_seeds=64, recipe=RECIPE)
 def lighting(seeds):
     """Test images under another light: 40 % as bright, or on a background at 0.4 instead of 0.
 

@@ -22,7 +22,7 @@ from coursekit.stopping import at, lowest
 from coursekit.tasks import Task
 from coursekit.train import Recipe, evaluate, fit, outputs
 
-RECIPE = Recipe(epochs=120, batch_size=32, n_seeds=48)
+RECIPE = Recipe(epochs=120, batch_size=32, n_seeds=96)
 
 
 def benches() -> dict[str, Task]:
@@ -170,7 +170,7 @@ def stopping_or_ridge(seeds):
     return {"C78": {"the same estimate": same, "the same best risk": risks}}
 
 
-@experiment("C79", n_seeds=36, recipe=RECIPE)
+@experiment("C79", n_seeds=60, recipe=RECIPE)
 def explicit_regularization(seeds):
     """Weight decay and dropout, trained to the end, against early stopping without either.
 
@@ -250,7 +250,7 @@ def decay_at_equal_fit(seeds):
     return {"C82": evidence}
 
 
-@experiment("S20", n_seeds=20, recipe=RECIPE)
+@experiment("S20", n_seeds=60, recipe=RECIPE)
 def regret(seeds):
     """The epoch with the lowest validation loss, against the network's best epoch.
 

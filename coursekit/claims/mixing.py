@@ -42,7 +42,7 @@ def as_well(full: np.ndarray, alone: np.ndarray, margin: float, unit: str) -> Ve
     return judge.raises("as well", full - 1.1 * margin, alone, **rule)
 
 
-@experiment("C69", n_seeds=48, recipe=RECIPE)
+@experiment("C69", n_seeds=96, recipe=RECIPE)
 def without_blended_labels(seeds):
     """Mixup of images only, keeping the label of the first image or that of the larger part,
     against mixup of images and labels; clean and noisy digits. Supported where the accuracy is less

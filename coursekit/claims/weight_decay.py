@@ -155,7 +155,7 @@ def one_number_many_meanings(number: float, steps: int = 20) -> dict[str, dict[s
     }
 
 
-@experiment("C37", n_seeds=16, recipe=RECIPE)
+@experiment("C37", n_seeds=32, recipe=RECIPE)
 def usual_range(seeds: Sequence[int]) -> dict[str, dict[str, Verdict]]:
     """Is the best weight decay between 1e-5 and 1e-3?
 
@@ -180,7 +180,7 @@ def usual_range(seeds: Sequence[int]) -> dict[str, dict[str, Verdict]]:
     return {"C37": evidence}
 
 
-@experiment("S09", n_seeds=16, recipe=RECIPE)
+@experiment("S09", n_seeds=48, recipe=RECIPE)
 def all_layers_or_one(seeds: Sequence[int]) -> dict[str, dict[str, Verdict]]:
     """Does one strength for all layers beat one large strength for a single layer?
 
