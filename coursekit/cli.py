@@ -135,7 +135,7 @@ def verdicts(args: argparse.Namespace) -> int:
 def claims(args: argparse.Namespace) -> int:
     """List the claims of the ledger, settle them anew, or show what is stored of them."""
     from coursekit import studies
-    from coursekit.claims import claim, results
+    from coursekit.claims import claim, replication, results
 
     ids = studies.select(args.ids, args.topic)
     if args.action == "list" or (args.action == "show" and not (args.ids or args.topic)):
@@ -161,7 +161,7 @@ def claims(args: argparse.Namespace) -> int:
                 if not args.dry:
                     claim.write(found, out / f"{found.id}.json")
     if args.dry:
-        print(results.against(fresh))
+        print(replication.against(fresh))
     return int(failed)
 
 

@@ -251,19 +251,22 @@ def test_list_run_and_show(capsys):
 def test_a_dry_run_tells_what_is_other_than_stored(capsys, topic):
     assert cli.main(["claims", "run", "C90", "--dry", "--first-seed", "50"]) == 0
     nothing = "As stored: 0 of 0 judgements and 0 of 0 verdicts; turned into their opposite: 0."
-    assert capsys.readouterr().out.splitlines()[-1] == nothing
+    assert capsys.readouterr().out.splitlines()[-2] == nothing
     assert cli.main(["claims", "run", "C90"]) == 0
     assert cli.main(["claims", "run", "C90", "--dry", "--first-seed", "50"]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("As stored: 2 of 2 judgements and ")
-    assert last.endswith("opposite: 0.")
+    words, numbers = capsys.readouterr().out.splitlines()[-2:]
+    assert (
+        words == "As stored: 2 of 2 judgements and 3 of 3 verdicts; turned into their opposite: 0."
+    )
+    assert numbers == "Means too far apart for 95 % of repetitions: 0 of 3; 0 would be usual."
     topic(TOPIC.replace("noise + 5", "noise - 5"))
     assert cli.main(["claims", "run", "C90", "--dry"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert "C90 confirmed -> refuted" in said
     assert "C90   here: supported -> contradicted" in said
     last = "As stored: 0 of 2 judgements and 0 of 3 verdicts; turned into their opposite: 3."
-    assert said[-1] == last
+    assert said[-2] == last
+    assert said[-1].startswith("Means too far apart for 95 % of repetitions: 3 of 3")
 
 
 def test_a_dry_run_stores_nothing(capsys, tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from coursekit.claims.claim import UNTESTED, Claim, corrected, ledger, outcome, read
+from coursekit.claims.claim import UNTESTED, Claim, corrected, ledger, read
 
 
 def folder() -> Path:
@@ -69,49 +69,6 @@ def _board(lesson: str, where: Path) -> dict[str, str]:
     ids = [id for id, entry in ledger().items() if entry["lesson"] == lesson]
     claims = [read(where / f"{id}.json") for id in ids if (where / f"{id}.json").exists()]
     return {claim.id: claim.judgement for claim in corrected(claims)}
-
-
-def against(fresh: Iterable[Claim]) -> str:
-    """Tell how far claims that were settled on other seeds agree with what is stored.
-
-    Parameters
-    ----------
-    fresh : iterable of Claim
-        Those of which nothing is stored are passed over.
-
-    Returns
-    -------
-    str
-        What has another outcome, a line each, and at last how many have not.
-    """
-    lines, n_claims, n_verdicts, moved, opposite = [], 0, 0, 0, 0
-    judged = 0
-    for claim in fresh:
-        if not (folder() / f"{claim.id}.json").exists():
-            continue
-        n_claims, before = n_claims + 1, stored(claim.id)
-        pairs = _pairs(before, claim)
-        other = [(name, *pair) for name, *pair in pairs if pair[0] != pair[1]]
-        n_verdicts, moved = n_verdicts + len(pairs), moved + len(other)
-        opposite += sum({a, b} == {"supported", "contradicted"} for _, a, b in other)
-        judged += claim.judgement == before.judgement
-        if claim.judgement != before.judgement:
-            lines.append(f"{claim.id} {before.judgement} -> {claim.judgement}")
-        lines += [f"{claim.id}   {name}: {a} -> {b}" for name, a, b in other]
-    told = f"{judged} of {n_claims} judgements and {n_verdicts - moved} of {n_verdicts} verdicts"
-    return "\n".join([*lines, f"As stored: {told}; turned into their opposite: {opposite}."])
-
-
-def _pairs(before: Claim, now: Claim) -> list[tuple[str, str, str]]:
-    """Regimes that two results of a claim share, with the outcomes of both."""
-    # Which part of an "and" is the weakest may differ from run to run.
-    regimes = {name.partition(", weakest part")[0]: item for name, item in before.evidence.items()}
-    both = [
-        (name, regimes[name.partition(", weakest part")[0]], item)
-        for name, item in now.evidence.items()
-        if name.partition(", weakest part")[0] in regimes
-    ]
-    return [(name, outcome(a), outcome(b)) for name, a, b in both]
 
 
 def _seeds(claim: Claim) -> str:
