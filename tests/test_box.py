@@ -12,7 +12,7 @@ import pytest
 from coursekit.grading import box as box_module
 from coursekit.grading import bubble, cgroup, exchange, inside, jail, transcript, wire
 from coursekit.grading.box import Box, Limits, NoSandbox
-from coursekit.grading.selftest import selftest
+from coursekit.grading.selftest import ProvenBox, selftest
 
 ATTACKS = Path(__file__).parent / "attacks"
 LIMITS = Limits(
@@ -238,6 +238,18 @@ def test_selftest_passes_here_and_fails_without_a_sandbox():
     broke = {name for name, ok in open_air if not ok}
     assert {"network", "a file of the grader", "writing beside a file of the grader"} <= broke
     assert "nothing reached the server outside" in broke
+
+
+def test_a_box_proves_itself_before_it_grades():
+    sandbox().close()
+    options = {"readable": [ATTACKS], "driver": "fake_driver:drive"}
+    with ProvenBox(LIMITS, **options) as box:
+        assert box.run(["x = 1"]).status == "graded"
+        assert box.limits == LIMITS
+    open_air = ProvenBox(LIMITS, trusted=True, **options)
+    for _ in range(2):  # a second try is no way in
+        with pytest.raises(NoSandbox, match=r"expected a sandbox that holds[\s\S]*BROKE network"):
+            open_air.open()
 
 
 # The reply channel

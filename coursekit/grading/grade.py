@@ -23,6 +23,8 @@ LONGEST = 600  # characters of a sentence; parts of it are a submission's own wo
 DECIMALS = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?", re.IGNORECASE)
 UNSURE = "What it returned could not be compared; a person will look at it."
 
+bank.exercises()  # now, while a worker's box starts: the first submission need not wait for it
+
 
 class Fault(RuntimeError):
     """The grader failed; says nothing about the submission."""

@@ -18,8 +18,8 @@ from traitlets import Unicode
 
 from coursekit.exercises import pages
 from coursekit.grading import pool, records, transcript
-from coursekit.grading.box import Box
 from coursekit.grading.grade import grade
+from coursekit.grading.selftest import ProvenBox
 
 
 def configure(config, key: str | None = None) -> None:
@@ -141,9 +141,9 @@ def graded(raw: bytes, lesson: str, key: str | None, folder: Path) -> dict:
 
 
 @cache
-def _box() -> Box:
+def _box() -> ProvenBox:
     """Return one box for all notebooks of this process."""
-    box = Box()
+    box = ProvenBox()
     box.open()
     atexit.register(box.close)
     return box

@@ -1,4 +1,4 @@
-"""Try on this machine, before anything is graded, whether the sandbox holds.
+"""Try in the sandbox itself, before it grades anything, whether it holds.
 
 Each attempt is a small submission that does what it must not be able to do. It is judged by what
 it reports and by what happened outside. The full list of attacks is in the tests.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coursekit.grading import transcript
-from coursekit.grading.box import Box, Limits, Outcome
+from coursekit.grading.box import Box, Limits, NoSandbox, Outcome
 
 HELD, BROKE = "HELD", "BROKE"
 # `attempt` is the line that must fail.
@@ -43,6 +43,9 @@ os.kill(1, signal.SIGKILL)
 print("HELD" if sorted(seen) == [1, os.getpid()] else "BROKE")
 """
 GOOD = "def twice(x): return 2 * x"
+BROKEN = """expected a sandbox that holds, got this on trying to break out:
+{}
+try another machine, or see docs/teaching.md"""
 
 
 @dataclass(frozen=True)
@@ -90,26 +93,54 @@ def selftest(limits: Limits | None = None, *, make_box: Callable[..., Box] = Box
     NoSandbox
         If this machine cannot run it.
     """
-    limits = replace(limits or Limits(), seconds=20, cell_seconds=10)
-    report = Report()
+    with make_box(limits) as box:
+        return tried(box)
+
+
+def tried(box: Box) -> Report:
+    """Try to break out of an open box, and to take more than it allows."""
+    report, usual = Report(), box.limits
+    box.limits = replace(usual, seconds=20, cell_seconds=10)
     with tempfile.TemporaryDirectory() as folder, _server() as server:
         secret = Path(folder, "secret")
         secret.write_text("secret")
-        with make_box(limits) as box:
-            for name, code in _attempts(limits, secret, server.getsockname()[1]).items():
-                _note(report, name, box.run([code]))
-            good = box.run([GOOD])
+        for name, code in _attempts(box.limits, secret, server.getsockname()[1]).items():
+            _note(report, name, box.run([code]))
+        good = box.run([GOOD])
         untouched = sorted(p.name for p in Path(folder).iterdir()) == ["secret"]
         reached = False
         with suppress(OSError):
             server.accept()[0].close()
             reached = True
+    box.limits = usual
     report.held["nothing reached the server outside"] = not reached
     report.held["nothing was written outside"] = untouched
     report.held["the next submission runs"] = good.status == transcript.GRADED
     for name, ok in report:
         report.told.setdefault(name, "yes" if ok else "no")
     return report
+
+
+class ProvenBox(Box):
+    """A box that first tries to break out of itself, and refuses to work where it can.
+
+    Raises
+    ------
+    NoSandbox
+        When it is opened, as `Box`, or if an attempt succeeds.
+    """
+
+    _proven = False
+
+    def open(self) -> None:
+        super().open()
+        if not self._proven:
+            self._proven = True  # once: a box that is started again stands on the same kernel
+            report = tried(self)
+            if not report.passed:
+                self.close()
+                self._proven = False
+                raise NoSandbox(BROKEN.format(report))
 
 
 def _attempts(limits: Limits, secret: Path, port: int) -> dict[str, str]:
