@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # loads its parts when they are first used: `stats` takes a second
 
 
 class Interval(NamedTuple):
@@ -56,7 +56,7 @@ def bootstrap_interval(
     mean = float(d.mean())
     if np.ptp(d) == 0:
         return Interval(mean, mean, mean)
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (d,), np.mean, confidence_level=confidence, n_resamples=resamples, rng=0
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high))
@@ -141,7 +141,7 @@ def p_wrong_sign(effect: float, sd: float, n_seeds: int = 1) -> float:
         raise ValueError(
             f"expected a finite effect, sd > 0 and n_seeds >= 1, got {effect}, {sd} and {n_seeds}"
         )
-    return float(stats.norm.cdf(-abs(effect) * np.sqrt(n_seeds) / sd))
+    return float(scipy.stats.norm.cdf(-abs(effect) * np.sqrt(n_seeds) / sd))
 
 
 def differences(control, treated) -> np.ndarray:
@@ -170,5 +170,5 @@ def t_interval(d: np.ndarray, confidence: float) -> Interval:
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence in (0, 1), got {confidence}")
     mean = float(d.mean())
-    half = stats.t.ppf((1 + confidence) / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
+    half = scipy.stats.t.ppf((1 + confidence) / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
     return Interval(mean, mean - float(half), mean + float(half))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # loads its parts when they are first used: `stats` takes a second
 
 from coursekit.intervals import Interval, differences, t_interval
 
@@ -242,7 +242,7 @@ def _decision_p(verdict: Verdict) -> float:
     # Equal differences have no spread: any decision they allow is all but certain.
     error = max(d.std(ddof=1) / np.sqrt(d.size), 1e-12 * edge)
     higher, lower, above_minus, below_plus = (
-        2 * stats.t.sf(distance / error, d.size - 1)
+        2 * scipy.stats.t.sf(distance / error, d.size - 1)
         for distance in (d.mean() - edge, -edge - d.mean(), d.mean() + edge, edge - d.mean())
     )
     return float(min(higher, lower, max(above_minus, below_plus), 1.0))

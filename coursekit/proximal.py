@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning  # theirs, so that one filter silences both
 
 __all__ = ["SOLVERS", "check_solver", "duality_gap", "finite", "minimize", "soft_threshold"]
 
@@ -174,6 +173,8 @@ def minimize(gram, corr, power, l1, start, solver="cd", tol=1e-13, max_iter=20_0
         gap = duality_gap(gram, corr, power, l1, w)
         if gap <= goal:
             return w, n_iter
+    from sklearn.exceptions import ConvergenceWarning  # theirs, so that one filter silences both
+
     warnings.warn(
         f"expected a duality gap of at most {goal:.1e}, got {gap:.1e} after {max_iter} iterations "
         f"of {solver!r}; try a larger max_iter or tol, or columns of x on one scale",

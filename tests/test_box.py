@@ -240,6 +240,15 @@ def test_selftest_passes_here_and_fails_without_a_sandbox():
     assert "nothing reached the server outside" in broke
 
 
+def test_what_answers_import_can_be_there_before():
+    sandbox().close()
+    given = {"readable": [ATTACKS], "driver": "fake_driver:drive"}
+    for preload in ((), ("scipy.stats",)):
+        with Box(LIMITS, preload=preload, **given) as box:
+            told = box.run(["import sys", "print('scipy.stats' in sys.modules)"])
+            assert told.cells[1].text.strip() == str(bool(preload))
+
+
 def test_a_box_proves_itself_before_it_grades():
     sandbox().close()
     options = {"readable": [ATTACKS], "driver": "fake_driver:drive"}

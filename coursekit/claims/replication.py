@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from scipy import stats
+import scipy  # loads its parts when they are first used: `stats` takes a second
 
 from coursekit.claims import results
 from coursekit.claims.claim import Claim, outcome
@@ -85,4 +85,4 @@ def _chance(pair: Pair) -> float | None:
     if weakest or not all(isinstance(e, Verdict) and len(set(e.differences)) > 1 for e in both):
         return None
     samples = (e.differences for e in both)
-    return float(stats.ttest_ind(*samples, equal_var=False).pvalue)
+    return float(scipy.stats.ttest_ind(*samples, equal_var=False).pvalue)

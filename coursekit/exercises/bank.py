@@ -19,6 +19,8 @@ TOPICS = {
     "09": "stopping",
     "10": "depth",
 }
+# What answers to a lesson import besides torch and NumPy, and takes long.
+IMPORTS = {"00": ("scipy.stats",)}
 
 
 @cache

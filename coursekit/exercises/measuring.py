@@ -1,8 +1,8 @@
 """Exercises to lesson 00: how to measure a claim."""
 
 import numpy as np
+import scipy  # loads its parts when they are first used: `stats` takes a second
 import torch
-from scipy import stats
 from torch.nn import functional as F
 
 from coursekit import measure
@@ -239,7 +239,7 @@ def _found_by_waiting() -> str:
     n = np.arange(1, 49)
     mean = d.cumsum(1) / n
     spread = np.sqrt(((d**2).cumsum(1) - n * mean**2)[:, 3:] / (n[3:] - 1))
-    half = stats.t.ppf(0.975, n[3:] - 1) * spread / np.sqrt(n[3:])
+    half = scipy.stats.t.ppf(0.975, n[3:] - 1) * spread / np.sqrt(n[3:])
     share = (np.abs(mean[:, 3:]) > half).any(1).mean()
     return "more than 20 %" if share > 0.2 else "about 10 %" if share > 0.075 else "about 5 %"
 

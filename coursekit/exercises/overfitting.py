@@ -7,13 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from coursekit import data, linear
+from coursekit import linear
 from coursekit.exercises.driving import Probe
 from coursekit.exercises.exercise import Exercise
 from coursekit.exercises.overfitting_bias import bias_variance
 from coursekit.exercises.overfitting_fits import shortest_fit
 from coursekit.exercises.overfitting_noise import best_accuracy, choose_config
 from coursekit.exercises.questions import Question
+from coursekit.tasks import seeds
 
 __all__ = [
     "best_accuracy", "bias_variance", "choose_config", "junk_features", "shortest_fit", "true_loss",
@@ -252,7 +253,7 @@ def leaves_gradients(net, x, y):
 
 def _with_junk() -> str:
     change = []
-    for seed in data.seeds(24):
+    for seed in seeds(24):
         rng = np.random.default_rng(seed)
         beta, x, new = (rng.normal(size=shape) for shape in (48, (50, 48), (500, 48)))
         beta /= np.sqrt(48)

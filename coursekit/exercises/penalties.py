@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn import datasets, preprocessing
 from torch import nn
 
 from coursekit import linear
@@ -230,6 +229,8 @@ def one_or_the_other(net, l1, l2):
 
 
 def _along_the_path() -> str:
+    from sklearn import datasets, preprocessing
+
     x, y = datasets.load_diabetes(return_X_y=True)
     path = linear.ridge_path(preprocessing.scale(x), y, np.geomspace(1e-3, 1e6, 300))
     if (np.sign(path) != np.sign(path[0])).any():

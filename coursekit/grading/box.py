@@ -53,6 +53,8 @@ class Box:
     driver : str
         "module:function" that puts a question to an answer,
         (name, variant, answer, inputs) to (arrays, notes). Default: that of `coursekit.exercises`.
+    preload : sequence of str
+        Modules that answers import besides torch and NumPy: imported once instead of each time.
     nested : bool
         False opens a fresh sandbox for every submission: slow, and done by itself where the kernel
         refuses namespaces inside a sandbox.
@@ -74,13 +76,14 @@ class Box:
         trusted: bool = False,
         readable: Sequence[str | Path] = (),
         driver: str = "coursekit.grading.inside:drive",
+        preload: Sequence[str] = (),
         nested: bool = True,
         grouped: bool = True,
     ):
         self.limits = limits or Limits()
         self.mode = inside.TRUSTED if trusted else inside.NESTED if nested else inside.SINGLE
         self.readable = tuple(Path(p).absolute() for p in readable)
-        self.driver, self.grouped = driver, grouped
+        self.driver, self.preload, self.grouped = driver, list(preload), grouped
         self.group, self._process, self._line, self._log = cgroup.Group(), None, None, None
         self._ready = False
         if not trusted:
@@ -216,7 +219,7 @@ class Box:
             name = f"coursekit-{os.getpid()}-{next(_numbers)}"
             self.group = cgroup.make(name, limits.memory + BASE, limits.processes + 16)
         shown = [str(path) for path in bubble.everything_shown(self.readable)]
-        args = (handle, self.mode, not self.group, self.driver, shown)
+        args = (handle, self.mode, not self.group, self.driver, shown, self.preload)
         line = bubble.python(args, self.readable)
         env = {**os.environ, **bubble.EVERYWHERE}
         if trusted:

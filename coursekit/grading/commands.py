@@ -67,6 +67,7 @@ def grade(args: argparse.Namespace) -> int:
     from functools import partial
     from pathlib import Path
 
+    from coursekit.exercises import bank
     from coursekit.grading import export
     from coursekit.grading.box import Box
     from coursekit.grading.coordinator import grade_all
@@ -78,10 +79,11 @@ def grade(args: argparse.Namespace) -> int:
     deadline = None
     if args.deadline is not None:
         deadline = datetime.fromisoformat(args.deadline).astimezone()
+    preload = bank.IMPORTS.get(args.lesson, ())
     rows = grade_all(
         args.submissions,
         args.lesson,
-        partial(Box, trusted=True) if args.trust else ProvenBox,
+        partial(Box if args.trust else ProvenBox, trusted=args.trust, preload=preload),
         key=args.key,
         out=args.out,
         jobs=jobs,

@@ -37,7 +37,9 @@ class Running:
     why: str = ""
 
 
-def main(control: int, mode: str, watch: bool, driver: str, shown: list[str]) -> None:
+def main(
+    control: int, mode: str, watch: bool, driver: str, shown: list[str], preload: list[str]
+) -> None:
     """Import what submissions need, say so, and obey until the grader closes the socket.
 
     Parameters
@@ -51,14 +53,14 @@ def main(control: int, mode: str, watch: bool, driver: str, shown: list[str]) ->
         Look after the memory, since no cgroup does.
     driver : str
         "module:function", imported here; the function is called for each question.
-    shown : list of path
-        What the box shows.
+    shown, preload : list of str
+        Paths that the box shows; modules to import besides.
     """
     line, confined = socket.socket(fileno=control), False
     if mode != TRUSTED:
         jail.prctl(jail.DUMPABLE, 0)  # nothing in this box may look into this process
     try:
-        shell, drive = _prepare(driver)
+        shell, drive = _prepare(driver, preload)
         if mode == NESTED:
             confined = True
             _rehearse(shown)
@@ -84,7 +86,7 @@ def drive(name: str, variant: str | None, answer: object, inputs: dict) -> tuple
     return arrays, {"kinds": kinds, "error": reply.error}
 
 
-def _prepare(driver: str) -> tuple[object, Callable]:
+def _prepare(driver: str, preload: list[str]) -> tuple[object, Callable]:
     import matplotlib
     import numpy  # noqa: F401
     import torch
@@ -97,6 +99,8 @@ def _prepare(driver: str) -> tuple[object, Callable]:
     found = getattr(import_module(module), name)
     if found is drive:
         import_module("coursekit.exercises").exercises()
+    for name in preload:
+        import_module(name)
     shell = cells.make_shell()
     for thread in threading.enumerate():
         if thread is not threading.main_thread():
