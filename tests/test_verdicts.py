@@ -49,6 +49,17 @@ def test_fresh_seeds_reach_the_stored_judgement(id):
         assert claim.judgement == stored(claim.id).judgement, claim
 
 
+def test_the_readme_tells_what_fresh_seeds_said():
+    root = course.folder().parent
+    told = (root / "data" / "claims" / "fresh_seeds.txt").read_text()
+    readme = (root / "README.md").read_text()
+    counts = re.findall(r"\d+ of \d+", told)
+    assert len(counts) == 3
+    assert [c for c in counts if c not in readme] == []
+    assert counts[0].endswith(f" of {len(ledger())}")
+    assert re.search(r"(\d+) would be usual", told)[0] in readme
+
+
 def printed_cards(path):
     """(id, judgement) of each claim that the stored outputs of a lesson print."""
     cells = (cell for cell in notebook.read(path).cells if cell.cell_type == "code")
