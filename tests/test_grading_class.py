@@ -231,6 +231,7 @@ def test_the_command_grades_in_the_box_that_it_is_given(tmp_path, monkeypatch, c
 
 
 class TrustedFake(FakeBox):
-    def __init__(self, *, trusted):
+    def __init__(self, *, trusted, preload):
         assert trusted
+        assert preload == ()
         super().__init__()

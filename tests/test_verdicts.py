@@ -15,7 +15,7 @@ from coursekit.claims.experiments import experiments, settle_all
 
 EXACT = sorted({e.ids[0] for e in experiments().values() if not e.n_seeds})
 # The cheapest of each topic, about a minute in all. Decay and depth have none under 80 s.
-SAMPLE = ("S14", "C48", "C65", "C63", "C80", "C78", "W01")
+SAMPLE = ("C48", "C65", "C63", "C80", "C78", "W01")
 FRESH = 7000  # first seed of the sample
 CARD = re.compile(rf"^([A-Z]\d\d) .+: ({'|'.join([*JUDGEMENTS, UNTESTED]).upper()})$", re.MULTILINE)
 
