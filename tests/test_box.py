@@ -261,6 +261,23 @@ def test_a_box_proves_itself_before_it_grades():
             open_air.open()
 
 
+def test_a_box_whose_trial_broke_off_is_not_proven(monkeypatch):
+    sandbox().close()
+    box = ProvenBox(LIMITS, readable=[ATTACKS], driver="fake_driver:drive")
+    with monkeypatch.context() as patch:
+        patch.setattr("coursekit.grading.selftest._attempts", _full)
+        with pytest.raises(OSError, match="full"):
+            box.open()
+    assert not box._proven
+    assert box.limits == LIMITS
+    with box:
+        assert box._proven
+
+
+def _full(*_):
+    raise OSError("disk full")
+
+
 # The reply channel
 
 

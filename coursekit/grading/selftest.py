@@ -101,18 +101,10 @@ def tried(box: Box) -> Report:
     """Try to break out of an open box, and to take more than it allows."""
     report, usual = Report(), box.limits
     box.limits = replace(usual, seconds=20, cell_seconds=10)
-    with tempfile.TemporaryDirectory() as folder, _server() as server:
-        secret = Path(folder, "secret")
-        secret.write_text("secret")
-        for name, code in _attempts(box.limits, secret, server.getsockname()[1]).items():
-            _note(report, name, box.run([code]))
-        good = box.run([GOOD])
-        untouched = sorted(p.name for p in Path(folder).iterdir()) == ["secret"]
-        reached = False
-        with suppress(OSError):
-            server.accept()[0].close()
-            reached = True
-    box.limits = usual
+    try:
+        good, reached, untouched = _attempted(box, report)
+    finally:
+        box.limits = usual
     report.held["nothing reached the server outside"] = not reached
     report.held["nothing was written outside"] = untouched
     report.held["the next submission runs"] = good.status == transcript.GRADED
@@ -134,13 +126,32 @@ class ProvenBox(Box):
 
     def open(self) -> None:
         super().open()
-        if not self._proven:
-            self._proven = True  # once: a box that is started again stands on the same kernel
+        if self._proven:
+            return  # once: a box that is started again stands on the same kernel
+        report, self._proven = None, True  # as the attempts, too, open it
+        try:
             report = tried(self)
-            if not report.passed:
-                self.close()
-                self._proven = False
-                raise NoSandbox(BROKEN.format(report))
+        finally:
+            self._proven = report is not None and report.passed
+        if not report.passed:
+            self.close()
+            raise NoSandbox(BROKEN.format(report))
+
+
+def _attempted(box: Box, report: Report) -> tuple[Outcome, bool, bool]:
+    """Note all attempts; return what ran after them, and what they did outside."""
+    with tempfile.TemporaryDirectory() as folder, _server() as server:
+        secret = Path(folder, "secret")
+        secret.write_text("secret")
+        for name, code in _attempts(box.limits, secret, server.getsockname()[1]).items():
+            _note(report, name, box.run([code]))
+        good = box.run([GOOD])
+        untouched = sorted(p.name for p in Path(folder).iterdir()) == ["secret"]
+        reached = False
+        with suppress(OSError):
+            server.accept()[0].close()
+            reached = True
+    return good, reached, untouched
 
 
 def _attempts(limits: Limits, secret: Path, port: int) -> dict[str, str]:
