@@ -2,12 +2,15 @@
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt(3)
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -17,7 +20,12 @@ WARM_UP = 3  # steps before a CUDA graph is recorded: lazy set-up must not be pa
 @contextmanager
 def matmul_precision(name: str):
     """Let float32 products be rounded to TF32 inside the block, or forbid it."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # somebody has used the newer switches, beside which these cannot be read
+        with _newer_switches("tf32" if name == "tf32" else "ieee"):
+            yield
+        return
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = name == "tf32"
     try:
@@ -27,9 +35,27 @@ def matmul_precision(name: str):
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
+@contextmanager
+def _newer_switches(name: str):
+    switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = name
+        yield
+    finally:
+        for switch, own in zip(switches, before, strict=True):
+            switch.fp32_precision = own
+
+
 def half(precision: str, device: torch.device):
     """Context in which layers compute in bfloat16, if that is the precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """float64, but on Apple's GPUs, which have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 @contextmanager
@@ -55,11 +81,42 @@ def kept_pages():
 def free_memory(device: torch.device) -> int:
     """Bytes that a training may take here: half of what is free, or 4 GiB where nobody tells."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] // 2
+        free, _ = torch.cuda.mem_get_info(device)
+        # What PyTorch keeps for its next tensors is taken as the driver sees it, and free for us.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (free + kept) // 2
     try:
         return _available() // 2
     except (OSError, StopIteration):  # macOS and Windows
         return 4 * 2**30
+
+
+class Allocations(TorchDispatchMode):
+    """Adds up, in `bytes`, what operations inside the block allocate for their results."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not (func.is_view or func._schema.is_mutable):
+            self.bytes += sum(t.nbytes for t in tree_leaves(out) if isinstance(t, Tensor))
+        return out
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Bring a tensor from the CPU to a device, without waiting for what a GPU is doing."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def fetch(scores: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Bring scores of S networks, (S,) each, to NumPy as float64: a GPU is waited for once."""
+    kind = widest(next(iter(scores.values())).device)
+    together = torch.stack([value.to(kind) for value in scores.values()]).cpu()
+    return dict(zip(scores, together.double().numpy(), strict=True))
 
 
 def _available() -> int:
@@ -68,18 +125,17 @@ def _available() -> int:
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
 
 
-def recorded(step: Callable[..., Tensor], device: torch.device, streams) -> Callable:
-    """Record a training step as a CUDA graph at its fourth call, and replay it from then on.
+def recorded(step: Callable[..., Tensor], device: torch.device) -> Callable:
+    """Record a training step as a CUDA graph at its fourth whole batch, and replay it from then on.
 
-    Calls with another shape (the last, smaller batch) are computed as usual.
+    Batches of another shape than the first one (the last, smaller one of an epoch) are computed as
+    usual.
 
     Parameters
     ----------
     step : callable
         A batch, (S, B) tensors, to losses (S,). All else that it uses must stay where it is.
     device : torch.device
-    streams : Streams
-        Random streams that the step may draw from.
 
     Raises
     ------
@@ -90,32 +146,35 @@ def recorded(step: Callable[..., Tensor], device: torch.device, streams) -> Call
         raise ValueError(
             f"expected an NVIDIA GPU to record a CUDA graph, got {device}; use graph=False"
         )
-    graph = torch.cuda.CUDAGraph()
     inputs: list[Tensor] = []  # the memory that the recorded step reads and writes
     losses: list[Tensor] = []
-    calls = 0
+    whole, calls = None, 0
+    # Graph and stream belong to the device that is current when they are made. One stream for all
+    # steps: each has a memory pool and a workspace of its own.
+    with torch.cuda.device(device):
+        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+
+    def usual(*batch: Tensor) -> Tensor:
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            result = step(*batch)
+        torch.cuda.current_stream().wait_stream(side)
+        return result
 
     def replay(*batch: Tensor) -> Tensor:
-        nonlocal calls
-        if losses and batch[0].shape == inputs[0].shape:
+        nonlocal whole, calls
+        whole = whole or batch[0].shape
+        with torch.cuda.device(device):
+            if batch[0].shape != whole or calls < WARM_UP:
+                calls += batch[0].shape == whole
+                return usual(*batch)
+            if not losses:  # recording only writes the step down
+                inputs.extend(tensor.clone() for tensor in batch)
+                with torch.cuda.graph(graph, stream=side):
+                    losses.append(step(*inputs))
             for held, given in zip(inputs, batch, strict=True):
                 held.copy_(given)
             graph.replay()
             return losses[0].clone()
-        calls += not losses
-        if losses or calls <= WARM_UP:
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                result = step(*batch)
-            torch.cuda.current_stream().wait_stream(side)
-            return result
-        inputs.extend(tensor.clone() for tensor in batch)
-        for generator in streams.all():
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):
-            losses.append(step(*inputs))
-        graph.replay()  # recording only writes the step down
-        return losses[0].clone()
 
     return replay

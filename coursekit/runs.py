@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coursekit.machine import fetch, widest
 from coursekit.stacked import Snapshot, Stack, State, forward
 from coursekit.stopping import Monitor
 from coursekit.tasks import Members, Task, choose
@@ -38,7 +39,8 @@ class Runs:
     curves : dict of str to (S, T) float array
     final, best : dict of str to (S, ...) tensor
         Parameters and buffers when a network stopped, and at its lowest validation loss: real
-        copies. Where the validation loss never was finite, `best` is `final`.
+        copies, on the CPU wherever they were trained. Where the validation loss never was finite,
+        `best` is `final`.
     best_epoch, last_epoch : (S,) int array
         Counted from 1; `best_epoch` is 0 where the validation loss never was finite.
     diverged : (S,) int array
@@ -47,6 +49,8 @@ class Runs:
         Wall-clock time of the training.
     net : nn.Module
         The structure. Its own weights mean nothing.
+    device : str
+        Where it was trained, as in "cpu" or "cuda:0".
     """
 
     recipe: Any
@@ -60,6 +64,7 @@ class Runs:
     diverged: np.ndarray
     seconds: float
     net: nn.Module
+    device: str = "cpu"
 
     def __getattr__(self, name: str) -> np.ndarray:
         curves = self.__dict__.get("curves", {})
@@ -67,6 +72,17 @@ class Runs:
             return curves[name]
         hint = '; pass record=("train", "val", "test") to fit' if name.startswith("test_") else ""
         raise AttributeError(f"no curve {name!r}; recorded were {', '.join(curves)}{hint}")
+
+    def to(self, device: torch.device | str) -> "Runs":
+        """The same runs with their weights on a device: to compute with them beside its tensors.
+
+        `evaluate` and `outputs` do so by themselves.
+        """
+        moved = {
+            kind: {name: value.to(device) for name, value in getattr(self, kind).items()}
+            for kind in ("final", "best")
+        }
+        return replace(self, **moved)
 
     def __repr__(self) -> str:
         bad = int((self.diverged > 0).sum())
@@ -108,18 +124,18 @@ class History:
 
     def add(self, scores: Mapping[str, Tensor]) -> bool:
         """Take the scores (S,) of one epoch; return True when every network has stopped."""
-        row = {name: value.double().cpu().numpy() for name, value in scores.items()}
+        row = fetch(scores)
         was_running = self.monitor.running.copy()
         improved = self.monitor.update(row["val_loss"])
-        self.best.keep(self.stack, self._mask(improved))
-        self.final.keep(self.stack, self._mask(was_running & ~self.monitor.running))
+        self.best.keep(self.stack, improved)
+        self.final.keep(self.stack, was_running & ~self.monitor.running)
         self.curves.append({name: np.where(was_running, v, np.nan) for name, v in row.items()})
         return not self.monitor.running.any()
 
     def runs(self, task: Task) -> Runs:
         """Close the books."""
-        self.final.keep(self.stack, self._mask(self.monitor.running))
-        self.best.keep(self.final, self._mask(self.monitor.best == 0))
+        self.final.keep(self.stack, self.monitor.running)
+        self.best.keep(self.final, self.monitor.best == 0)
         curves = {
             name: np.stack([row[name] for row in self.curves], axis=1) for name in self.curves[0]
         }
@@ -128,17 +144,14 @@ class History:
         broken &= recorded
         diverged = np.where(broken.any(1), broken.argmax(1) + 1, 0)
         final, best = (
-            {name: value.contiguous() for name, value in kept.state.items()}
+            {name: value.cpu().contiguous() for name, value in kept.state.items()}
             for kept in (self.final, self.best)
         )
         return Runs(
             self.recipe, task.name, self.seeds, curves, final, best,
             self.monitor.best, self.monitor.last, diverged,
-            time.perf_counter() - self.started, self.stack.net,
+            time.perf_counter() - self.started, self.stack.net, str(self.stack.device),
         )  # fmt: skip
-
-    def _mask(self, which: np.ndarray) -> Tensor:
-        return torch.as_tensor(which, device=self.stack.device)
 
 
 def warn_of_divergence(runs: Runs) -> None:
@@ -227,7 +240,7 @@ def grade(
         )
     scores = {f"{part}_loss": score_of(task)(outputs, y).mean(1)}
     if task.n_classes is not None:
-        scores[f"{part}_acc"] = (outputs.argmax(-1) == y).double().mean(1)
+        scores[f"{part}_acc"] = (outputs.argmax(-1) == y).to(widest(y.device)).mean(1)
     return scores
 
 
@@ -254,14 +267,14 @@ def outputs(runs: Runs, x: Tensor, *, weights: str = "best") -> Tensor:
     Returns
     -------
     (S, N, C) tensor
-        Logits, or predictions with C = 1.
+        Logits, or predictions with C = 1, on the inputs' device.
 
     Raises
     ------
     ValueError
         If `weights` is unknown.
     """
-    return _on_shared(runs.net, _weights(runs, weights), x)
+    return _on_shared(runs.net, _weights(runs, weights, x.device), x)
 
 
 def evaluate(runs: Runs, task: Task, part: str = "test", *, weights: str = "best") -> Scores:
@@ -289,11 +302,10 @@ def evaluate(runs: Runs, task: Task, part: str = "test", *, weights: str = "best
     """
     choose("part", part, PARTS)
     members = task.members(runs.seeds.tolist())
-    scores = grade(runs.net, _weights(runs, weights), task, members, part)
-    scores = {name: value.double().cpu().numpy() for name, value in scores.items()}
+    scores = fetch(grade(runs.net, _weights(runs, weights, task.device), task, members, part))
     return Scores(scores[f"{part}_loss"], scores.get(f"{part}_acc"))
 
 
-def _weights(runs: Runs, name: str) -> State:
+def _weights(runs: Runs, name: str, device: torch.device) -> State:
     choose("weights", name, ("best", "final"))
-    return runs.best if name == "best" else runs.final
+    return {n: value.to(device) for n, value in getattr(runs, name).items()}

@@ -5,21 +5,25 @@ for one of them, because small networks spend their time on calls.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coursekit.kernels import wide
-from coursekit.layers import draws_by_generator, side_by_side
+from coursekit.layers import Call, draws_by_generator, side_by_side
+from coursekit.machine import Allocations, free_memory, matmul_precision, send
 from coursekit.networks import structure
 from coursekit.noise import Streams
 
 State = dict[str, Tensor]
-# Rows per evaluation call: activations of so many stay in a processor's cache; a GPU wants more.
-EVAL_ROWS = {"cpu": 3072, "cuda": 65536, "mps": 16384}
+# Rows per evaluation call on a CPU: the activations of so many stay in its cache.
+EVAL_ROWS = 3072
 # Floats per cache line. Vectorized code treats the rest of an array apart, and rounds differently
 # there; with rows of whole lines, a network is computed to the same bit in any company.
 LINE = 16
@@ -31,11 +35,11 @@ class Stack:
     Parameters
     ----------
     nets : sequence of S nn.Module
-        Of one structure.
+        Of one structure. They are copied, and stay where they are.
     device : torch.device
     solo : bool
-        Compute a single network by its own layers, as a plain loop does: faster, but rounded
-        differently than in company. Without effect on more than one.
+        Compute a single network on the CPU by its own layers, as a plain loop does: faster, but
+        rounded differently than in company. Without effect on more than one.
 
     Attributes
     ----------
@@ -71,9 +75,10 @@ class Stack:
         self.params = {n: p.requires_grad_() for n, p in _views(self.rows, self.layout).items()}
         fixed = [dict(_fixed(net)) for net in nets]
         self.buffers = {
-            name: torch.stack([own[name].detach() for own in fixed]).to(device) for name in fixed[0]
+            name: torch.stack([own[name].detach().cpu() for own in fixed]).to(device)
+            for name in fixed[0]
         }
-        self.net = nets[0].to(device)
+        self.net = nets[0]
         if self.solo:
             _bind(self.net, self.state)
             # The places are those that `layers` gives to the same layers in company.
@@ -92,7 +97,7 @@ class Stack:
 
     def _alone(self, state: State, x: Tensor, streams: Streams | None) -> Tensor:
         for layer, place in self._drawing:
-            layer.generator = None if streams is None else streams.generators(place)[0]
+            layer.generator = None if streams is None else partial(streams.alone, place)
         outputs = self.net(x[0])[None]
         for layer, _ in self._drawing:
             layer.generator = None
@@ -172,11 +177,19 @@ class Snapshot:
         self.buffers = {name: b.clone() for name, b in stack.buffers.items()}
         self.state = _views(self.rows, stack.layout) | self.buffers
 
-    def keep(self, source: "Stack | Snapshot", which: Tensor) -> None:
+    def keep(self, source: "Stack | Snapshot", which: np.ndarray) -> None:
         """Copy the networks marked in `which`, (S,) bool."""
+        if not which.any():
+            return
+        # By number: with a mask of its own, a GPU would be waited for to count it.
+        marked = torch.from_numpy(np.flatnonzero(which))
         for own, now in ((self.rows, source.rows), (self.buffers, source.buffers)):
             for name, tensor in own.items():
-                tensor[which] = now[name][which]
+                if which.all():
+                    tensor.copy_(now[name])
+                else:
+                    marked = send(marked, tensor.device)
+                    tensor.index_copy_(0, marked, now[name].index_select(0, marked))
 
 
 class Place(NamedTuple):
@@ -190,8 +203,9 @@ class Place(NamedTuple):
 
 
 @torch.no_grad()
+@matmul_precision("float32")
 def forward(net: nn.Module, state: Mapping[str, Tensor], inputs, n_rows: int) -> Tensor:
-    """Outputs of S networks in evaluation mode.
+    """Outputs of S networks in evaluation mode, in float32 whatever they were trained in.
 
     Parameters
     ----------
@@ -211,10 +225,10 @@ def forward(net: nn.Module, state: Mapping[str, Tensor], inputs, n_rows: int) ->
     first = next(iter(state.values()))
     call, was_training = side_by_side(net), net.training
     net.eval()
-    limit = EVAL_ROWS[first.device.type]
-    n_at_once = max(1, limit // n_rows)
     outputs = []
     try:
+        limit = _rows_at_once(net, call, state, inputs)
+        n_at_once = max(1, limit // n_rows)
         for nets in _together(len(first), n_at_once):
             part = {name: tensor[nets] for name, tensor in state.items()}
             rows = [slice(r, r + limit) for r in range(0, n_rows, limit)]
@@ -222,6 +236,25 @@ def forward(net: nn.Module, state: Mapping[str, Tensor], inputs, n_rows: int) ->
     finally:
         net.train(was_training)
     return torch.cat(outputs)
+
+
+def _rows_at_once(net: nn.Module, call: Call, state: Mapping[str, Tensor], inputs) -> int:
+    """How many rows one call may compute: on a GPU, what half of the free memory has room for."""
+    device = next(iter(state.values())).device
+    if device.type == "cpu":
+        return EVAL_ROWS
+    one = slice(0, 1)
+    row = inputs(one, one)
+    known = _row_bytes.setdefault(net, {})
+    if row.shape not in known:
+        # Counts also what is freed in between: the allocator and libraries want room as well.
+        with Allocations() as taken:
+            call({name: tensor[one] for name, tensor in state.items()}, row, None)
+        known[row.shape] = max(1, taken.bytes)
+    return max(1, free_memory(device) // known[row.shape])
+
+
+_row_bytes: WeakKeyDictionary[nn.Module, dict[torch.Size, int]] = WeakKeyDictionary()
 
 
 def _together(n: int, most: int) -> list[slice]:

@@ -19,6 +19,7 @@ from coursekit import __version__
 from coursekit.files import replace_file
 from coursekit.networks import initial_net
 from coursekit.runs import Runs
+from coursekit.tasks import pick_device
 from coursekit.train import Recipe
 
 FORMAT = 1
@@ -29,16 +30,19 @@ class BrokenFile(RuntimeError):
     """A stored result that cannot be trusted: cut short, altered, or of another format."""
 
 
-def machine() -> dict[str, str]:
-    """Return what a stored number depends on: versions, processor, threads, date."""
-    cuda = torch.cuda.is_available()
+def machine(device: str | torch.device | None = None) -> dict[str, str]:
+    """Return what a stored number depends on: versions, processor, threads, date.
+
+    `device` is where it was computed; by default the one that tasks are put on here.
+    """
+    device = pick_device(device)
     return {
         "coursekit": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": str(torch.get_num_threads()),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -77,7 +81,8 @@ def save(runs: Runs, path: str | Path, **note: object) -> Path:
         "task": runs.task,
         "recipe": asdict(runs.recipe),
         "seconds": runs.seconds,
-        "machine": machine(),
+        "device": runs.device,
+        "machine": machine(runs.device),
         "note": note,
     }
     arrays["header"] = np.array(json.dumps(header))
@@ -100,7 +105,6 @@ def load(path: str | Path, make_net) -> Runs:
     Returns
     -------
     Runs
-        With tensors on the CPU.
 
     Raises
     ------
@@ -130,6 +134,7 @@ def load(path: str | Path, make_net) -> Runs:
         curves=curves,
         seconds=header["seconds"],
         net=net,
+        device=header.get("device", "cpu"),
         **states,
         **{name: arrays[name] for name in ARRAYS},
     )

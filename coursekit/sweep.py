@@ -10,7 +10,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from coursekit import store
@@ -264,7 +265,8 @@ def _work(plan: list, hooks: Hooks, memory: float | None, folder) -> Iterator[tu
             missing.append(index)
         else:
             yield numbers, members, runs
-    jobs = (delayed(_train)(index, *plan[index][1:], hooks, memory) for index in missing)
+    n = _neighbors()
+    jobs = (delayed(_train)(index, *plan[index][1:], hooks, memory, n) for index in missing)
     for index, runs in Parallel(return_as="generator_unordered")(jobs):
         numbers, members, _ = plan[index]
         if paths[index] is not None:
@@ -273,8 +275,16 @@ def _work(plan: list, hooks: Hooks, memory: float | None, folder) -> Iterator[tu
         yield numbers, members, runs
 
 
-def _train(index: int, members: Members, task: Task, hooks: Hooks, memory: float | None):
-    return index, train(members, task, hooks, memory)
+def _neighbors() -> int:
+    """Number of processes that train at once on this machine, and share its memory."""
+    backend, n_jobs = get_active_backend()
+    # A cluster's workers have memory of their own.
+    here = type(backend).__module__ == "joblib._parallel_backends"
+    return effective_n_jobs(n_jobs) if here else 1
+
+
+def _train(index: int, members: Members, task: Task, hooks: Hooks, memory: float | None, n: int):
+    return index, train(members, task, hooks, memory, n_processes=n)
 
 
 def _stored(path: Path | None, members: Members) -> Runs | None:

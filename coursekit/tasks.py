@@ -12,7 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Arrays", "Members", "Task", "choose", "expect", "pick_device", "seeds", "stream"]
+__all__ = [
+    "Arrays",
+    "Members",
+    "Task",
+    "choose",
+    "expect",
+    "pick_device",
+    "seed_word",
+    "seeds",
+    "stream",
+]
 
 
 def seeds(n: int, first: int | None = None) -> range:
@@ -39,7 +49,10 @@ def seeds(n: int, first: int | None = None) -> range:
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
-    """Return the named device, or the best one here: cuda, then mps, then cpu.
+    """Return the named device; by default an NVIDIA GPU where there is one, and else the CPU.
+
+    Apple's GPUs ("mps") are taken only when named: the networks of the course are too small to gain
+    from them, and they have no float64.
 
     Raises
     ------
@@ -47,8 +60,8 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
         If the named device is unknown or not available here.
     """
     found = ["cuda"] if torch.cuda.is_available() else []
-    found += ["mps"] if torch.backends.mps.is_available() else []
     found += ["cpu"]
+    found += ["mps"] if torch.backends.mps.is_available() else []
     try:
         device = torch.device(found[0] if name is None else name)
     except (RuntimeError, TypeError):
@@ -63,11 +76,12 @@ def _has_index(device: torch.device) -> bool:
     return (device.index or 0) < count
 
 
-def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+def stream(seed: int, purpose: str) -> torch.Generator:
     """Return a random stream of its own for each seed and purpose.
 
     So no draw can shift another one: a seed's rows stay what they are when its labels get noise.
-    The same arguments always start the same stream; its numbers differ between kinds of device.
+    The same arguments always start the same stream. It draws on the CPU, whose numbers are the same
+    on every machine.
 
     Raises
     ------
@@ -78,9 +92,13 @@ def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch
     ----------
     O'Neill, "Developing a seed_seq alternative", pcg-random.org, 2015: numpy's `SeedSequence`.
     """
+    return torch.Generator().manual_seed(seed_word(seed, purpose, np.uint32))
+
+
+def seed_word(seed: int, purpose: str, kind: type = np.uint64) -> int:
+    """Where the stream of a seed and purpose starts: a random whole number. Raises as `stream`."""
     expect(_is_seed(seed), "a seed that is an integer >= 0", repr(seed), "seed=0")
-    state = np.random.SeedSequence([seed, *purpose.encode()]).generate_state(1)
-    return torch.Generator(device).manual_seed(int(state[0]))
+    return int(np.random.SeedSequence([seed, *purpose.encode()]).generate_state(1, kind)[0])
 
 
 def _is_seed(seed: object) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from coursekit.hooks import Arm, Hooks, Params, optimized_losses, per_network
-from coursekit.machine import free_memory, kept_pages, matmul_precision, recorded
+from coursekit.machine import free_memory, kept_pages, matmul_precision, recorded, send
 from coursekit.networks import initial_net, private_rng
 from coursekit.noise import Streams
 from coursekit.recipes import Recipe, make_optimizer, schedule
@@ -102,18 +102,23 @@ def train(
     memory: float | None = None,
     *,
     watched: bool = False,
+    n_processes: int = 1,
 ) -> Runs:
     """Train networks, each given by an arm and a seed, in as few chunks as the memory allows.
 
     The arms' recipes may differ in `lr`, `momentum` and `weight_decay` only. `watched` says that
-    somebody waits: shows progress, and keeps finished epochs on Ctrl-C. Raises as `fit`.
+    somebody waits: shows progress, and keeps finished epochs on Ctrl-C. Of `n_processes` that
+    train here at once, each takes its share of the memory. Raises as `fit`.
     """
     first = initial_net(members[0][0].make_net, members[0][1])
     nets = [first, *(initial_net(arm.make_net, seed) for arm, seed in members[1:])]
     if watched and len(members) == 1:
-        return train_side_by_side(members, nets, task, hooks, solo=True, bar=True, partial=True)
+        # By its own layers on a CPU only: they ask whether to skip a block, and a GPU would wait.
+        solo = task.device.type == "cpu"
+        return train_side_by_side(members, nets, task, hooks, solo=solo, bar=True, partial=True)
     each = bytes_per_network(members[0], first, task, hooks)
-    budget = max(free_memory(task.x.device), 2 * each) if memory is None else memory
+    free = free_memory(task.device) / n_processes
+    budget = max(free, 2 * each) if memory is None else memory
     if not 2 * each <= budget:  # NaN too
         raise ValueError(
             f"expected memory for two networks, {2 * each / 1e6:.1f} MB, got {budget / 1e6:.1f} MB;"
@@ -154,8 +159,8 @@ def train_side_by_side(
     arms, seeds = zip(*members, strict=True)
     recipe, device = arms[0].recipe, task.x.device
     stack = Stack(nets, device, solo=solo)
-    streams = Streams(seeds, device)
-    dealt, orders = _deal(task, seeds), [batch_order(seed, task.n_train) for seed in seeds]
+    streams = Streams(seeds, device, ahead=not recipe.graph)
+    dealt, orders = _deal(task, seeds), _orders(seeds, task.n_train, device)
     optimizer = make_optimizer(stack, [arm.recipe for arm in arms])
     losses_of = optimized_losses(stack, streams, task, hooks, arms)
     constrain = per_network(hooks.constrain, "constrain", streams, arms, device)
@@ -171,18 +176,18 @@ def train_side_by_side(
     if recipe.compile:
         stack.compile()
     if recipe.graph:
-        step = recorded(step, device, streams)
-    history = History(recipe, seeds, stack, partial=partial)
+        step = recorded(step, device)
+    history, permuted = History(recipe, seeds, stack, partial=partial), next(orders)
     with private_rng(seeds[0]), kept_pages(), matmul_precision(recipe.precision), history:
         for epoch in tqdm(range(recipe.epochs), **progress(bar)):
             stack.net.train()
             schedule(optimizer, recipe, epoch)
-            permuted = torch.stack([next(order) for order in orders]).to(device)  # (S, N)
             logged = torch.zeros(len(seeds), device=device)
             shuffled = dealt.train_rows.gather(1, permuted), dealt.y_train.gather(1, permuted)
             for rows, y in zip(*(t.split(recipe.batch_size, 1) for t in shuffled), strict=True):
                 # Weighted by size: a mean of batch means would count a short last batch too much.
                 logged += step(rows, y) * (rows.shape[1] / task.n_train)
+            permuted = next(orders)  # of the next epoch, while a GPU computes the last steps
             scores = {"logged_loss": logged}
             for part in hooks.parts:
                 scores |= grade(stack.net, stack.state, task, dealt, part)
@@ -199,10 +204,17 @@ def batch_order(seed: int, n: int) -> Iterator[Tensor]:
         yield torch.randperm(n, generator=draws)
 
 
+def _orders(seeds: Sequence[int], n: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield the batch orders of S networks, (S, N), epoch by epoch."""
+    for orders in zip(*(batch_order(seed, n) for seed in seeds), strict=True):
+        yield send(torch.stack(orders), device)
+
+
 def bytes_per_network(member: tuple[Arm, int], net: nn.Module, task: Task, hooks: Hooks) -> int:
     """Memory that one more network takes while it trains, in bytes: one step is tried out."""
     (arm, seed), device = member, task.x.device
-    stack, streams, dealt = Stack([net], device), Streams([seed], device), _deal(task, [seed])
+    stack, dealt = Stack([net], device), _deal(task, [seed])
+    streams = Streams([seed], device, ahead=False)  # a block ahead is shared by all networks
     saved: dict[int, int] = {}  # by address: what the backward pass needs, each once
 
     def note(tensor: Tensor) -> Tensor:
@@ -222,7 +234,10 @@ def bytes_per_network(member: tuple[Arm, int], net: nn.Module, task: Task, hooks
     # Weights, two gradients (as computed, and laid out), optimizer, best and final with a copy.
     copies = 7 + (1 if arm.recipe.optimizer == "sgd" else 2)
     rows = dealt.train_rows.numel() + dealt.val_rows.numel()
-    return copies * parameters + 2 * sum(saved.values()) + 8 * rows * (4 + (task.n_classes or 1))
+    # A recorded step has a memory pool of its own, beside that of the last, smaller batches.
+    pools = 4 if arm.recipe.graph else 2
+    known = copies * parameters + pools * sum(saved.values()) + streams.bytes
+    return known + 8 * rows * (4 + (task.n_classes or 1))
 
 
 def _deal(task: Task, seeds: Sequence[int]) -> Dealt:

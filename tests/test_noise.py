@@ -12,10 +12,10 @@ from torch import nn
 from torch.func import vmap
 
 from coursekit.layers import draws_by_generator, side_by_side
-from coursekit.noise import DRAWS, OwnDraws, Streams
+from coursekit.noise import DRAWS, GAMMA, OwnDraws, Streams, _signed, mix, normal
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
-from coursekit.tasks import stream
+from coursekit.tasks import seed_word
 
 SEEDS = [3, 4, 9]
 N = 20_000
@@ -33,90 +33,117 @@ def each(f, *values, seeds=SEEDS, place="here", streams=True):
     return vmap(one, randomness="different")(torch.arange(len(seeds)), *values)
 
 
-def alone(f, seed, place="here"):
-    """The same draw by PyTorch itself, from the stream of one seed and place."""
-    return f(generator=stream(seed, f"noise/{place}"))
+def published(start, n):
+    """SplitMix64 in Python's own numbers, as its authors wrote it down."""
+    words, state = [], start
+    for _ in range(n):
+        z = state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        words.append(z ^ (z >> 31))
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+    return words
 
 
-# As a network calls it, how PyTorch draws it for one of them, mean, and variance.
+def start_of(seed, place="here"):
+    """Where the stream of a seed and place begins: two words of NumPy's, hashed together."""
+    both = seed_word(seed, "noise") + seed_word(0, f"noise/{place}")
+    return published(both % 2**64, 1)[0]
+
+
+def unsigned(words):
+    return [[word % 2**64 for word in row] for row in words.tolist()]
+
+
+# As a network calls it, what that is in other words, mean, and variance.
 CALLS = {
-    "rand": (lambda h: torch.rand(N), lambda **g: torch.rand(N, **g), 1 / 2, 1 / 12),
+    "rand": (lambda h: torch.rand(N), torch.float32, 1 / 2, 1 / 12),
     "rand_shape": (
-        lambda h: torch.rand((N // 5, 5), dtype=torch.float64),
-        lambda **g: torch.rand(N // 5, 5, dtype=torch.float64, **g), 1 / 2, 1 / 12,
+        lambda h: torch.rand((N // 5, 5), dtype=torch.float64), torch.float64, 1 / 2, 1 / 12,
     ),
-    "randn": (lambda h: torch.randn(N), lambda **g: torch.randn(N, **g), 0, 1),
-    "randn_size": (lambda h: torch.randn(size=(N, 1)), lambda **g: torch.randn(N, 1, **g), 0, 1),
-    "randint": (lambda h: torch.randint(7, (N,)), lambda **g: torch.randint(7, (N,), **g), 3, 4),
-    "randint_low": (
-        lambda h: torch.randint(-1, 2, size=(N,)), lambda **g: torch.randint(-1, 2, (N,), **g),
-        0, 2 / 3,
-    ),
-    "randperm": (lambda h: torch.randperm(N), lambda **g: torch.randperm(N, **g), None, None),
-    "rand_like": (torch.rand_like, lambda **g: torch.rand(N, **g), 1 / 2, 1 / 12),
+    "randn": (lambda h: torch.randn(N), torch.float32, 0, 1),
+    "randn_size": (lambda h: torch.randn(size=(N, 1)), torch.float32, 0, 1),
+    "randn_double": (lambda h: torch.randn(N, dtype=torch.float64), torch.float64, 0, 1),
+    "randint": (lambda h: torch.randint(7, (N,)), torch.int64, 3, 4),
+    "randint_low": (lambda h: torch.randint(-1, 2, size=(N,)), torch.int64, 0, 2 / 3),
+    "randint_named": (lambda h: torch.randint(low=-1, high=2, size=(N,)), torch.int64, 0, 2 / 3),
+    "randperm": (lambda h: torch.randperm(N), torch.int64, None, None),
+    "rand_like": (torch.rand_like, torch.float32, 1 / 2, 1 / 12),
     "rand_like_dtype": (
-        lambda h: torch.rand_like(h, dtype=torch.float64),
-        lambda **g: torch.rand(N, dtype=torch.float64, **g), 1 / 2, 1 / 12,
+        lambda h: torch.rand_like(h, dtype=torch.float64), torch.float64, 1 / 2, 1 / 12,
     ),
-    "randn_like": (torch.randn_like, lambda **g: torch.randn(N, **g), 0, 1),
-    "randint_like": (
-        lambda h: torch.randint_like(h, 2, 5), lambda **g: torch.randint(2, 5, (N,), **g).float(),
-        3, 2 / 3,
-    ),
-    "normal_numbers": (
-        lambda h: torch.normal(1.0, 2.0, (N,)), lambda **g: torch.normal(1.0, 2.0, (N,), **g), 1, 4,
-    ),
-    "normal_mean": (
-        lambda h: torch.normal(h, 3.0), lambda **g: torch.normal(HALVES[0], 3.0, **g), 0.5, 9,
-    ),
-    "normal_std": (
-        lambda h: torch.normal(1.0, h), lambda **g: torch.normal(1.0, HALVES[0], **g), 1, 1 / 4,
-    ),
-    "normal_both": (
-        lambda h: torch.normal(mean=h, std=h),
-        lambda **g: torch.normal(HALVES[0], HALVES[0], **g), 0.5, 1 / 4,
-    ),
-    "bernoulli": (
-        lambda h: torch.bernoulli(0.4 * h), lambda **g: torch.rand(N, **g) < 0.2, 0.2, 0.16,
-    ),
-    "dropout": (
-        lambda h: torch.dropout(h, 0.2, True), lambda **g: (torch.rand(N, **g) >= 0.2) * 0.625,
-        0.5, 0.0625,
-    ),
-    "F.dropout": (
-        lambda h: F.dropout(h, p=0.2), lambda **g: (torch.rand(N, **g) >= 0.2) * 0.625,
-        0.5, 0.0625,
-    ),
-    "uniform_": (
-        lambda h: torch.empty_like(h).uniform_(-1, 2), lambda **g: 3 * torch.rand(N, **g) - 1,
-        0.5, 9 / 12,
-    ),
-    "bernoulli_": (
-        lambda h: torch.empty_like(h).bernoulli_(0.3), lambda **g: torch.rand(N, **g) < 0.3,
-        0.3, 0.21,
-    ),
+    "randn_like": (torch.randn_like, torch.float32, 0, 1),
+    "randint_like": (lambda h: torch.randint_like(h, 2, 5), torch.float32, 3, 2 / 3),
+    "normal_numbers": (lambda h: torch.normal(1.0, 2.0, (N,)), torch.float32, 1, 4),
+    "normal_mean": (lambda h: torch.normal(h, 3.0), torch.float32, 0.5, 9),
+    "normal_std": (lambda h: torch.normal(1.0, h), torch.float32, 1, 1 / 4),
+    "normal_both": (lambda h: torch.normal(mean=h, std=h), torch.float32, 0.5, 1 / 4),
+    "bernoulli": (lambda h: torch.bernoulli(0.4 * h), torch.float32, 0.2, 0.16),
+    "dropout": (lambda h: torch.dropout(h, 0.2, True), torch.float32, 0.5, 0.0625),
+    "F.dropout": (lambda h: F.dropout(h, p=0.2), torch.float32, 0.5, 0.0625),
+    "uniform_": (lambda h: torch.empty_like(h).uniform_(-1, 2), torch.float32, 0.5, 9 / 12),
+    "bernoulli_": (lambda h: torch.empty_like(h).bernoulli_(0.3), torch.float32, 0.3, 0.21),
     "bernoulli_tensor": (
-        lambda h: (torch.empty_like(h).bernoulli_(h), h.bernoulli())[0],
-        lambda **g: torch.rand(N, **g) < 0.5,
-        0.5, 0.25,
+        lambda h: (torch.empty_like(h).bernoulli_(h), h.bernoulli())[0], torch.float32, 0.5, 0.25,
     ),
-    "normal_": (
-        lambda h: torch.empty_like(h).normal_(2, std=0.5),
-        lambda **g: 2 + 0.5 * torch.randn(N, **g), 2, 1 / 4,
-    ),
-    "gamma": (torch._standard_gamma, lambda **g: torch._standard_gamma(HALVES[0], **g), 0.5, 0.5),
+    "normal_": (lambda h: torch.empty_like(h).normal_(2, std=0.5), torch.float32, 2, 1 / 4),
+    "gamma": (torch._standard_gamma, torch.float32, 0.5, 0.5),
+    "gamma_large": (lambda h: torch._standard_gamma(7 * h), torch.float32, 3.5, 3.5),
 }  # fmt: skip
+
+
+def test_words_are_those_of_the_published_generator():
+    # The first five for the state 1234567, as Rosetta Code lists them for many languages.
+    counters = torch.tensor([1234567]) + (1 + torch.arange(5)) * _signed(GAMMA)
+    assert unsigned(mix(counters)[None]) == [[
+        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
+        16408922859458223821,
+    ]]  # fmt: skip
+    words = Streams(SEEDS).words("here", 40)
+    assert unsigned(words) == [published(start_of(seed), 40) for seed in SEEDS]
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_numbers_are_24_bits_of_the_words(ahead):
+    [word, other] = published(start_of(4), 2)
+    low, high = ((half >> 8) / 2**24 for half in (word % 2**32, word >> 32))
+    shifted = [(number + 0.5) % 1 for number in (low, high)]  # the sign bit is the first bit
+    streams = Streams([4], ahead=ahead)
+    assert streams.uniform("here", (2,))[0].tolist() == shifted
+    again = streams.uniform("here", ())[0].item()
+    assert again == ((other % 2**32 >> 8) / 2**24 + 0.5) % 1
+
+
+def test_blocks_drawn_ahead_give_the_same_numbers():
+    shapes = [(5,), (), (3, 4), (70_000,), (1,), (6, 2)] * 2
+    ahead, each_time = Streams(SEEDS), Streams(SEEDS, ahead=False)
+    for shape in shapes:
+        assert torch.equal(ahead.uniform("a", shape), each_time.uniform("a", shape))
+        kinds = (normal(own, "a", shape, torch.float32) for own in (ahead, each_time))
+        assert torch.equal(*kinds)
+        assert torch.equal(ahead.words("a", 3), each_time.words("a", 3))
+
+
+def test_bits_of_neighboring_counters_and_seeds_are_unrelated():
+    words = Streams(range(50)).words("here", 400)
+    bits = (words[..., None] >> torch.arange(64) & 1).double()  # (50, 400, 64)
+    flat = bits.flatten()
+    assert abs(flat.mean() - 0.5) < 5 * 0.5 / len(flat) ** 0.5
+    signs = 2 * bits - 1
+    along = {"counter": signs[:, 1:] * signs[:, :-1], "seed": signs[1:] * signs[:-1]}
+    for name, product in along.items():  # 64 bits at once: none may depend on the one before
+        error = 1 / (product.numel() / 64) ** 0.5
+        assert product.mean((0, 1)).abs().max() < 5 * error, name
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_draw_in_company_is_the_draw_alone_to_the_bit(name):
-    call, reference, _, _ = CALLS[name]
+    call, dtype, *_ = CALLS[name]
     drawn = each(call, HALVES)
     for row, seed in zip(drawn, SEEDS, strict=True):
-        expected = alone(reference, seed)
-        assert row.shape == expected.shape
-        assert row.dtype == (torch.float32 if expected.dtype == torch.bool else expected.dtype)
-        assert torch.equal(row, expected.to(row.dtype))
+        [alone] = each(call, HALVES[:1], seeds=[seed])
+        assert row.dtype == dtype
+        assert torch.equal(row, alone)
 
 
 @pytest.mark.parametrize("name", [n for n in CALLS if CALLS[n][2] is not None])
@@ -167,11 +194,10 @@ def test_what_one_place_draws_does_not_shift_another():
         busy.uniform("layer 1", (7,))
     assert torch.equal(quiet.uniform("layer 2", (5,)), busy.uniform("layer 2", (5,)))
     assert not torch.equal(quiet.uniform("layer 1", (5,)), quiet.uniform("layer 1", (5,)))
-    assert [len(quiet.all()), len(busy.all())] == [6, 6]
 
 
 def test_a_stream_goes_on_where_it_stopped():
-    streams, whole = Streams([3]), torch.rand(12, generator=stream(3, "noise/here"))
+    streams, whole = Streams([3]), Streams([3]).uniform("here", (12,))[0]
     parts = torch.cat([streams.uniform("here", (4,))[0] for _ in range(3)])
     assert torch.equal(parts, whole)
     one, two = each(lambda: (torch.rand(4), torch.rand(4)))

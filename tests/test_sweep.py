@@ -96,9 +96,12 @@ def test_an_arm_of_a_sweep_is_the_fit_with_that_setting(digits, name):
 def test_numeric_settings_are_trained_in_one_run_and_others_apart(digits, monkeypatch):
     sizes = []
     real = __import__("coursekit.sweep", fromlist=["train"]).train
-    monkeypatch.setattr(
-        "coursekit.sweep.train", lambda m, *rest: (sizes.append(len(m)), real(m, *rest))[1]
-    )
+
+    def train(members, *rest, **named):
+        sizes.append(len(members))
+        return real(members, *rest, **named)
+
+    monkeypatch.setattr("coursekit.sweep.train", train)
     sweep(mlp, digits, RECIPE, {"lr": [0.001, 0.01], "dropout": [0.2, 0.5]})
     assert sizes == [12]
     sizes.clear()
@@ -180,11 +183,11 @@ def counted(monkeypatch, stop_after=None, error=KeyboardInterrupt):
     trained = []
     real = __import__("coursekit.sweep", fromlist=["train"]).train
 
-    def train(members, *rest):
+    def train(members, *rest, **named):
         if stop_after is not None and len(trained) == stop_after:
             raise error
         trained.append(len(members))
-        return real(members, *rest)
+        return real(members, *rest, **named)
 
     monkeypatch.setattr("coursekit.sweep.train", train)
     return trained

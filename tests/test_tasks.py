@@ -140,12 +140,13 @@ def test_arrays_are_the_same_data_for_scikit_learn(digits):
     assert data.load("diabetes", device="cpu").arrays(0).y_train.dtype == np.float64
 
 
-def test_pick_device_prefers_the_accelerator(monkeypatch):
+def test_pick_device_prefers_an_nvidia_gpu_and_takes_apples_only_by_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert tasks.pick_device() == torch.device("cpu")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert tasks.pick_device() == torch.device("mps")
+    assert tasks.pick_device() == torch.device("cpu")
+    assert tasks.pick_device("mps") == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert tasks.pick_device() == torch.device("cuda")

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from coursekit import data, models
+from coursekit import data, models, stacked
 from coursekit.networks import initial_net
 from coursekit.recipes import SCHEDULES
 from coursekit.regularizers import penalties
-from coursekit.stacked import EVAL_ROWS, Snapshot, Stack
+from coursekit.stacked import Snapshot, Stack
 from coursekit.train import Recipe, batch_order, evaluate, fit, outputs
 
 SHORT = Recipe(epochs=3, batch_size=16, n_seeds=3, first_seed=5)
@@ -163,7 +163,7 @@ def test_a_shallow_copy_would_be_caught():
     stack.rows["matrices"] += 1
     assert torch.equal(shallow["weight"], before + 1)
     assert torch.equal(real.state["weight"], before)
-    real.keep(stack, torch.tensor([False, True]))
+    real.keep(stack, np.array([False, True]))
     assert torch.equal(real.state["weight"], torch.stack([before[0], before[1] + 1]))
 
 
@@ -223,7 +223,7 @@ def test_regression_tasks_use_the_squared_error():
 def test_evaluation_in_batches_equals_evaluation_at_once(digits, monkeypatch):
     runs = fit(models.mlp(digits, hidden=(24,)), digits, SHORT)
     whole = evaluate(runs, digits).loss
-    monkeypatch.setitem(EVAL_ROWS, "cpu", 7)
+    monkeypatch.setattr(stacked, "EVAL_ROWS", 7)
     np.testing.assert_allclose(evaluate(runs, digits).loss, whole, rtol=1e-6)
 
 

@@ -126,7 +126,7 @@ def accuracy_of(classes, when, **arm):
     task, runs = trained(**arm)
     asked = torch.isin(task.y_test, torch.tensor(classes, device=task.device))
     answers = outputs(runs, task.x_test[asked], weights=WEIGHTS[when]).argmax(-1)
-    return (answers == task.y_test[asked]).double().mean(1).cpu().numpy()
+    return (answers == task.y_test[asked]).cpu().double().mean(1).numpy()
 
 
 @experiment("C65", n_seeds=96, recipe=RECIPE)

@@ -172,9 +172,10 @@ def sampled(runs: Runs, x: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
     streams = Streams([1_000_000 + int(seed) for seed in runs.seeds], x.device)
     call, inputs = side_by_side(runs.net), x.expand(len(runs.seeds), *x.shape)
     with ours.only_dropout(runs.net), torch.no_grad():
-        one = total = call(runs.final, inputs, streams).softmax(-1)
+        state = runs.to(x.device).final
+        one = total = call(state, inputs, streams).softmax(-1)
         for _ in range(n_samples - 1):
-            total = total + call(runs.final, inputs, streams).softmax(-1)
+            total = total + call(state, inputs, streams).softmax(-1)
     return one, total / n_samples
 
 
@@ -214,7 +215,7 @@ def ensemble(seeds):
 
 def layers_of(state: Mapping[str, Tensor], x: Tensor) -> list[Tensor]:
     """Activations of each layer of S networks, the logits last: (S, N, H) or (S, N, C) each."""
-    matrices, vectors = ([v for v in state.values() if v.ndim == n] for n in (3, 2))
+    matrices, vectors = ([v.to(x.device) for v in state.values() if v.ndim == n] for n in (3, 2))
     h, found = x.flatten(1), []
     for weight, bias in zip(matrices[:-1], vectors[:-1], strict=True):
         h = (h @ weight.mT + bias[:, None]).relu()
@@ -233,12 +234,12 @@ def sparsity(seeds):
     for name, task in _digits().items():
         plain, dropped = (layers_of(r.final, task.x_test)[:2] for r in _two(task, seeds))
         for layer, pair in enumerate(zip(plain, dropped, strict=True), 1):
-            share = [100 * (h > 0).double().mean((1, 2)).cpu().numpy() for h in pair]
+            share = [100 * (h > 0).cpu().double().mean((1, 2)).numpy() for h in pair]
             evidence[f"{name}, layer {layer}: share of active units"] = judge.lowers(
                 "fewer are active", *share, smallest=5, unit="points"
             )
             if name == "clean digits":
-                before, after = (h.double().mean((1, 2)).cpu().numpy() for h in pair)
+                before, after = (h.cpu().double().mean((1, 2)).numpy() for h in pair)
                 evidence[f"{name}, layer {layer}: mean activation"] = judge.lowers(
                     "they are smaller", 0.0, 100 * (after / before - 1), smallest=10, unit="percent"
                 )
@@ -248,7 +249,7 @@ def sparsity(seeds):
 def without_the_worst(runs: Runs, task: Task) -> np.ndarray:
     """Test accuracy (S,) without that one unit of the last hidden layer that costs most."""
     *_, h, logits = layers_of(runs.best, task.x_test)
-    out = [v for v in runs.best.values() if v.ndim == 3][-1]  # (S, C, H)
+    out = [v for v in runs.best.values() if v.ndim == 3][-1].to(h.device)  # (S, C, H)
     each = [logits - h[..., j, None] * out[:, None, :, j] for j in range(h.shape[-1])]
     return np.min([measure.accuracy(less, task.y_test) for less in each], 0)
 

@@ -216,15 +216,16 @@ def fitted(runs: Runs, task: Task, seeds: range) -> np.ndarray:
     """Percent of training points fitted, with the right label and with a wrong one: (2, S)."""
     dealt = task.members(seeds)
     answers = outputs(runs, task.x, weights="final").argmax(-1)  # (S, pool)
-    hit = (answers.gather(1, dealt.train_rows) == dealt.y_train).double()
-    shares = [(hit * which).sum(1) / which.sum(1) for which in (~dealt.flipped, dealt.flipped)]
-    return 100 * torch.stack(shares).cpu().numpy()
+    hit = (answers.gather(1, dealt.train_rows) == dealt.y_train).cpu().double()
+    flipped = dealt.flipped.cpu()
+    shares = [(hit * which).sum(1) / which.sum(1) for which in (~flipped, flipped)]
+    return 100 * torch.stack(shares).numpy()
 
 
 def travelled(state: dict[str, Tensor], task: Task, seeds: range) -> np.ndarray:
     """Euclidean distance of all weights from the initial ones, (S,)."""
     nets = [initial_net(models.mlp(task), seed).state_dict() for seed in seeds]
-    moved = [state[n].cpu() - torch.stack([net[n] for net in nets]) for n in nets[0]]
+    moved = [state[n] - torch.stack([net[n] for net in nets]) for n in nets[0]]
     return torch.cat([part.flatten(1) for part in moved], dim=1).norm(dim=1).numpy()
 
 

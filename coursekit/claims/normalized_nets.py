@@ -133,7 +133,7 @@ def epochs_to(runs, accuracy: float) -> np.ndarray:
 def layer_inputs(runs, x: Tensor) -> list[Tensor]:
     """Inputs (S, B, H) of the layers behind the first one, noise of training included."""
     runs.net.train()
-    states = {name: value.clone() for name, value in runs.final.items()}
+    states = {name: value.clone() for name, value in runs.to(x.device).final.items()}
     heads = [k for k, layer in enumerate(runs.net) if isinstance(layer, nn.Linear)][1:]
     shared = x.expand(len(runs.seeds), *x.shape)
     return [side_by_side(runs.net[:k])(states, shared, None) for k in heads]
@@ -201,8 +201,9 @@ def variance_ratio(rate: float, seeds) -> np.ndarray:
     second = [k for k, layer in enumerate(runs.net) if isinstance(layer, nn.BatchNorm1d)][1]
     runs.net.eval()
     x = task.x_test.expand(len(seeds), *task.x_test.shape)
-    met = side_by_side(runs.net[:second])(runs.final, x, None).var(1)  # (S, H)
-    return (met / runs.final[f"{second}.running_var"]).mean(1).cpu().numpy()
+    state = runs.to(x.device).final
+    met = side_by_side(runs.net[:second])(state, x, None).var(1)  # (S, H)
+    return (met / state[f"{second}.running_var"]).mean(1).cpu().numpy()
 
 
 def scale_is_ignored(a: float = 7.0) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from coursekit.regularizers.dropout import Generator, uniform
+
 
 def survivals(n_blocks: int, last: float, *, rule: str = "linear") -> list[float]:
     """Survival probability of each block, the first one first.
@@ -73,7 +75,7 @@ def residual(
     *,
     training: bool,
     per_sample: bool = False,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Tensor:
     """Add `branch(h)` to `h` with probability `survival`; without training, add its expectation.
 
@@ -87,8 +89,8 @@ def residual(
     training : bool
     per_sample : bool
         Toss one coin per row, instead of one per batch as in the paper.
-    generator : torch.Generator, optional
-        Where the coins come from; by default torch's own.
+    generator : torch.Generator or callable, optional
+        Where the coins come from, as in `dropout`.
 
     Returns
     -------
@@ -100,15 +102,15 @@ def residual(
     """
     if not training:
         return h + survival * branch(h)
-    coins = {"device": h.device, "generator": generator}
     if per_sample:
-        kept = torch.rand(len(h), *[1] * (h.ndim - 1), **coins) < survival
+        kept = uniform((len(h), *[1] * (h.ndim - 1)), h.device, generator) < survival
         return h + kept * branch(h)
-    kept = torch.rand((), **coins) < survival
+    kept = uniform((), h.device, generator) < survival
     try:
-        return h + branch(h) if kept else h
+        keeps = bool(kept)
     except RuntimeError:  # under torch.func.vmap, where no one answer holds for all networks
         return h + kept * branch(h)
+    return h + branch(h) if keeps else h
 
 
 def drop_path(
@@ -117,7 +119,7 @@ def drop_path(
     *,
     training: bool,
     per_sample: bool = True,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Tensor:
     """Keep what a branch adds with probability `survival`, and divide it by that.
 
@@ -135,8 +137,8 @@ def drop_path(
         False returns `added` itself.
     per_sample : bool
         Toss one coin per row (torchvision's mode "row"), instead of one per batch ("batch").
-    generator : torch.Generator, optional
-        Where the coins come from; by default torch's own.
+    generator : torch.Generator or callable, optional
+        Where the coins come from, as in `dropout`.
 
     Returns
     -------
@@ -159,7 +161,7 @@ def drop_path(
     if not training:
         return added
     coins = (len(added), *[1] * (added.ndim - 1)) if per_sample else ()
-    kept = torch.rand(coins, device=added.device, generator=generator) < survival
+    kept = uniform(coins, added.device, generator) < survival
     return added * (kept / survival)
 
 
@@ -182,7 +184,7 @@ class Residual(nn.Module):
         if not 0 < survival <= 1:
             raise ValueError(f"expected a survival probability in (0, 1], got {survival}")
         self.branch, self.per_sample = branch, per_sample
-        self.generator: torch.Generator | None = None
+        self.generator: Generator = None
         self.register_buffer("survival", torch.tensor(float(survival)))
 
     def forward(self, h: Tensor) -> Tensor:

@@ -4,16 +4,26 @@ Everywhere here `rate` is the probability of *dropping*; the papers' p is often 
 Axes: B batch, H hidden, N examples, C classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+# Where coins come from: None is torch's own state. `noise.Streams` give functions of a shape.
+Generator = torch.Generator | Callable[[tuple[int, ...]], Tensor] | None
+
+
+def uniform(shape: tuple[int, ...], device: torch.device, generator: Generator = None) -> Tensor:
+    """Draw numbers from [0, 1)."""
+    if callable(generator):
+        return generator(shape)
+    return torch.rand(shape, device=device, generator=generator)
+
 
 def dropout(
-    h: Tensor, rate: float | Tensor, *, training: bool, generator: torch.Generator | None = None
+    h: Tensor, rate: float | Tensor, *, training: bool, generator: Generator = None
 ) -> Tensor:
     """Silence each unit with probability `rate` and scale up the survivors.
 
@@ -28,8 +38,9 @@ def dropout(
         Probability that a unit is silenced.
     training : bool
         False returns `h` itself.
-    generator : torch.Generator, optional
-        Where the coins come from; by default torch's own.
+    generator : torch.Generator or callable, optional
+        Where the coins come from, or a function that draws a shape of numbers from [0, 1); by
+        default torch's own state.
 
     Returns
     -------
@@ -48,12 +59,12 @@ def dropout(
     if not training or (number and rate == 0):
         return h
     keep = 1 - rate
-    survives = torch.rand(h.shape, device=h.device, generator=generator) < keep
+    survives = uniform(h.shape, h.device, generator) < keep
     return h * survives / keep
 
 
 def classic_dropout(
-    h: Tensor, rate: float | Tensor, *, training: bool, generator: torch.Generator | None = None
+    h: Tensor, rate: float | Tensor, *, training: bool, generator: Generator = None
 ) -> Tensor:
     """Silence each unit with probability `rate`; at test time, scale *all* units down instead.
 
@@ -68,8 +79,9 @@ def classic_dropout(
         Probability that a unit is silenced.
     training : bool
         True masks without scaling, False scales without masking.
-    generator : torch.Generator, optional
-        Where the coins come from; by default torch's own.
+    generator : torch.Generator or callable, optional
+        Where the coins come from, or a function that draws a shape of numbers from [0, 1); by
+        default torch's own state.
 
     Returns
     -------
@@ -88,7 +100,7 @@ def classic_dropout(
     keep = 1 - rate
     if not training:
         return h * keep
-    return h * (torch.rand(h.shape, device=h.device, generator=generator) < keep)
+    return h * (uniform(h.shape, h.device, generator) < keep)
 
 
 def convert_classic_weights(weight: Tensor, rate: float) -> Tensor:
@@ -130,7 +142,7 @@ class Dropout(nn.Module):
     def __init__(self, rate: float = 0.5):
         super().__init__()
         check_rate(rate)
-        self.generator: torch.Generator | None = None
+        self.generator: Generator = None
         self.register_buffer("rate", torch.tensor(float(rate)))
 
     def forward(self, h: Tensor) -> Tensor:
