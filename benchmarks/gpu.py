@@ -1,17 +1,21 @@
-"""The same W1 on one GPU: `python -m benchmarks.run --device cuda`."""
+"""The same workloads on one GPU: `python -m benchmarks.run --device cuda`."""
 
 import json
 import threading
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.plain import plain
-from benchmarks.workloads import WORKLOADS, Rows, deal, make_net_of, recipe_of, task_of
+from benchmarks.workloads import WORKLOADS, Rows, Workload, deal, make_net_of, recipe_of, task_of
 from coursekit.files import replace_file
 
 N_ROUNDS = 5
+MANY, TARGET = 256, 3  # networks side by side, and how many times the time of one they may take
+PLAIN = "plain PyTorch loop"
 
 
 class Utilization:
@@ -44,8 +48,40 @@ class Utilization:
         return float(np.mean(self.samples)) if self.samples else None
 
 
+def jobs_of(w: Workload, device: str, folder: Path) -> dict[str, tuple[int, Callable]]:
+    """What is timed on a workload: by name, the number of networks and the job."""
+    from coursekit.train import fit
+
+    task = task_of(w, device)
+    make_net = make_net_of(w, task)
+    rows = Rows(deal(w, folder))
+
+    def ours(n: int, **settings):
+        recipe = recipe_of(w, n, **settings)
+        return lambda: fit(make_net, task, recipe, record=()).val_acc[:, -1]
+
+    jobs = {PLAIN: (1, plain(w, rows, device)([0]))}
+    for n in (1, MANY):
+        for name, settings in {"": {}, ", graph": {"graph": True}}.items():
+            jobs[f"coursekit, {n} side by side{name}"] = (n, ours(n, **settings))
+    return jobs
+
+
+def timed(job: Callable) -> tuple[float, float | None, float]:
+    """Seconds, the share of time in which the GPU was busy in percent, and the mean accuracy."""
+    import torch
+
+    torch.cuda.synchronize()
+    with Utilization() as use:
+        start = time.perf_counter()
+        accuracies = job()
+        torch.cuda.synchronize()
+        taken = time.perf_counter() - start
+    return taken, use.mean, float(np.mean(accuracies))
+
+
 def main(out: Path) -> None:
-    """Measure and write gpu.json and gpu.md; without a GPU, say so."""
+    """Measure and write gpu.json and gpu.md after each round; without a GPU, say so."""
     import tempfile
 
     import torch
@@ -53,49 +89,69 @@ def main(out: Path) -> None:
     if not torch.cuda.is_available():
         print("no GPU here")
         return
-    from coursekit.train import fit
-
-    w = WORKLOADS["W1"]
-    task = task_of(w, "cuda")
-    make_net = make_net_of(w, task)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = Rows(deal(w, Path(folder)))
-
-    def ours(n: int, **settings):
-        recipe = recipe_of(w, n, **settings)
-        return lambda: fit(make_net, task, recipe, record=()).val_acc[:, -1]
-
-    jobs = {
-        "plain PyTorch loop": (1, plain(w, rows, "cuda")([0])),
-        "coursekit, 1 network": (1, ours(1)),
-        "coursekit, 256 networks": (256, ours(256)),
-        "coursekit, 1 network, graph": (1, ours(1, graph=True)),
-        "coursekit, 256 networks, graph": (256, ours(256, graph=True)),
+    record = {
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "jobs": {},
     }
-    seconds = {name: [] for name in jobs}
-    busy, accuracy = {}, {}
-    for r in range(N_ROUNDS + 1):  # the first one warms up
-        for name, (_, job) in jobs.items():
-            torch.cuda.synchronize()
-            with Utilization() as use:
-                start = time.perf_counter()
-                accuracies = job()
-                torch.cuda.synchronize()
-                taken = time.perf_counter() - start
-            if r:
-                seconds[name].append(taken)
-                busy[name], accuracy[name] = use.mean, float(np.mean(accuracies))
-    pace = np.array(seconds["plain PyTorch loop"])
-    lines = ["| | networks | ms per network | speed, in plain loops | GPU busy, % | accuracy, % |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for name, (n, _) in jobs.items():
-        each = np.array(seconds[name]) / n
-        use = "-" if busy[name] is None else f"{busy[name]:.0f}"
-        cells = [name, str(n), f"{1000 * np.median(each):.2f}", f"{np.median(pace / each):.1f}"]
-        lines.append(f"| {' | '.join([*cells, use, f'{100 * accuracy[name]:.1f}'])} |")
-    head = f"# W1 on {torch.cuda.get_device_name()}, torch {torch.__version__}\n\n"
-    record = {"device": torch.cuda.get_device_name(), "torch": torch.__version__}
-    record |= {"seconds": seconds, "busy": busy, "accuracy": accuracy}
-    replace_file(out / "gpu.json", (json.dumps(record, indent=1) + "\n").encode())
-    replace_file(out / "gpu.md", (head + "\n".join(lines) + "\n").encode())
-    print((out / "gpu.md").read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = {
+            f"{name}: {label}": job
+            for name, w in WORKLOADS.items()
+            for label, job in jobs_of(w, "cuda", Path(folder)).items()
+        }
+        for r in range(N_ROUNDS + 1):  # the first one warms up
+            for label, (n, job) in jobs.items():
+                own = record["jobs"].setdefault(label, {"n": n, "seconds": []})
+                if "error" in own:
+                    continue
+                try:
+                    taken, busy, accuracy = timed(job)
+                except (RuntimeError, ValueError) as error:  # one job must not cost the others
+                    own["error"] = str(error).strip().splitlines()[0]
+                    continue
+                if r:
+                    own["seconds"].append(taken)
+                    own["busy"], own["accuracy"] = busy, accuracy
+            replace_file(out / "gpu.json", (json.dumps(record, indent=1) + "\n").encode())
+            replace_file(out / "gpu.md", page(record).encode())
+    print(page(record))
+
+
+def page(record: dict) -> str:
+    """The measurements as a table, and the targets below it."""
+    lines = [f"# {record['device']}, torch {record['torch']}, {record['date'][:10]}", ""]
+    lines.append("| | networks | ms per network | against the plain loop | busy, % | accuracy, % |")
+    lines.append("| --- | ---: | ---: | --- | ---: | ---: |")
+    jobs = record["jobs"]
+    for label, own in jobs.items():
+        if not own["seconds"]:
+            lines.append(f"| {label} | {own['n']} | {own.get('error', 'not measured')} | | | |")
+            continue
+        each = np.array(own["seconds"]) / own["n"]
+        pace = np.array(jobs[f"{label.split(':')[0]}: {PLAIN}"]["seconds"] or [np.nan])
+        ratio = np.median(pace) / np.median(each)
+        use = "-" if own["busy"] is None else f"{own['busy']:.0f}"
+        speed = f"{ratio:.1f}x as fast"
+        cells = [label, str(own["n"]), f"{1000 * np.median(each):.2f}", speed, use]
+        lines.append(f"| {' | '.join([*cells, format(100 * own['accuracy'], '.1f')])} |")
+    lines += ["", *targets(jobs)]
+    return "\n".join(lines) + "\n"
+
+
+def targets(jobs: dict) -> list[str]:
+    """Whether many networks cost little more than one, told for steps with and without a graph."""
+    found = []
+    for end in ("", ", graph"):
+        one, many = (
+            jobs.get(f"W1: coursekit, {n} side by side{end}", {}).get("seconds") for n in (1, MANY)
+        )
+        if one and many:
+            ratio = np.median(many) / np.median(one)
+            word = "met" if ratio <= TARGET else "missed"
+            found.append(
+                f"W1{end}: {MANY} networks take {ratio:.1f} times the time of one "
+                f"(target: at most {TARGET}): {word}."
+            )
+    return found

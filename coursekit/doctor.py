@@ -23,6 +23,7 @@ def examine() -> tuple[list[tuple[str, str]], list[str]]:
             problems.append(f'{name} is missing; try pip install -e ".[dev]" again')
     try:
         found += _hardware()
+        problems += gpu_problems()
         found += _course()
     except (ImportError, ValueError) as error:
         problems.append(str(error))
@@ -49,7 +50,7 @@ def _hardware() -> list[tuple[str, str]]:
 
     device = pick_device()
     cuda = device.type == "cuda"
-    name = f" ({torch.cuda.get_device_name(device)})" if cuda else ""
+    name = f" ({_card(device)})" if cuda else ""
     n_threads, n_cores = torch.get_num_threads(), os.cpu_count() or 1
     compiler = cuda or shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     found = [
@@ -66,6 +67,8 @@ def _hardware() -> list[tuple[str, str]]:
     ]
     if n_threads > n_cores:
         found.append(("note", f"{n_threads} threads on {n_cores} cores slow each other down"))
+    if torch.backends.mps.is_available():
+        found.append(("note", 'there is an Apple GPU; data.load(..., device="mps") uses it'))
     if advice := gpu_advice(torch.version.cuda, usable=torch.cuda.is_available()):
         found.append(("note", advice))
     return found
@@ -75,12 +78,64 @@ def _without_dask() -> str:
     return 'joblib; Dask after pip install "coursekit[cluster]"'
 
 
+def _card(device) -> str:
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(device)
+    n = torch.cuda.device_count()
+    more = f'; {n - 1} more, as "cuda:1" and so on' if n > 1 else ""
+    return f"{torch.cuda.get_device_name(device)}, compute capability {major}.{minor}{more}"
+
+
+def gpu_problems() -> list[str]:
+    """Compute something on every GPU that torch would use, and say in a sentence what fails.
+
+    That a card is listed does not mean that it works: a build of torch holds code for some
+    generations of cards only.
+    """
+    import torch
+
+    found = []
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        device = torch.device("cuda", number)
+        try:
+            with torch.cuda.device(device):
+                _compute(device)
+        except RuntimeError as error:  # memory that is all taken is one as well
+            reason = str(error).strip().splitlines()[0]
+            built = ", ".join(torch.cuda.get_arch_list()) or "nothing"
+            found.append(
+                f"{device} is there and cannot be used ({reason}); this torch was built for "
+                f"{built}; try another build of torch, or CUDA_VISIBLE_DEVICES= to use the CPU"
+            )
+    return found
+
+
+def _compute(device) -> None:
+    """A product, a convolution with its gradient, and a recorded step, small and checked."""
+    import torch
+
+    a = torch.ones(4, 1, 8, 8, device=device, requires_grad=True)
+    out = torch.nn.functional.conv2d(a, torch.ones(2, 1, 3, 3, device=device)).sum((1, 2, 3))
+    out.sum().backward()
+    graph, x = torch.cuda.CUDAGraph(), torch.zeros(3, device=device)
+    torch.mm(x[None], x[:, None])  # libraries set themselves up outside of a recording
+    torch.cuda.synchronize(device)
+    with torch.cuda.graph(graph):
+        x += 1
+    graph.replay()
+    results = [out[0].item(), a.grad.sum().item(), x.sum().item()]
+    if results != [648.0, 2592.0, 3.0]:
+        raise RuntimeError(f"expected 648, 2592 and 3 of a small computation, got {results}")
+
+
 def _precisions(device) -> str:
     import torch
 
     if device.type != "cuda":
         return 'Recipe(precision="bfloat16") can be used, seldom faster without a GPU'
-    offers = ["bfloat16"] if torch.cuda.is_bf16_supported() else []
+    # Without the emulation that makes older cards accept it, and slower.
+    offers = ["bfloat16"] if torch.cuda.is_bf16_supported(including_emulation=False) else []
     offers += ["tf32"] if torch.cuda.get_device_capability(device)[0] >= 8 else []
     return f"this GPU offers {' and '.join(offers) or 'nothing faster'} by Recipe(precision=...)"
 

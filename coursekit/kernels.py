@@ -16,6 +16,9 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        kind = h.device.type
+        if torch.is_autocast_enabled(kind):  # once, and not again in the backward pass
+            h, w = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (h, w))
         ctx.save_for_backward(h, w)
         ctx.has_bias = b is not None
         if wide(w.shape[1]):
@@ -24,7 +27,8 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g: Tensor):
-        h, w = (tensor.to(g.dtype) for tensor in ctx.saved_tensors)  # bfloat16 under autocast
+        h, w = ctx.saved_tensors
+        g = g.to(w.dtype)  # bfloat16 under autocast
         needs_h, needs_w, _ = ctx.needs_input_grad
         to_h = to_w = None
         if wide(w.shape[1]):  # g is (S, B, H)

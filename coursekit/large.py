@@ -40,7 +40,9 @@ def process_group():
     if "RANK" not in os.environ:
         yield 0, 1, device
         return
-    dist.init_process_group("nccl" if gpu else "gloo")
+    if gpu:
+        torch.cuda.set_device(device)  # otherwise every process opens a context on the first GPU
+    dist.init_process_group("nccl" if gpu else "gloo", device_id=device if gpu else None)
     try:
         yield dist.get_rank(), dist.get_world_size(), device
     finally:
@@ -124,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
         net = fit_large(models.mlp(task, hidden=(args.width, args.width)), task, recipe)
         if rank == 0:
             with torch.no_grad():
-                right = (net(task.x_test).argmax(1) == task.y_test).double().mean()
+                right = (net(task.x_test).argmax(1) == task.y_test).cpu().double().mean()
             content = io.BytesIO()
             torch.save(net.state_dict(), content)
             replace_file(args.out, content.getvalue())

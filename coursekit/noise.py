@@ -72,24 +72,32 @@ class Streams:
     ahead : bool
         Draw blocks and hand out their parts: the same numbers in fewer calls. Not for a step that
         is recorded, since where a part begins would be recorded with it.
+    compiled : bool
+        Whether a compiled network draws: the compiler is told not to look inside.
     """
 
     def __init__(
-        self, seeds: Iterable[int], device: torch.device | str = "cpu", *, ahead: bool = True
+        self,
+        seeds: Iterable[int],
+        device: torch.device | str = "cpu",
+        *,
+        ahead: bool = True,
+        compiled: bool = False,
     ):
         self.seeds, self.device, self.ahead = list(seeds), torch.device(device), ahead
         origins = [[_signed(seed_word(seed, "noise"))] for seed in self.seeds]
         self._origins = torch.tensor(origins, device=self.device)  # (S, 1)
         self._places: dict[str, _Place] = {}
         self._steps: dict[int, Tensor] = {}  # never replaced: a recorded step goes on reading them
+        if compiled:  # it would compile anew for each position in a block
+            self.words = torch.compiler.disable(self.words)
+            self.uniform = torch.compiler.disable(self.uniform)
 
-    @torch.compiler.disable
     def words(self, place: str, n: int) -> Tensor:
         """Draw n random words for each network: (S, n) int64."""
         own, first = self._take(place, n)
         return own.words[:, first : first + n]
 
-    @torch.compiler.disable
     def uniform(self, place: str, shape: Sequence[int]) -> Tensor:
         """Draw from [0, 1) for each network: (S, *shape) float32, multiples of 2^-24."""
         n = prod(shape)

@@ -43,10 +43,13 @@ def fit(
 ) -> Runs:
     """Train one network per seed, all at once.
 
-    Seed s decides everything about network s, whoever is trained beside it: its training and
-    validation rows, flipped labels, initial weights, the order of its batches, and what it draws
-    while training (dropout, augmentation). The hooks are written for *one* network; the loop maps
-    them over all.
+    Seed s decides everything about network s, whoever is trained beside it and on whatever device:
+    its training and validation rows, flipped labels, initial weights, the order of its batches, and
+    what it draws while training (dropout, augmentation). Devices only round differently, and so do
+    two runs of a convolution on a GPU, whose library may add in another order each time. The hooks
+    are written for *one* network; the loop maps them over all.
+
+    The networks are trained where the task is: `data.load(..., device="cuda:1")`.
 
     Parameters
     ----------
@@ -159,7 +162,7 @@ def train_side_by_side(
     arms, seeds = zip(*members, strict=True)
     recipe, device = arms[0].recipe, task.x.device
     stack = Stack(nets, device, solo=solo)
-    streams = Streams(seeds, device, ahead=not recipe.graph)
+    streams = Streams(seeds, device, ahead=not recipe.graph, compiled=recipe.compile)
     dealt, orders = _deal(task, seeds), _orders(seeds, task.n_train, device)
     optimizer = make_optimizer(stack, [arm.recipe for arm in arms])
     losses_of = optimized_losses(stack, streams, task, hooks, arms)

@@ -173,8 +173,8 @@ def test_tf32_is_allowed_inside_and_as_before_outside():
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # of PyTorch's own about its compiler
 def test_a_compiled_training_equals_an_interpreted_one(digits):
-    make_net = models.mlp(digits, hidden=(8,), batch_norm=True)
-    recipe = replace(RECIPE, batch_size=72, n_seeds=2)
+    make_net = models.mlp(digits, hidden=(8,), batch_norm=True, dropout=0.3)
+    recipe = replace(RECIPE, batch_size=72, n_seeds=2, epochs=12)
     plain = fit(make_net, digits, recipe)
     compiled = fit(make_net, digits, replace(recipe, compile=True))
     np.testing.assert_allclose(plain.val_loss, compiled.val_loss, rtol=1e-3)
