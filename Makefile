@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab test run check format execute bench bench-grading pins clean
+.PHONY: help lab test run check format execute bench bench-grading gpu pins clean
 
 READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
@@ -40,6 +40,12 @@ execute: $(READY)  ## refresh the stored outputs of all notebooks, and the READM
 	@.venv/bin/python -c 'from pathlib import Path; from coursekit import notebook; \
 	  first = notebook.pictures(notebook.read("notebooks/01_overfitting.ipynb"))[0]; \
 	  Path("data/figures/overfitting.png").write_bytes(first)'
+
+gpu: $(READY)  ## on a machine with an NVIDIA GPU: doctor, device tests, benchmark, all lessons
+	@.venv/bin/coursekit doctor
+	@.venv/bin/python -m pytest -q tests/test_devices.py tests/test_engine.py
+	@.venv/bin/python -m benchmarks.run --device cuda
+	@.venv/bin/coursekit run --out build/gpu
 
 bench: build/bench/.ready  ## measure the speed of coursekit and its peers side by side, 15 minutes
 	@OMP_NUM_THREADS=2 build/bench/bin/python -m benchmarks.run

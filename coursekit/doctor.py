@@ -121,7 +121,8 @@ def _compute(device) -> None:
     graph, x = torch.cuda.CUDAGraph(), torch.zeros(3, device=device)
     torch.mm(x[None], x[:, None])  # libraries set themselves up outside of a recording
     torch.cuda.synchronize(device)
-    with torch.cuda.graph(graph):
+    # PyTorch's own stream for recordings belongs to the first card that recorded something.
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
         x += 1
     graph.replay()
     results = [out[0].item(), a.grad.sum().item(), x.sum().item()]

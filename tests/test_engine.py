@@ -1,6 +1,8 @@
 """What the engine promises beyond equality: memory, noise, precision, and the ways to run it."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +16,7 @@ from coursekit import data, machine, models
 from coursekit.hooks import Arm, Hooks
 from coursekit.networks import initial_net
 from coursekit.recipes import Recipe
-from coursekit.train import bytes_per_network, cut, fit, train
+from coursekit.train import bytes_per_network, cut, evaluate, fit, train
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.01, n_seeds=5, first_seed=5)
 
@@ -161,6 +163,52 @@ def test_bfloat16_learns_nearly_the_same_and_evaluates_in_float32(digits):
     assert not np.array_equal(full.logged_loss, half.logged_loss), "nothing was rounded"
     np.testing.assert_allclose(half.val_loss, full.val_loss, rtol=0.15)
     assert all(value.dtype == torch.float32 for value in half.final.values())
+
+
+class Noting(nn.Linear):
+    """Notes what PyTorch may do to float32 products, while training and in evaluation."""
+
+    seen = {True: set(), False: set()}  # noqa: RUF012
+
+    def forward(self, x):
+        self.seen[self.training].add(torch.get_float32_matmul_precision())
+        return super().forward(x.flatten(1))
+
+
+def test_evaluation_is_in_float32_whatever_the_training_is_in(digits):
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")  # as a user might, for all that follows
+        runs = fit(lambda: Noting(64, 10), digits, replace(RECIPE, precision="tf32"))
+        evaluate(runs, digits)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert Noting.seen == {True: {"high"}, False: {"highest"}}
+
+
+NEWER = """
+import torch
+from coursekit import data, machine, models
+from coursekit.train import Recipe, fit
+product, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+product.fp32_precision, convolution.fp32_precision = "tf32", "ieee"
+with machine.matmul_precision("float32"):
+    assert product.fp32_precision == "ieee"
+with machine.matmul_precision("tf32"):
+    assert product.fp32_precision == convolution.fp32_precision == "tf32"
+    with machine.matmul_precision("float32"):
+        assert product.fp32_precision == convolution.fp32_precision == "ieee"
+task = data.load("digits", n_train=20, n_val=20, device="cpu")
+fit(models.linear(task), task, Recipe(epochs=1, n_seeds=2))
+assert (product.fp32_precision, convolution.fp32_precision) == ("tf32", "ieee")
+"""
+
+
+def test_pytorchs_newer_switches_are_left_as_they_were():
+    # In a process of its own: once they were used, the older ones can no longer be read.
+    done = subprocess.run([sys.executable, "-c", NEWER], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_tf32_is_allowed_inside_and_as_before_outside():
