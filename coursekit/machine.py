@@ -1,6 +1,7 @@
 """What this machine offers a training: precision, memory, recorded steps."""
 
 import ctypes
+import random
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -125,6 +126,11 @@ def _available() -> int:
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
 
 
+def _random_states() -> tuple:
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002, what others draw from
+    return random.getstate(), kind, keys.tobytes(), rest
+
+
 def recorded(step: Callable[..., Tensor], device: torch.device) -> Callable:
     """Record a training step as a CUDA graph at its fourth whole batch, and replay it from then on.
 
@@ -140,7 +146,8 @@ def recorded(step: Callable[..., Tensor], device: torch.device) -> Callable:
     Raises
     ------
     ValueError
-        If the device is no NVIDIA GPU.
+        If the device is no NVIDIA GPU, or the step draws from Python's or NumPy's random state: a
+        replay would repeat those numbers for ever.
     """
     if device.type != "cuda":
         raise ValueError(
@@ -155,10 +162,17 @@ def recorded(step: Callable[..., Tensor], device: torch.device) -> Callable:
         graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
 
     def usual(*batch: Tensor) -> Tensor:
+        before = _random_states()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             result = step(*batch)
         torch.cuda.current_stream().wait_stream(side)
+        if _random_states() != before:
+            raise ValueError(
+                "expected a training step that draws by PyTorch alone, got one that draws from the "
+                "random state of Python or NumPy, which a recorded step would repeat; try "
+                "torch.rand in the hook, or graph=False"
+            )
         return result
 
     def replay(*batch: Tensor) -> Tensor:

@@ -48,9 +48,9 @@ class Recipe:
         Record the training step as a CUDA graph and replay it; needs an NVIDIA GPU. Pays off where
         steps are short, as launching their kernels then takes longer than running them. Only what
         the GPU computes is recorded: a hook must neither look at values (`if x.max() > 1`) nor
-        change from call to call by itself. Random draws of PyTorch are drawn anew each time, but
-        `random.random()`, NumPy's draws, or a counter of Python stay what they were in the
-        recorded step, without a word.
+        change from call to call by itself. Random draws of PyTorch are drawn anew each time; those
+        from Python's or NumPy's state are refused; a NumPy generator of your own, or a counter of
+        Python, stays what it was in the recorded step, without a word.
     n_seeds, first_seed : int
         One network for each of the seeds `first_seed .. first_seed + n_seeds - 1`.
     """

@@ -1,6 +1,7 @@
 """The package on pretended devices: the same results as on the CPU, and no needless waiting."""
 
 import pickle
+import random
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -216,6 +217,12 @@ def test_a_single_network_is_recorded_too(name):
         plain, graph, _, n_replays = recorded(NETS[name], "cuda:0", world, n_seeds=1)
         assert_alike(plain, graph)
     assert n_replays > 0
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand])
+def test_draws_that_a_graph_would_repeat_are_refused(draw):
+    with pretend("cuda:0"), pytest.raises(ValueError, match="draws by PyTorch alone, got one"):
+        trained(Case(hooks={"augment": lambda x: x + draw()}), "cuda:0", graph=True)
 
 
 def test_graphs_on_two_devices_one_after_the_other():

@@ -1,11 +1,10 @@
 """Every cell of every lesson, every claim and every exercise on a pretended device.
 
-Only that nothing breaks there: trainings are cut to two epochs, so what is measured means nothing.
+Only that nothing breaks there: trainings are cut to one epoch, so what is measured means nothing.
 """
 
 import ast
 import json
-import os
 import sys
 import warnings
 from dataclasses import replace
@@ -24,17 +23,16 @@ from coursekit.exercises import bank
 from coursekit.exercises.exercise import RIGHT
 from coursekit.tasks import Task
 
-pytestmark = pytest.mark.skipif(
-    "COURSEKIT_NIGHTLY" not in os.environ, reason="takes minutes: for the nightly run"
-)
-DEVICES = ("cuda:0", "mps")
+# What goes wrong on the first GPU goes wrong on the second one too, and more: it is not the current
+# one. All three kinds of device are in `test_devices`.
+DEVICES = ("cuda:1", "mps")
 ENGINE = "train_side_by_side"  # in `coursekit.train`: trains members, pairs of an arm and a seed
-EPOCHS = 2
+EPOCHS = 1
 CACHE = type(cache(len))
 
 
 def shortened(engine):
-    """The engine for two epochs; curves go on with their last value to the recipe's length."""
+    """The engine for one epoch; curves go on with their last value to the recipe's length."""
 
     def trained(members, *args, **options):
         recipe = members[0][0].recipe
@@ -110,12 +108,12 @@ LESSONS = sorted(course.folder().glob("*.ipynb"))
 def test_a_lesson_runs_on_a_device(device, path):
     space, lost = {"__name__": "__main__"}, set()
     for number, source in enumerate(cells(path)):
-        # optimize=1 leaves out assertions: two epochs do not fulfil them.
+        # optimize=1 leaves out assertions: one epoch does not fulfil them.
         code = compile(source, f"{path.stem}/cell {number}", "exec", optimize=1)
         try:
             exec(code, space)
         except (ZeroDivisionError, NameError) as error:
-            # A ratio of what two epochs found may be one to nothing; what would follow from it is
+            # A ratio of what one epoch found may be one to nothing; what would follow from it is
             # then not there for later cells.
             if isinstance(error, NameError) and error.name not in lost:
                 raise

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from joblib import parallel_config
 
 from coursekit import data, models, store
 from coursekit.regularizers import penalties
-from coursekit.sweep import Sweep, sweep
+from coursekit.sweep import Sweep, _neighbors, sweep
 from coursekit.train import Recipe, fit
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.01, n_seeds=3, first_seed=5)
@@ -91,6 +92,14 @@ def test_an_arm_of_a_sweep_is_the_fit_with_that_setting(digits, name):
         assert swept.at(**{name: value}).recipe == recipe
     first, second = swept.runs
     assert not np.allclose(first.logged_loss, second.logged_loss, rtol=1e-3), "no effect at all"
+
+
+def test_processes_of_one_machine_share_its_memory():
+    with parallel_config(n_jobs=1):
+        assert _neighbors() == 1
+    for backend in ("loky", "threading"):
+        with parallel_config(backend=backend, n_jobs=3):
+            assert _neighbors() == 3
 
 
 def test_numeric_settings_are_trained_in_one_run_and_others_apart(digits, monkeypatch):
