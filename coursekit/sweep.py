@@ -21,7 +21,7 @@ from coursekit.networks import initial_net, structure
 from coursekit.recipes import Recipe
 from coursekit.runs import Runs, evaluate, join, take, warn_of_divergence
 from coursekit.tasks import Task, expect
-from coursekit.train import Members, cut, progress, train
+from coursekit.train import ENGINE, Members, cut, progress, train
 
 SIDE_BY_SIDE = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}  # may differ within one run
 OF_A_TASK = ("n_train", "n_val", "label_noise")
@@ -251,7 +251,7 @@ def _work(plan: list, hooks: Hooks, memory: float | None, folder) -> Iterator[tu
     """Yield arm numbers, members and runs of each chunk as it is done, stored ones first."""
     paths: list[Path | None] = [None] * len(plan)
     if folder is not None:
-        versions = [store.machine()[name] for name in ("coursekit", "torch")]
+        versions = [ENGINE, *(store.machine()[name] for name in ("coursekit", "torch"))]
         # Of each task once: its data is much to read, and all its chunks share it.
         shared = {id(task): fingerprint(task, hooks, versions) for _, _, task in plan}
         paths = [

@@ -276,6 +276,10 @@ def test_what_other_settings_or_code_made_is_not_used(digits, tmp_path, monkeypa
     trained.clear()
     study(replace(digits, label_noise=0.0), tmp_path)
     assert trained == [3, 3, 3], "the data changed"
+    monkeypatch.setattr("coursekit.sweep.ENGINE", -1)
+    trained.clear()
+    study(digits, tmp_path)
+    assert trained == [3, 3, 3], "the engine computes other numbers"
 
 
 def test_a_killed_process_loses_only_the_chunk_it_was_at(tmp_path):
