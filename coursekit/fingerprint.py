@@ -1,94 +1,177 @@
 """A short name for a computation: equal for equal settings and code, in any process.
 
-A stored result may be used again only if what made it is unchanged, functions included.
+A stored result may be used again only if what made it is unchanged: values, functions, classes, and
+whatever these name, through modules, as long as it can decide a number.
+
+What is followed by content: code of the user, and the parts of the course in `FOLLOWED`. What
+counts by its name: libraries, whose versions belong to a stored result, and the rest of the course,
+which trains, stores and shows. That part is tested to compute what a plain loop computes, and has a
+number of its own, `train.ENGINE`, which is raised when it computes something else.
 """
 
 import hashlib
+import inspect
+import re
+import sys
+import textwrap
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from functools import partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
 
+FOLLOWED = (
+    "claims", "data", "intervals", "judge", "linear", "measure", "models", "proximal",
+    "regularizers", "schedules", "stopping", "strengths", "tasks",
+)  # fmt: skip
+# Of a class: made by Python, or told by its methods anyway.
+BY_THE_WAY = {"__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__annotate__"}
+BY_THE_WAY |= {"__static_attributes__", "__firstlineno__", "__annotate_func__", "__slotnames__"}
+BY_THE_WAY |= {"__dataclass_fields__", "__dataclass_params__", "__match_args__"}
 
-def fingerprint(*values: object) -> str:
+
+def fingerprint(*values: object, text: bool = False) -> str:
     """Return 16 hexadecimal digits that depend on all the values.
 
     Numbers, text, arrays, tensors, containers and records count by content. A function counts by
-    its code, its defaults, what it encloses, and the global values and functions that it names;
-    an imported module by its name, and so does a class, but for one that a notebook defines.
+    its code, its defaults, what it encloses, and what it names: values, functions, classes, and
+    attributes of modules. A class counts by its methods, its attributes and its bases.
+
+    Parameters
+    ----------
+    *values : object
+    text : bool
+        Read functions and classes as text, without comments and docstrings, and not as compiled:
+        equal under every version of Python, but blind to a file that was edited after its import.
 
     Raises
     ------
     ValueError
         If nobody can tell whether a value is the same as the last time.
     """
-    digest = hashlib.sha256()
-    for piece in _pieces(values, set()):
+    digest, walk = hashlib.sha256(), _Walk(text)
+    for piece in walk.pieces(values):
         digest.update(piece.encode() if isinstance(piece, str) else piece)
         digest.update(b"\0")
     return digest.hexdigest()[:16]
 
 
-def _pieces(value: object, seen: set[int]) -> Iterator[str | bytes]:
-    yield type(value).__qualname__
-    if value is None or isinstance(value, bool | int | float | str | bytes | range | torch.device):
-        yield repr(value)
-    elif isinstance(value, torch.Tensor):
-        yield from _pieces(value.detach().cpu().numpy(), seen)
-    elif isinstance(value, np.ndarray | np.generic):
-        yield f"{value.dtype} {value.shape}"
-        yield np.ascontiguousarray(value).tobytes()
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=repr):
-            yield repr(key)
-            yield from _pieces(value[key], seen)
-    elif isinstance(value, list | tuple):
-        yield str(len(value))
-        for entry in value:
-            yield from _pieces(entry, seen)
-    elif isinstance(value, set | frozenset):
-        yield repr(sorted(map(repr, value)))
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
+class _Walk:
+    """Takes values apart, each function and class once."""
+
+    def __init__(self, text: bool):
+        self.text, self.seen = text, set[int]()
+
+    def pieces(self, value: object, *, strict: bool = True) -> Iterator[str | bytes]:
+        yield type(value).__qualname__
+        plain = bool | int | float | complex | str | bytes | range | torch.device | torch.dtype
+        if value is None or isinstance(value, plain):
+            yield repr(value)
+        elif isinstance(value, torch.Tensor):
+            yield from self.pieces(value.detach().cpu().numpy())
+        elif isinstance(value, np.ndarray | np.generic):
+            yield f"{value.dtype} {value.shape}"
+            yield np.ascontiguousarray(value).tobytes()
+        elif isinstance(value, Mapping):
+            for key in sorted(value, key=repr):
+                yield repr(key)
+                yield from self.pieces(value[key], strict=strict)
+        elif isinstance(value, list | tuple):
+            yield str(len(value))
+            for entry in value:
+                yield from self.pieces(entry, strict=strict)
+        elif isinstance(value, set | frozenset):
+            yield repr(sorted(map(repr, value)))
+        elif is_dataclass(value) and not isinstance(value, type):
+            for field in fields(value):
+                yield field.name
+                yield from self.pieces(getattr(value, field.name), strict=strict)
+        elif isinstance(value, partial):
+            yield from self.pieces((value.func, value.args, value.keywords), strict=strict)
+        elif isinstance(value, types.MethodType):
+            yield from self.pieces((value.__func__, value.__self__), strict=strict)
+        elif isinstance(value, types.FunctionType):
+            yield from self.of_function(value)
+        elif isinstance(value, type):
+            yield from self.of_class(value)
+        elif isinstance(value, types.CodeType):
+            yield value.co_code
+            yield from self.pieces((value.co_consts, value.co_names))
+        elif isinstance(value, types.BuiltinFunctionType | types.ModuleType):
+            yield f"{getattr(value, '__module__', '')}.{value.__name__}"
+        elif callable(getattr(value, "__wrapped__", None)):  # functools.cache
+            yield from self.pieces(value.__wrapped__, strict=strict)
+        elif isinstance(value, re.Pattern):
+            yield value.pattern
+        elif strict:
+            raise ValueError(
+                f"expected functions, records, arrays or numbers, got {type(value).__name__}: "
+                "nobody can tell whether it changed since a result was stored; pass a function "
+                "instead"
+            )
+
+    def of_function(self, value: types.FunctionType) -> Iterator[str | bytes]:
+        yield value.__qualname__
+        if not _is_followed(value.__module__):
+            yield value.__module__
+            return
+        if id(value) in self.seen:  # it calls itself, or is named twice
+            return
+        self.seen.add(id(value))
+        yield from self.pieces(self.source(value) or value.__code__)
+        yield from self.pieces((value.__defaults__, value.__kwdefaults__))
+        for cell in value.__closure__ or ():
+            yield from self.pieces(cell.cell_contents)
+        names = sorted(set(_names(value.__code__)))
+        # The course's own globals are made by code that is followed, or decide no number.
+        strict = not value.__module__.startswith("coursekit.")
+        for name in names:
+            named = value.__globals__.get(name)
+            if isinstance(named, types.ModuleType) and _is_followed(named.__name__):
+                for attribute in names:
+                    if hasattr(named, attribute):
+                        yield f"{name}.{attribute}"
+                        yield from self.pieces(getattr(named, attribute), strict=False)
+            elif name in value.__globals__:
+                yield name
+                yield from self.pieces(named, strict=strict)
+
+    def of_class(self, value: type) -> Iterator[str | bytes]:
+        yield value.__qualname__
+        if not _is_followed(value.__module__):
+            yield value.__module__
+            return
+        if id(value) in self.seen:
+            return
+        self.seen.add(id(value))
+        yield from self.pieces((self.source(value), value.__bases__), strict=False)
+        for field in fields(value) if is_dataclass(value) else ():
             yield field.name
-            yield from _pieces(getattr(value, field.name), seen)
-    elif isinstance(value, partial):
-        yield from _pieces((value.func, value.args, value.keywords), seen)
-    elif isinstance(value, types.MethodType):
-        yield from _pieces((value.__func__, value.__self__), seen)
-    elif isinstance(value, types.FunctionType):
-        yield from _function(value, seen)
-    elif isinstance(value, types.CodeType):
-        yield value.co_code
-        yield from _pieces((value.co_consts, value.co_names), seen)
-    elif isinstance(value, type | types.BuiltinFunctionType | types.ModuleType):
-        yield f"{getattr(value, '__module__', '')}.{value.__name__}"
-        if getattr(value, "__module__", "") == "__main__":  # a class written in the notebook
-            methods = {k: f for k, f in vars(value).items() if isinstance(f, types.FunctionType)}
-            yield from _pieces(methods, seen)
-    else:
-        raise ValueError(
-            f"expected functions, records, arrays or numbers, got {type(value).__name__}: nobody "
-            "can tell whether it changed since a result was stored; pass a function instead"
-        )
-
-
-def _function(value: types.FunctionType, seen: set[int]) -> Iterator[str | bytes]:
-    yield value.__qualname__
-    if id(value) in seen:  # it calls itself
-        return
-    seen.add(id(value))
-    yield from _pieces(value.__code__, seen)
-    yield from _pieces((value.__defaults__, value.__kwdefaults__), seen)
-    for cell in value.__closure__ or ():
-        yield from _pieces(cell.cell_contents, seen)
-    for name in _names(value.__code__):
-        if name in value.__globals__:
+            yield from self.pieces((field.default, field.default_factory), strict=False)
+        for name in sorted(set(vars(value)) - BY_THE_WAY):
+            member = vars(value)[name]
+            code = getattr(member, "__code__", None)
+            if is_dataclass(value) and name[:2] == "__" and code and code.co_filename == "<string>":
+                continue  # written by Python from the fields
+            if isinstance(member, staticmethod | classmethod):
+                member = member.__func__
+            elif isinstance(member, property | cached_property):
+                member = [getattr(member, part, None) for part in ("fget", "fset", "func")]
             yield name
-            yield from _pieces(value.__globals__[name], seen)
+            yield from self.pieces(member, strict=False)
+
+    def source(self, value: types.FunctionType | type) -> str | None:
+        """The text, if wanted and known: a lambda's would be that of its whole line."""
+        if not self.text or value.__name__ == "<lambda>":
+            return None
+        try:
+            text = textwrap.dedent(inspect.getsource(value))
+        except (OSError, TypeError):  # not from a file, or made by a decorator
+            return None
+        text = re.sub(r'"""[\s\S]*?"""', "", text)
+        return "".join(re.sub(r"(^|\s)#.*", "", text).split())
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -96,3 +179,20 @@ def _names(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _names(constant)
+
+
+def _is_followed(module: str | None) -> bool:
+    root, _, rest = (module or "").partition(".")
+    if root == "coursekit":
+        return rest.partition(".")[0] in FOLLOWED
+    return not _is_library(root)
+
+
+@cache
+def _is_library(root: str) -> bool:
+    """Whether a package is installed or Python's own, and so has a version."""
+    if root == "__main__":
+        return False
+    file = getattr(sys.modules.get(root), "__file__", None)
+    installed = file is None or "site-packages" in file or "dist-packages" in file
+    return root in sys.stdlib_module_names or installed

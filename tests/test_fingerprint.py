@@ -1,5 +1,7 @@
 """A fingerprint changes with whatever could change a result, and with nothing else."""
 
+import importlib
+import linecache
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -10,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit import data, models
+from coursekit import data, models, train
 from coursekit.fingerprint import fingerprint
 from coursekit.train import Recipe
 
@@ -107,6 +109,93 @@ def test_a_global_that_a_function_names_counts(monkeypatch):
     before = fingerprint(penalty)
     monkeypatch.setitem(globals(), "STRENGTH", 0.2)
     assert fingerprint(penalty) != before
+
+
+# A module of the user, imported by the code of a study. Each hole was found open.
+HELPER = """
+import torch
+from torch import nn
+
+WIDTH = 3
+
+def scale(x):
+    return 2 * x
+
+class Base(nn.Module):
+    def forward(self, x):
+        return self.share() * scale(x)
+
+class Net(Base):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(WIDTH, 1)
+
+    @staticmethod
+    def share():
+        return 0.5
+
+    @property
+    def sign(self):
+        return 1
+"""
+HOLES = {
+    "a method": ("return 0.5", "return 0.25"),
+    "a property": ("return 1", "return -1"),
+    "a base class": ("self.share() *", "self.share() +"),
+    "a function that a method calls": ("2 * x", "3 * x"),
+    "a number that a method reads": ("WIDTH = 3", "WIDTH = 4"),
+}
+
+
+def loaded(monkeypatch, folder, text):
+    """The text as a module `helper_of_a_study`, as `import` makes it."""
+    folder.mkdir()
+    (folder / "helper_of_a_study.py").write_text(text)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "helper_of_a_study", raising=False)
+    importlib.invalidate_caches()
+    linecache.clearcache()
+    return importlib.import_module("helper_of_a_study")
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("hole", HOLES)
+def test_code_that_is_reached_through_an_imported_class_counts(monkeypatch, tmp_path, hole, text):
+    found = []
+    for name, change in (("old", ()), ("same", ()), ("new", HOLES[hole])):
+        module = loaded(monkeypatch, tmp_path / name, HELPER.replace(*change) if change else HELPER)
+        monkeypatch.setitem(globals(), "helper", module)
+        in_a_class = partial(module.Net)
+        through_the_module = lambda: helper.Net()  # noqa: E731, F821, set above
+        found.append([fingerprint(f, text=text) for f in (in_a_class, through_the_module)])
+    old, same, new = found
+    assert old == same
+    assert all(before != after for before, after in zip(old, new, strict=True))
+
+
+def test_a_function_of_an_imported_module_counts(monkeypatch, tmp_path):
+    study = lambda x: helper.scale(x)  # noqa: E731, F821
+    monkeypatch.setitem(globals(), "helper", loaded(monkeypatch, tmp_path / "old", HELPER))
+    before = fingerprint(study)
+    other = loaded(monkeypatch, tmp_path / "new", HELPER.replace("2 * x", "4 * x"))
+    monkeypatch.setitem(globals(), "helper", other)
+    assert fingerprint(study) != before
+
+
+def test_comments_and_docstrings_are_no_code_as_text(monkeypatch, tmp_path):
+    plain = loaded(monkeypatch, tmp_path / "old", HELPER).Net
+    said = HELPER.replace("return 0.5", '"""A half."""\n        return 0.5  # why not')
+    told = loaded(monkeypatch, tmp_path / "new", said).Net
+    assert fingerprint(plain, text=True) == fingerprint(told, text=True)
+
+
+def test_what_trains_and_shows_counts_by_its_name(monkeypatch):
+    study = lambda task: train.fit(models.mlp(task), task, Recipe())  # noqa: E731
+    before = fingerprint(study)
+    monkeypatch.setattr(train, "fit", lambda *_: None)
+    assert fingerprint(study) == before
+    monkeypatch.setattr(models, "mlp", lambda task: None)
+    assert fingerprint(study) != before
 
 
 def test_what_is_passed_counts_by_position():

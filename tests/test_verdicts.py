@@ -30,6 +30,26 @@ def test_every_claim_is_settled_by_the_code_as_it_stands(id):
         assert claim.origin["recipe"] or not experiments()[id].recipe
 
 
+DECIDES = {
+    "C52": ["claims.normalized_nets.block_net", "judge.raises"],
+    "C64": [
+        "regularizers.augmentation.random_shift",
+        "tasks.Task.members",
+        "judge.Verdict.outcome",
+    ],
+    "C47": ["claims.experiments.corrected", "measure.nll", "regularizers.dropout.Dropout.forward"],
+}
+
+
+@pytest.mark.parametrize(("id", "name"), [(id, n) for id, names in DECIDES.items() for n in names])
+def test_whatever_decides_a_result_is_part_of_its_code(monkeypatch, id, name):
+    before = experiments()[id].code
+    path, attribute = f"coursekit.{name}".rsplit(".", 1)
+    kind = property if name.endswith("outcome") else staticmethod
+    monkeypatch.setattr(f"{path}.{attribute}", kind(lambda *_: "something else"))
+    assert experiments()[id].code != before
+
+
 @pytest.mark.parametrize("id", [id for id in ledger() if id in experiments()])
 def test_a_statistical_claim_rests_on_enough_seeds(id):
     counts = [getattr(item, "n_seeds", 12) for item in stored(id).evidence.values()]

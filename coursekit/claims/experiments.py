@@ -5,18 +5,17 @@ settles. A claim whose experiment stands in the cells of its lesson has none her
 """
 
 import inspect
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from hashlib import sha256
 from importlib import import_module
 
-from coursekit.claims.claim import Claim, Evidence, ledger, settle
+from coursekit.claims.claim import Claim, Evidence, corrected, ledger, settle
+from coursekit.fingerprint import fingerprint
 from coursekit.store import machine
 from coursekit.tasks import seeds as study_seeds
-from coursekit.train import Recipe
+from coursekit.train import ENGINE, Recipe
 
 TOPICS = (
     "weight_decay",
@@ -66,11 +65,14 @@ class Experiment:
 
     @property
     def code(self) -> str:
-        """Eight digits that change with the code of the topic, but not with its comments."""
-        text = inspect.getsource(inspect.getmodule(self.function))
-        text = re.sub(r'"""[\s\S]*?"""', "", text)
-        text = re.sub(r"(^|\s)#.*", "", text)
-        return sha256("".join(text.split()).encode()).hexdigest()[:8]
+        """Eight digits that change with whatever decides the result, but not with comments.
+
+        The function and what it names in the course (networks, data, regularizers, measures, the
+        rule of judgement), its recipe and number of seeds, how evidence becomes a judgement, and
+        the engine's number.
+        """
+        own = self.function, self.recipe, self.n_seeds
+        return fingerprint(own, Claim, corrected, ENGINE, text=True)[:8]
 
 
 def experiment(*ids: str, n_seeds: int = 16, recipe: Recipe | None = None):
