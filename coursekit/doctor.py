@@ -21,12 +21,11 @@ def examine() -> tuple[list[tuple[str, str]], list[str]]:
             found.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
             problems.append(f'{name} is missing; try pip install -e ".[dev]" again')
-    try:
-        found += _hardware()
-        problems += gpu_problems()
-        found += _course()
-    except (ImportError, ValueError) as error:
-        problems.append(str(error))
+    for look in (gpu_problems, _hardware, _course):
+        try:
+            (problems if look is gpu_problems else found).extend(look())
+        except (ImportError, ValueError, RuntimeError) as error:  # a card may fail at any question
+            problems.append(str(error).strip().splitlines()[0])
     if ("lessons", "0") in [(name, value.split(" ")[0]) for name, value in found]:
         problems.append("no lesson was found; try a fresh checkout")
     return found, problems

@@ -46,9 +46,12 @@ def side_by_side(net: nn.Module) -> Call:
 
 
 def draws_by_generator(net: nn.Module) -> bool:
-    """Whether no layer draws random numbers but those that take a generator."""
+    """Whether no layer draws random numbers but those that take a generator, at one place each."""
     known = {*POINTWISE, *TABLE} - {nn.Dropout}  # PyTorch's own takes none
-    return all(type(layer) in known and not _is_changed(layer) for layer in net.modules())
+    places = [m for _, m in net.named_modules(remove_duplicate=False) if hasattr(m, "generator")]
+    return len(places) == len(set(places)) and all(
+        type(layer) in known and not _is_changed(layer) for layer in net.modules()
+    )
 
 
 def _build(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:

@@ -106,6 +106,12 @@ class Allocations(TorchDispatchMode):
         return out
 
 
+def named(device: torch.device) -> str:
+    """A device with the name of its card, as in "cuda:0 (NVIDIA H100)"."""
+    card = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device}{card}"
+
+
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Bring a tensor from the CPU to a device, without waiting for what a GPU is doing."""
     if device.type == "cuda":
@@ -162,15 +168,19 @@ def recorded(step: Callable[..., Tensor], device: torch.device) -> Callable:
         graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
 
     def usual(*batch: Tensor) -> Tensor:
-        before = _random_states()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             result = step(*batch)
         torch.cuda.current_stream().wait_stream(side)
-        if _random_states() != before:
+        return result
+
+    def checked(*batch: Tensor) -> Tensor:
+        before = _random_states()
+        result = usual(*batch)
+        if _random_states() != before:  # by another thread, seldom
             raise ValueError(
-                "expected a training step that draws by PyTorch alone, got one that draws from the "
-                "random state of Python or NumPy, which a recorded step would repeat; try "
+                "expected a training step that draws by PyTorch alone, got one in which the random "
+                "state of Python or NumPy moved: a recorded step would repeat its numbers; try "
                 "torch.rand in the hook, or graph=False"
             )
         return result
@@ -179,9 +189,11 @@ def recorded(step: Callable[..., Tensor], device: torch.device) -> Callable:
         nonlocal whole, calls
         whole = whole or batch[0].shape
         with torch.cuda.device(device):
-            if batch[0].shape != whole or calls < WARM_UP:
-                calls += batch[0].shape == whole
+            if batch[0].shape != whole:
                 return usual(*batch)
+            if calls < WARM_UP:
+                calls += 1
+                return checked(*batch)
             if not losses:  # recording only writes the step down
                 inputs.extend(tensor.clone() for tensor in batch)
                 with torch.cuda.graph(graph, stream=side):

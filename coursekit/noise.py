@@ -3,7 +3,8 @@
 What a network draws for a dropout mask or an augmentation depends on its seed, on the place that
 draws, and on how much that place has drawn before: not on the networks beside it, on the layers
 before it, or on the kind of device. So a network alone equals the same network in company, a CPU
-equals a GPU, and two arms of a comparison share as much chance as they can.
+equals a GPU, and two arms of a comparison share as much chance as they can. (Apple's GPUs have no
+float64: there, normal and gamma variates are rounded earlier, and differ in the last digits.)
 
 The numbers are no state that moves on but a function of a counter, so that a few operations
 element by element draw for all networks at once, and a recorded GPU step draws anew each time.
@@ -23,6 +24,7 @@ from math import pi, prod
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C import _functorch as functorch
 from torch.overrides import TorchFunctionMode
 
 from coursekit.machine import widest
@@ -38,6 +40,7 @@ GAMMA = 0x9E3779B97F4A7C15  # odd, near 2^64 times the golden ratio: a counter i
 MIX = _signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB)
 # Words that a place draws ahead for all its networks: fewer calls, and they stay in the cache.
 BLOCK = 2**16
+BITS = {torch.bfloat16: 8, torch.float16: 11}  # of their fractions
 TRIES = 8  # of the gamma sampler, made at once: each fits with at least 95 %
 
 
@@ -148,10 +151,13 @@ def _shaped(drawn: Tensor, shape: Sequence[int]) -> Tensor:
 
 def uniform(streams: Streams, place: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Draw from [0, 1): (S, *shape)."""
-    if dtype != torch.float64:
-        return streams.uniform(place, shape).to(dtype)
-    words = streams.words(place, prod(shape))
-    return _shaped((words >> 11).to(dtype).mul_(2**-53).add_(0.5), shape)
+    if dtype == torch.float64:
+        words = streams.words(place, prod(shape))
+        return _shaped((words >> 11).to(dtype).mul_(2**-53).add_(0.5), shape)
+    drawn = streams.uniform(place, shape)
+    if dtype in BITS:  # rounded, 24 bits would reach 1
+        drawn = (drawn * 2 ** BITS[dtype]).floor_() / 2 ** BITS[dtype]
+    return drawn.to(dtype)
 
 
 def normal(streams: Streams, place: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -163,9 +169,10 @@ def normal(streams: Streams, place: str, shape: Sequence[int], dtype: torch.dtyp
     """
     n = prod(shape)
     words = streams.words(place, -(-n // 2))
-    # Rounded only at the end, so that all devices and all companies round to the same number.
+    # Rounded only at the end, so that all devices with float64, and all companies, round alike.
     kind = widest(streams.device)
-    radius = ((words >> 32).to(kind) + (2**31 + 0.5)).mul_(2**-32).log_().mul_(-2).sqrt_()
+    share = ((words >> 32).to(kind) + (2**31 + 0.5)).mul_(2**-32).clamp_(min=2**-33)  # float32: 0
+    radius = share.log_().mul_(-2).sqrt_()
     angle = (words & (2**32 - 1)).to(kind).mul_(2 * pi / 2**32)
     pairs = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
     return _shaped(pairs[:, :n].to(dtype), shape)
@@ -175,6 +182,8 @@ def integers(
     streams: Streams, place: str, shape: Sequence[int], low: int, high: int, dtype: torch.dtype
 ) -> Tensor:
     """Draw whole numbers from `low` to `high` - 1: (S, *shape)."""
+    if not low < high <= low + 2**63 - 1:
+        raise ValueError(f"expected whole numbers low < high, got {low} and {high}")
     # 63 bits: the remainder favors small numbers by one part in 2^63 / (high - low).
     drawn = (streams.words(place, prod(shape)) & (2**63 - 1)) % (high - low) + low
     return _shaped(drawn.to(dtype), shape)
@@ -184,7 +193,7 @@ def gamma(streams: Streams, place: str, a: Tensor) -> Tensor:
     """Draw gamma variates with the shapes `a`, (S, ...): one each.
 
     A fixed number of tries instead of a loop until one fits; where none does (less than once in
-    10^10), the mean is taken.
+    10^10), the value at which the curve of the tries is centered is taken.
 
     References
     ----------
@@ -209,6 +218,7 @@ class OwnDraws(TorchFunctionMode):
     Covers `torch.rand`, `randn`, `randint`, `randperm`, `normal`, `bernoulli`, their `_like` and
     in-place forms, dropout and gamma variates. They are made on the streams' device, unless the
     call names another. Other draws use torch's global state, and then depend on the company.
+    Inside a `vmap` of the function's own they are refused: one row could not tell which it is.
 
     Parameters
     ----------
@@ -223,6 +233,8 @@ class OwnDraws(TorchFunctionMode):
     def __init__(self, streams: Streams | None, place: str, member: Tensor):
         super().__init__()
         self.streams, self.place, self.member = streams, place, member
+        inner = functorch.peek_interpreter_stack()
+        self.level = 0 if inner is None else inner.level()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -231,6 +243,13 @@ class OwnDraws(TorchFunctionMode):
 
     def rows(self, draw: Callable[..., Tensor], *values: Tensor, device=None) -> Tensor:
         """`draw(streams, place, *values)`, all (S, ...): each network sees its own row."""
+        inner = functorch.peek_interpreter_stack()
+        mapped = inner is not None and inner.key() == functorch.TransformType.Vmap
+        if mapped and inner.level() > self.level:  # PyTorch would give all its rows one number
+            raise ValueError(
+                "expected random draws for all rows at once, got some inside a vmap over rows; "
+                "draw before it, as in torch.rand(len(x), ...)"
+            )
         # Not with the mode itself among the arguments: it would be asked how to call `apply`.
         drawn = _Rows.apply(partial(draw, self.streams, self.place), self.member, *values)
         return drawn if device is None else drawn.to(device)
@@ -260,8 +279,14 @@ class _Rows(torch.autograd.Function):
         return draw(*rows), 0
 
 
-def _drawn(mode: OwnDraws, kind, shape, *limits, dtype=None, device=None, **_) -> Tensor:
+def _drawn(mode: OwnDraws, kind, shape, *limits, dtype=None, device=None, **options) -> Tensor:
     dtype = dtype or torch.get_default_dtype()
+    if kind is not integers and not dtype.is_floating_point:
+        raise ValueError(f"expected a real type to draw in a network or hook, got {dtype}")
+    ignored = {"layout", "pin_memory", "memory_format", "generator"}
+    asked = [name for name, value in options.items() if value is not None and value is not False]
+    if other := [name for name in asked if name not in ignored]:
+        raise ValueError(f"expected a random draw without {', '.join(other)} in a network or hook")
     return mode.rows(lambda *where: kind(*where, tuple(shape), *limits, dtype), device=device)
 
 
@@ -279,14 +304,20 @@ def _sized(kind):
 
 
 def _like(kind):
-    def draw(mode: OwnDraws, h: Tensor, *, dtype=None, device=None, **_) -> Tensor:
+    def draw(mode: OwnDraws, h: Tensor, *, dtype=None, device=None, **options) -> Tensor:
         dtype = dtype or (h.dtype if h.is_floating_point() else None)
-        return _drawn(mode, kind, h.shape, dtype=dtype, device=device or h.device)
+        return _drawn(mode, kind, h.shape, dtype=dtype, device=device or h.device, **options)
 
     return draw
 
 
 _uniform_like, _normal_like = _like(uniform), _like(normal)
+
+
+def _coins(mode: OwnDraws, h: Tensor) -> Tensor:
+    """Numbers to compare with probabilities: with all their bits, whatever type `h` has."""
+    kind = torch.float64 if h.dtype == torch.float64 else torch.float32
+    return _uniform_like(mode, h, dtype=kind)
 
 
 def _limits(limits: tuple, low=None, high=None) -> tuple[int, int]:
@@ -312,27 +343,34 @@ def _randperm(mode: OwnDraws, n: int, *, dtype=None, device=None, **_) -> Tensor
 
 
 def _bernoulli(mode: OwnDraws, h: Tensor, p=None, **_) -> Tensor:
-    return (_uniform_like(mode, h) < (h if p is None else p)).to(h.dtype)
+    return (_coins(mode, h) < (h if p is None else p)).to(h.dtype)
 
 
 def _normal(mode: OwnDraws, mean, std=1.0, size=None, **options) -> Tensor:
-    if isinstance(mean, Tensor) or isinstance(std, Tensor):
-        return mean + std * _normal_like(mode, mean if isinstance(mean, Tensor) else std)
+    given = [t for t in (mean, std) if isinstance(t, Tensor)]
+    if given:  # one draw for each entry of both together
+        size = torch.broadcast_shapes(*(t.shape for t in given))
+        options = {"dtype": given[0].dtype, "device": given[0].device} | options
     return mean + std * _drawn(mode, normal, size, **options)
 
 
 def _dropout(
     mode: OwnDraws, input: Tensor, p=0.5, training=True, inplace=False, *, train=None
 ) -> Tensor:
+    if not 0 <= p <= 1:
+        raise ValueError(f"expected a dropout probability in [0, 1], got {p}")
     if not p or not (training if train is None else train):
         return input
     # With p = 1 nothing survives, and the scale would be infinite.
-    kept = (_uniform_like(mode, input) >= p) / (1 - p) if p < 1 else 0.0
+    kept = (_coins(mode, input) >= p).to(input.dtype) / (1 - p) if p < 1 else 0.0
     return input.mul_(kept) if inplace else input * kept
 
 
-def _in_place(shape: Callable[..., Tensor], draws=_uniform_like):
-    return lambda mode, h, *args, **kwargs: h.copy_(shape(draws(mode, h), *args, **kwargs))
+def _in_place(shape: Callable[..., Tensor], draws=_coins):
+    def draw(mode: OwnDraws, h: Tensor, *args, generator=None, **named) -> Tensor:
+        return h.copy_(shape(draws(mode, h), *args, **named))
+
+    return draw
 
 
 def _between(u: Tensor, low=0.0, high=1.0, **named) -> Tensor:
@@ -353,7 +391,7 @@ DRAWS = {
     Tensor.bernoulli: _bernoulli,
     torch.dropout: _dropout,
     F.dropout: _dropout,
-    Tensor.uniform_: _in_place(_between),
+    Tensor.uniform_: _in_place(_between, _uniform_like),
     Tensor.bernoulli_: _in_place(lambda u, p=0.5: u < p),
     Tensor.normal_: _in_place(lambda z, mean=0.0, std=1.0: mean + std * z, _normal_like),
     torch._standard_gamma: lambda mode, a, **_: mode.rows(gamma, a.detach()),

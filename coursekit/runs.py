@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.machine import fetch, widest
+from coursekit.machine import fetch, named, widest
 from coursekit.stacked import Snapshot, Stack, State, forward
 from coursekit.stopping import Monitor
 from coursekit.tasks import Members, Task, choose
@@ -50,7 +50,7 @@ class Runs:
     net : nn.Module
         The structure. Its own weights mean nothing.
     device : str
-        Where it was trained, as in "cpu" or "cuda:0".
+        Where it was trained, as in "cpu" or "cuda:0 (NVIDIA H100)".
     """
 
     recipe: Any
@@ -150,7 +150,7 @@ class History:
         return Runs(
             self.recipe, task.name, self.seeds, curves, final, best,
             self.monitor.best, self.monitor.last, diverged,
-            time.perf_counter() - self.started, self.stack.net, str(self.stack.device),
+            time.perf_counter() - self.started, self.stack.net, named(self.stack.device),
         )  # fmt: skip
 
 
@@ -203,7 +203,8 @@ def join(parts: Sequence[Runs]) -> Runs:
         for name in parts[0].curves
     }
     seconds = sum(part.seconds for part in parts)
-    return replace(parts[0], curves=curves, seconds=seconds, **whole, **state)
+    device = ", ".join(dict.fromkeys(part.device for part in parts))
+    return replace(parts[0], curves=curves, seconds=seconds, device=device, **whole, **state)
 
 
 def score_of(task: Task) -> Score:

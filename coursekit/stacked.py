@@ -181,15 +181,16 @@ class Snapshot:
         """Copy the networks marked in `which`, (S,) bool."""
         if not which.any():
             return
-        # By number: with a mask of its own, a GPU would be waited for to count it.
-        marked = torch.from_numpy(np.flatnonzero(which))
-        for own, now in ((self.rows, source.rows), (self.buffers, source.buffers)):
-            for name, tensor in own.items():
-                if which.all():
-                    tensor.copy_(now[name])
-                else:
-                    marked = send(marked, tensor.device)
-                    tensor.index_copy_(0, marked, now[name].index_select(0, marked))
+        pairs = [(self.rows, source.rows), (self.buffers, source.buffers)]
+        tensors = [(tensor, now[name]) for own, now in pairs for name, tensor in own.items()]
+        if which.all():
+            for tensor, new in tensors:
+                tensor.copy_(new)
+            return
+        # By number: with a mask, a GPU would be waited for to count what is marked.
+        marked = send(torch.from_numpy(np.flatnonzero(which)), tensors[0][0].device)
+        for tensor, new in tensors:
+            tensor.index_copy_(0, marked, new.index_select(0, marked))
 
 
 class Place(NamedTuple):
@@ -239,7 +240,11 @@ def forward(net: nn.Module, state: Mapping[str, Tensor], inputs, n_rows: int) ->
 
 
 def _rows_at_once(net: nn.Module, call: Call, state: Mapping[str, Tensor], inputs) -> int:
-    """How many rows one call may compute: on a GPU, what half of the free memory has room for."""
+    """How many rows one call may compute: on a GPU, what half of the free memory has room for.
+
+    Not more than 8 GiB: neighbors on the same card want some, and several of PyTorch's kernels
+    count the numbers of a tensor in 32 bits.
+    """
     device = next(iter(state.values())).device
     if device.type == "cpu":
         return EVAL_ROWS
@@ -250,8 +255,8 @@ def _rows_at_once(net: nn.Module, call: Call, state: Mapping[str, Tensor], input
         # Counts also what is freed in between: the allocator and libraries want room as well.
         with Allocations() as taken:
             call({name: tensor[one] for name, tensor in state.items()}, row, None)
-        known[row.shape] = max(1, taken.bytes)
-    return max(1, free_memory(device) // known[row.shape])
+        known[row.shape] = max(1, row.nbytes + taken.bytes)  # rows of the pool are copied
+    return max(1, min(free_memory(device), 2**33) // known[row.shape])
 
 
 _row_bytes: WeakKeyDictionary[nn.Module, dict[torch.Size, int]] = WeakKeyDictionary()

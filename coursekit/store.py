@@ -17,6 +17,7 @@ import torch
 
 from coursekit import __version__
 from coursekit.files import replace_file
+from coursekit.machine import named
 from coursekit.networks import initial_net
 from coursekit.runs import Runs
 from coursekit.tasks import pick_device
@@ -30,19 +31,18 @@ class BrokenFile(RuntimeError):
     """A stored result that cannot be trusted: cut short, altered, or of another format."""
 
 
-def machine(device: str | torch.device | None = None) -> dict[str, str]:
+def machine(device: str | None = None) -> dict[str, str]:
     """Return what a stored number depends on: versions, processor, threads, date.
 
-    `device` is where it was computed; by default the one that tasks are put on here.
+    `device` is where it was computed, as `Runs` have it; by default where tasks are put here.
     """
-    device = pick_device(device)
     return {
         "coursekit": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": device or named(pick_device()),
         "threads": str(torch.get_num_threads()),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -81,7 +81,6 @@ def save(runs: Runs, path: str | Path, **note: object) -> Path:
         "task": runs.task,
         "recipe": asdict(runs.recipe),
         "seconds": runs.seconds,
-        "device": runs.device,
         "machine": machine(runs.device),
         "note": note,
     }
@@ -134,7 +133,7 @@ def load(path: str | Path, make_net) -> Runs:
         curves=curves,
         seconds=header["seconds"],
         net=net,
-        device=header.get("device", "cpu"),
+        device=header["machine"]["device"],
         **states,
         **{name: arrays[name] for name in ARRAYS},
     )

@@ -10,11 +10,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
-from coursekit import store
+from coursekit import __version__, store
 from coursekit.fingerprint import fingerprint
 from coursekit.hooks import Arm, Hooks, parameters
 from coursekit.networks import initial_net, structure
@@ -126,7 +127,8 @@ def sweep(
 
     The work is done in chunks by joblib: inside `joblib.parallel_config(n_jobs=4)` by four
     processes, inside `joblib.parallel_config(backend="dask")` by a Dask cluster. Where and with
-    whom a network is trained does not change it beyond rounding.
+    whom a network is trained does not change it beyond rounding. Workers need the device that the
+    task is on; what they send back is on the CPU.
 
     Parameters
     ----------
@@ -251,7 +253,7 @@ def _work(plan: list, hooks: Hooks, memory: float | None, folder) -> Iterator[tu
     """Yield arm numbers, members and runs of each chunk as it is done, stored ones first."""
     paths: list[Path | None] = [None] * len(plan)
     if folder is not None:
-        versions = [ENGINE, *(store.machine()[name] for name in ("coursekit", "torch"))]
+        versions = [ENGINE, __version__, torch.__version__]
         # Of each task once: its data is much to read, and all its chunks share it.
         shared = {id(task): fingerprint(task, hooks, versions) for _, _, task in plan}
         paths = [

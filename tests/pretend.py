@@ -444,6 +444,8 @@ def replace_methods(patch: pytest.MonkeyPatch, world: World) -> None:
         return Base.numpy(self.cpu() if force else self, force=force)
 
     def pin_memory(self, device=None):
+        if device_of(self) != CPU:
+            raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
         copy = self.clone()
         storage_of(copy).pinned = True
         return copy
@@ -509,6 +511,9 @@ def replace_functions(patch: pytest.MonkeyPatch, world: World) -> None:
     autocast = torch.autocast
     for module in (torch, torch.amp):
         patch.setattr(module, "autocast", lambda kind, *args, **how: autocast("cpu", *args, **how))
+    for name in ("is_autocast_enabled", "get_autocast_dtype"):
+        asked = getattr(torch, name)
+        patch.setattr(torch, name, lambda kind="cpu", asked=asked: asked("cpu"))
     patch.setattr(optimizer, group.__name__, staticmethod(grouped))
     patch.setattr(torch, "Generator", Generator)
     patch.setattr(torch.backends.mps, "is_available", lambda: not cuda)

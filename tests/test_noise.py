@@ -254,6 +254,71 @@ def test_gamma_variates_with_a_shape_of_each_network():
     assert torch.equal(same, each(torch._standard_gamma, torch.full((3, N), 5.0)))
 
 
+def test_draws_inside_a_map_over_rows_are_refused():
+    def per_row(h):
+        return vmap(lambda row: row + torch.rand(()), randomness="different")(h)
+
+    with pytest.raises(ValueError, match=r"inside a vmap over rows; draw before it"):
+        each(per_row, HALVES)
+
+
+@pytest.mark.parametrize(
+    ("shape", "other"), [((), (4,)), ((4,), ()), ((2, 1), (1, 3)), ((5, 4), (4,))]
+)
+def test_each_entry_of_a_broadcast_normal_has_a_draw_of_its_own(shape, other):
+    call = lambda: torch.normal(torch.zeros(shape), torch.ones(other))  # noqa: E731
+    drawn = each(call)
+    assert drawn.shape[1:] == torch.broadcast_shapes(shape, other)
+    assert len(drawn.unique()) == drawn.numel()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves_stay_below_one_and_drop_as_often_as_asked(dtype):
+    drawn = each(lambda: torch.rand(N, dtype=dtype))
+    assert drawn.dtype == dtype
+    assert (drawn >= 0).all()
+    assert (drawn < 1).all()
+    ones = torch.ones(3, N, dtype=dtype)
+    for rate in (0.5, 0.9, 0.99):
+        kept = each(lambda h, p=rate: F.dropout(h, p) != 0, ones).double().mean(1)
+        error = (rate * (1 - rate) / N) ** 0.5
+        assert ((kept - (1 - rate)).abs() < 5 * error).all()
+        assert each(lambda h, p=rate: F.dropout(h, p), ones).dtype == dtype
+
+
+REFUSED = {
+    "into a given tensor": (lambda h: torch.rand(4, out=h), "without out"),
+    "with a gradient": (lambda h: torch.rand(4, requires_grad=True), "without requires_grad"),
+    "complex": (lambda h: torch.randn(4, dtype=torch.complex64), "got torch.complex64"),
+    "whole uniforms": (lambda h: torch.rand(4, dtype=torch.int64), "got torch.int64"),
+    "nothing between": (lambda h: torch.randint(3, 3, (4,)), "low < high, got 3 and 3"),
+    "the wrong way round": (lambda h: torch.randint(5, 2, (4,)), "low < high, got 5 and 2"),
+    "too much between": (lambda h: torch.randint(-(2**63), 2**63 - 1, (4,)), "low < high"),
+    "a chance above one": (lambda h: F.dropout(h, 2.0), r"in \[0, 1\], got 2.0"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_drawn_is_refused(name):
+    call, words = REFUSED[name]
+    with pytest.raises(ValueError, match=words):
+        each(call, HALVES)
+
+
+def test_a_missing_generator_is_none():
+    each(lambda h: torch.empty_like(h).bernoulli_(0.5, generator=None), HALVES)
+    drawn = each(lambda h: nn.init.normal_(torch.empty_like(h), std=3.0), HALVES)
+    assert 2.9 < drawn.std() < 3.1
+
+
+def test_the_smallest_word_gives_a_finite_normal(monkeypatch):
+    lowest = torch.full((1, 4), -(2**63))
+    monkeypatch.setattr(Streams, "words", lambda self, place, n: lowest)
+    for kind in (torch.float32, torch.float64):  # as on a device without float64, and with
+        monkeypatch.setattr("coursekit.noise.widest", lambda device, kind=kind: kind)
+        assert normal(Streams([0]), "here", (8,), torch.float32).isfinite().all()
+
+
 def test_draws_outside_of_a_map_are_refused():
     with (
         OwnDraws(Streams(SEEDS), "here", torch.arange(3)),

@@ -49,6 +49,21 @@ def test_two_devices_do_not_mix(world, mix):
         mix(torch.ones(3, 3, device=GPU), torch.ones(3, 3))
 
 
+def test_only_memory_of_the_cpu_can_be_pinned(world):
+    pinned = torch.ones(3).pin_memory()
+    assert pinned.is_pinned()
+    with pytest.raises(RuntimeError, match="only dense CPU tensors can be pinned"):
+        pinned.to(GPU).pin_memory()
+
+
+def test_autocast_of_a_device_tells_that_it_is_on(world):
+    x = torch.ones(3, 3, device=GPU)
+    with torch.autocast("cuda", torch.bfloat16):
+        assert torch.is_autocast_enabled("cuda")
+        assert torch.get_autocast_dtype("cuda") == (x @ x).dtype == torch.bfloat16
+    assert not torch.is_autocast_enabled("cuda")
+
+
 def test_numbers_of_the_cpu_pass_in_pointwise_operations_only(world):
     x, number = torch.ones(3, device=GPU), torch.tensor(2.0)
     assert (x * number).device == torch.where(x > 0, x, number).device == torch.device(GPU)

@@ -15,6 +15,7 @@ from coursekit.networks import initial_net, structure
 from coursekit.noise import OwnDraws, Streams
 from coursekit.recipes import Recipe, make_optimizer
 from coursekit.regularizers.depth import Residual, survivals
+from coursekit.regularizers.dropout import Dropout
 from coursekit.stacked import Stack
 from coursekit.sweep import sweep
 from coursekit.train import fit
@@ -213,6 +214,17 @@ def test_dropout_in_any_spelling():
         return y
 
     assert 0.2 < (each(in_place, HALVES) == 0).float().mean() < 0.8
+
+
+def test_one_dropout_layer_at_two_places_draws_at_each():
+    def make():
+        drop = Dropout(0.5)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), drop, nn.Linear(10, 10), drop)
+
+    assert not draws_by_generator(make())
+    task = data.load("digits", n_train=64, n_val=40, device="cpu")
+    alone, two = (fit(make, task, Recipe(epochs=2, n_seeds=n)) for n in (1, 2))
+    assert abs(alone.val_loss - two.val_loss[:1]).max() < 1e-5
 
 
 def test_a_hook_on_a_layer_may_draw():
