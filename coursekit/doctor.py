@@ -49,7 +49,7 @@ def _hardware() -> list[tuple[str, str]]:
 
     device = pick_device()
     cuda = device.type == "cuda"
-    name = f" ({_card(device)})" if cuda else ""
+    name = f" ({_card(device) if cuda else 'no NVIDIA GPU that torch can use'})"
     n_threads, n_cores = torch.get_num_threads(), os.cpu_count() or 1
     compiler = cuda or shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     found = [
