@@ -130,7 +130,8 @@ class Streams:
         if left < n:
             if left:
                 own.start -= _signed(left * GAMMA)  # they are drawn again, in front of the next
-            size = max(n, BLOCK // len(self.seeds)) if self.ahead else n
+            draws = max(1, BLOCK // (len(self.seeds) * max(n, 1))) if self.ahead else 1
+            size = draws * n  # whole draws: most are as large as the one before
             own.words, own.numbers, own.used = mix(own.start + self._counted(size)), None, 0
             own.start += _signed(size * GAMMA)
         own.used += n
