@@ -161,6 +161,15 @@ def test_training_on_a_device_equals_training_on_the_cpu(device, name):
         assert_alike(expected, trained(CASES[name], device), rtol=rounding(device))
 
 
+@pytest.mark.parametrize("n_train", [50, 100])  # the last batch has 18 rows, or 4
+@pytest.mark.parametrize("device", [*DEVICES, REAL])
+def test_training_with_a_short_last_batch_equals_training_on_the_cpu(device, n_train):
+    expected = on_the_cpu("cnn", n_train=n_train)
+    with on(device):
+        runs = trained(CASES["cnn"], device, n_train=n_train)
+        assert_alike(expected, runs, rtol=rounding(device))
+
+
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("device", [*DEVICES, REAL])
 def test_a_single_network_on_a_device_equals_one_on_the_cpu(device, name):
