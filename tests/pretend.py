@@ -396,6 +396,9 @@ class Stream:
     def query(self) -> bool:
         return True
 
+    def is_capturing(self) -> bool:
+        return self.world.capture is not None
+
     def wait(self, other=None) -> None: ...
 
     wait_stream = wait_event = record = wait
@@ -516,6 +519,10 @@ def replace_functions(patch: pytest.MonkeyPatch, world: World) -> None:
         patch.setattr(torch, name, lambda kind="cpu", asked=asked: asked("cpu"))
     patch.setattr(optimizer, group.__name__, staticmethod(grouped))
     patch.setattr(torch, "Generator", Generator)
+    # Optimizers ask here, and a build of PyTorch with CUDA would ask a driver that is not there.
+    kind = torch.device(world.device.type)
+    patch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: kind)
+    patch.setattr(torch.accelerator, "current_stream", lambda device=None: main)
     patch.setattr(torch.backends.mps, "is_available", lambda: not cuda)
     patch.setattr(torch.cuda, "is_available", lambda: cuda)
     functions = {
