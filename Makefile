@@ -21,7 +21,7 @@ lab: $(READY)  ## open the course in JupyterLab
 
 test: $(READY) check  ## everything that CI runs: style, tests, all notebooks
 	@# Two processes of one thread each: more threads would only fight over the same cores.
-	@COURSEKIT_STATIC=1 COURSEKIT_HOME=build/home OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile \
+	@COURSEKIT_STATIC=1 COURSEKIT_HOME="$(CURDIR)/build/home" OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile \
 	  $(NBVAL) tests $(NOTEBOOKS)
 
 run: $(READY)  ## execute all notebooks into build/
