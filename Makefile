@@ -37,7 +37,7 @@ format: $(READY)  ## put code and notebooks into the format
 
 execute: $(READY)  ## refresh the stored outputs of all notebooks, and the README's figure
 	@.venv/bin/coursekit run --in-place
-	@.venv/bin/python -c 'from pathlib import Path; from coursekit import notebook; \
+	@.venv/bin/python -c 'from pathlib import Path; from coursekit.course import notebook; \
 	  first = notebook.pictures(notebook.read("notebooks/01_overfitting.ipynb"))[0]; \
 	  Path("data/figures/overfitting.png").write_bytes(first)'
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.plain import plain
 from benchmarks.workloads import WORKLOADS, Rows, Workload, deal, make_net_of, recipe_of, task_of
-from coursekit.files import replace_file
+from coursekit.results.files import replace_file
 
 N_ROUNDS = 5
 MANY, TARGET = 256, 3  # networks side by side, and how many times the time of one they may take

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import nbformat
 
-from coursekit import notebook
-from coursekit.files import replace_file
+from coursekit.course import notebook
 from coursekit.grading import course, records
-from coursekit.store import machine
+from coursekit.results.files import replace_file
+from coursekit.results.store import machine
 
 RESULTS = Path(__file__).resolve().parent / "results" / "grading.json"
 LESSON, N, TARGET = "04", 40, 8.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.measure import ROOT, Case, Failed, Record, cold, compare, peak_bytes, workers
 from benchmarks.peers import PEERS, version
 from benchmarks.workloads import WORKLOADS, make_net_of, recipe_of, task_of
-from coursekit.files import replace_file
+from coursekit.results.files import replace_file
 
 RESULTS = Path(__file__).resolve().parent / "results"
 AT_LEAST = 0.25  # seconds: shorter jobs are repeated
@@ -164,8 +164,8 @@ def cold_starts(only: str | None, threads: int, folder: Path, start: float) -> d
 def memory(threads: int, folder: Path, start: float) -> dict:
     """Bytes that stacks of several sizes take in fresh processes, and what coursekit expects."""
     from coursekit import train
-    from coursekit.hooks import Arm, Hooks
-    from coursekit.networks import initial_net
+    from coursekit.engine.hooks import Arm, Hooks
+    from coursekit.engine.networks import initial_net
 
     w, tell = WORKLOADS["W1"], teller("memory", start)
     task = task_of(w)

@@ -64,7 +64,7 @@ def task_of(w: Workload, device: str = "cpu"):
     from sklearn.datasets import load_digits
 
     from coursekit import data
-    from coursekit.tasks import Task
+    from coursekit.datasets.tasks import Task
 
     if w.network != "mlp":
         return data.load(w.data, n_train=w.n_train, n_val=w.n_val, device=device)
@@ -87,7 +87,7 @@ def make_net_of(w: Workload, task):
 
 def recipe_of(w: Workload, n_seeds: int, **settings):
     """The workload's recipe for seeds 0 to n_seeds - 1."""
-    from coursekit.recipes import Recipe
+    from coursekit.recipe import Recipe
 
     names = ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay")
     given = {name: getattr(w, name) for name in names}

@@ -1,62 +1,41 @@
 """Measure what other texts assert: the support package of the course on regularization.
 
-Submodules load on first use, so `import coursekit` costs milliseconds and does not touch torch.
+What a notebook imports lies flat in this folder; what lies in folders of its own is machinery
+behind it. Submodules load on first use, so `import coursekit` costs milliseconds and does not touch
+torch.
 """
 
 from importlib import import_module
 
 __version__ = "0.1.0"
 
-# In import order: a module uses only those before it, and a test holds it to that.
-MODULES = (
-    "files",
-    "learner",
-    "download",
-    "tasks",
+# What a lesson or a study imports, each by its short name: `from coursekit import data, models`.
+PUBLIC = (
     "data",
-    "regularizers",
-    "machine",
-    "noise",
-    "kernels",
-    "layers",
     "models",
-    "proximal",
-    "linear",
-    "strengths",
-    "stopping",
-    "schedules",
-    "networks",
-    "stacked",
-    "runs",
-    "recipes",
-    "hooks",
+    "recipe",
     "train",
-    "large",
+    "sweep",
+    "regularizers",
+    "linear",
+    "schedules",
+    "stopping",
     "measure",
     "intervals",
     "judge",
-    "store",
-    "fingerprint",
-    "sweep",
-    "full_size",
-    "notebook",
-    "course",
-    "claims",
-    "studies",
     "plots",
     "widgets",
+    "claims",
     "exercises",
-    "grading",
-    "doctor",
-    "cli",
+    "full_size",
 )
 
 
 def __getattr__(name: str):
-    if name in MODULES:
+    if name in PUBLIC:
         return import_module(f"coursekit.{name}")
-    raise AttributeError(f"coursekit has no {name!r}; it has {', '.join(MODULES)}")
+    raise AttributeError(f"coursekit has no {name!r}; it has {', '.join(PUBLIC)}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *MODULES})
+    return sorted({*globals(), *PUBLIC})

@@ -13,7 +13,7 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from coursekit.tasks import Arrays, Members, Task, expect, pick_device, seeds, stream
+from coursekit.datasets.tasks import Arrays, Members, Task, expect, pick_device, seeds, stream
 
 # A notebook needs one import for its data: the names of `tasks` are at hand here too.
 __all__ = ["Arrays", "Members", "Task", "load", "names", "pick_device", "seeds"]
@@ -144,7 +144,7 @@ def _imbalanced(
 
 
 def _fashion_mnist(seed: int, *, mirror: str | None = None, registry: dict | None = None) -> dict:
-    from coursekit import download
+    from coursekit.datasets import download
 
     files = download.fetch("fashion_mnist", mirror=mirror, registry=registry)
     x, y, x_test, y_test = (download.read_idx(path) for path in files)
@@ -152,7 +152,7 @@ def _fashion_mnist(seed: int, *, mirror: str | None = None, registry: dict | Non
 
 
 def _cifar10(seed: int, *, mirror: str | None = None, registry: dict | None = None) -> dict:
-    from coursekit import download
+    from coursekit.datasets import download
 
     (archive,) = download.fetch("cifar10", mirror=mirror, registry=registry)
     return _photos(*download.read_cifar(archive))
@@ -226,7 +226,7 @@ def load(
     ------
     ValueError
         For an unknown name or option, or numbers that do not fit the data.
-    coursekit.download.DownloadError
+    coursekit.datasets.download.DownloadError
         If fashion_mnist or cifar10 can be found neither in the cache nor in the network.
     """
     if name not in _KNOWN:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from coursekit import data, download
-from coursekit.files import replace_file
-from coursekit.store import machine
-from coursekit.tasks import Task, pick_device
+from coursekit import data
+from coursekit.datasets import download
+from coursekit.datasets.tasks import Task, pick_device
+from coursekit.results.files import replace_file
+from coursekit.results.store import machine
 
 Study = Callable[[Task], Mapping[str, np.ndarray]]
 

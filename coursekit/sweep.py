@@ -15,13 +15,14 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
-from coursekit import __version__, store
-from coursekit.fingerprint import fingerprint
-from coursekit.hooks import Arm, Hooks, parameters
-from coursekit.networks import initial_net, structure
-from coursekit.recipes import Recipe
-from coursekit.runs import Runs, evaluate, join, take, warn_of_divergence
-from coursekit.tasks import Task, expect
+from coursekit import __version__
+from coursekit.datasets.tasks import Task, expect
+from coursekit.engine.hooks import Arm, Hooks, parameters
+from coursekit.engine.networks import initial_net, structure
+from coursekit.recipe import Recipe
+from coursekit.results import store
+from coursekit.results.fingerprint import fingerprint
+from coursekit.results.runs import Runs, evaluate, join, take, warn_of_divergence
 from coursekit.train import ENGINE, Members, cut, progress, train
 
 SIDE_BY_SIDE = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}  # may differ within one run

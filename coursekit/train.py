@@ -13,15 +13,24 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from coursekit.hooks import Arm, Hooks, Params, optimized_losses, per_network
-from coursekit.machine import free_memory, kept_pages, matmul_precision, recorded, send
-from coursekit.networks import initial_net, private_rng
-from coursekit.noise import Streams
-from coursekit.recipes import Recipe, make_optimizer, schedule
-from coursekit.runs import History, Runs, evaluate, grade, join, outputs, take, warn_of_divergence
-from coursekit.stacked import Stack
-from coursekit.tasks import Members as Dealt
-from coursekit.tasks import Task, stream
+from coursekit.datasets.tasks import Members as Dealt
+from coursekit.datasets.tasks import Task, stream
+from coursekit.engine.devices import free_memory, kept_pages, matmul_precision, recorded, send
+from coursekit.engine.hooks import Arm, Hooks, Params, optimized_losses, per_network
+from coursekit.engine.networks import initial_net, private_rng
+from coursekit.engine.random import Streams
+from coursekit.engine.stack import Stack
+from coursekit.recipe import Recipe, make_optimizer, schedule
+from coursekit.results.runs import (
+    History,
+    Runs,
+    evaluate,
+    grade,
+    join,
+    outputs,
+    take,
+    warn_of_divergence,
+)
 
 __all__ = ["Recipe", "Runs", "batch_order", "evaluate", "fit", "outputs"]
 

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from coursekit import learner
 from coursekit.claims import Claim
+from coursekit.course import learner
 from coursekit.judge import OUTCOMES, Verdict
 
 

@@ -16,10 +16,11 @@ from contextlib import contextmanager
 import pytest
 from nbformat import v4
 
-from coursekit import cli, course, notebook
+from coursekit.commands import cli
+from coursekit.commands.doctor import gpu_advice
+from coursekit.course import lessons, notebook
 from coursekit.data import names
-from coursekit.doctor import gpu_advice
-from coursekit.download import DownloadError
+from coursekit.datasets.download import DownloadError
 
 
 def make(path, *sources):
@@ -63,7 +64,7 @@ def test_interrupt_is_one_sentence(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(course, "select", interrupted)
+    monkeypatch.setattr(lessons, "select", interrupted)
     assert cli.main(["run"]) == 130
     assert capsys.readouterr().err.strip() == "Stopped. What was finished before is kept."
 
@@ -90,7 +91,7 @@ def test_run_in_place_with_another_first_seed(tmp_path):
 
 @pytest.mark.parametrize("argv", [["run", "99_x"], ["run", "--threads", "0"], ["check", "x.ipynb"]])
 def test_wrong_arguments_are_one_sentence(argv, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(course, "lessons", lambda: [tmp_path / "a.ipynb"])
+    monkeypatch.setattr(lessons, "lessons", lambda: [tmp_path / "a.ipynb"])
     make(tmp_path / "a.ipynb", "1")
     monkeypatch.chdir(tmp_path)
     assert cli.main(argv) == 1
@@ -132,7 +133,7 @@ def test_data_lists_every_set(capsys):
 
 
 def test_data_fetch(monkeypatch, capsys):
-    from coursekit import download
+    from coursekit.datasets import download
 
     def offline(name):
         raise DownloadError("expected a file, got no network; use the stand-in")
@@ -148,12 +149,12 @@ def test_data_fetch(monkeypatch, capsys):
 
 
 def test_doctor_reports(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(course, "lessons", lambda: [tmp_path / "a.ipynb"])
+    monkeypatch.setattr(lessons, "lessons", lambda: [tmp_path / "a.ipynb"])
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
     for word in ("python", "torch", "device", "threads", "memory", "precision", "1 in "):
         assert word in said
-    monkeypatch.setattr(course, "lessons", list)
+    monkeypatch.setattr(lessons, "lessons", list)
     assert cli.main(["doctor"]) == 1
     assert "PROBLEM       no lesson was found" in capsys.readouterr().out
 
@@ -236,12 +237,12 @@ def test_lab_serves_the_lessons_and_runs_a_cell(tmp_path):
     with serving("--port", "18888", cwd=tmp_path, DISPLAY="") as (process, address):
         base, token = re.split(r"lab(?:/tree/.*)?\?token=", address)
         assert ask(base, "api/status", token)["started"]
-        assert course.lessons() == [] or f"/lab/tree/{course.lessons()[0].name}?" in address
+        assert lessons.lessons() == [] or f"/lab/tree/{lessons.lessons()[0].name}?" in address
         assert "jupyter-config-data" in ask(base, "lab", token)
         with pytest.raises(urllib.error.HTTPError, match="403"):
             ask(base, "api/contents", "wrong")
         listed = {entry["name"] for entry in ask(base, "api/contents", token)["content"]}
-        assert {path.name for path in course.lessons()} <= listed
+        assert {path.name for path in lessons.lessons()} <= listed
         kernel = ask(base, "api/kernels", token, {"name": "python3"})["id"]
         source = "import sys, os; print(sys.executable, 6 * 7, os.getpid())"
         executable, product, pid = answer(base, kernel, token, source).split()
@@ -298,7 +299,7 @@ def test_make_tells_when_python_is_too_old(tmp_path):
         (old / name).write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.2\nexit 1\n')
         (old / name).chmod(0o755)
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(course.checkout() / name, tmp_path)
+        shutil.copy(lessons.checkout() / name, tmp_path)
     path = f"{old}{os.pathsep}{os.environ['PATH']}"
     env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
     done = subprocess.run(

@@ -15,10 +15,12 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
-from coursekit import cli, data, models, notebook
-from coursekit.large import fit_large
+from coursekit import data, models
+from coursekit.commands import cli
+from coursekit.course import notebook
 from coursekit.sweep import sweep
 from coursekit.train import Recipe, fit
+from docs.examples.several_gpus import fit_large
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own, from its many threads
@@ -96,7 +98,8 @@ def test_processes_of_this_machine_find_the_same_numbers():
 
 def large(tmp_path, *launcher, name):
     out = tmp_path / f"{name}.pt"
-    command = [sys.executable, *launcher, "-m", "coursekit.large", "digits", "--width", "24"]
+    script = "docs/examples/several_gpus.py"
+    command = [sys.executable, *launcher, script, "digits", "--width", "24"]
     options = ["--epochs", "2", "--batch-size", "47", "--out", str(out)]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr

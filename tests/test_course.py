@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from coursekit import course, notebook
+from coursekit.course import lessons, notebook
 
 
 def make(path, *sources):
@@ -39,7 +39,7 @@ def installed(tmp_path, monkeypatch):
     make(lessons / "01_second.ipynb", "2")
     make(lessons / "exercises" / "00_first.ipynb", "3")
     (lessons / ".keep").touch()
-    monkeypatch.setattr(course, "__file__", str(package / "course.py"))
+    monkeypatch.setattr(lessons, "__file__", str(package / "course" / "lessons.py"))
     (tmp_path / "desk").mkdir()
     monkeypatch.chdir(tmp_path / "desk")
     return lessons
@@ -50,7 +50,7 @@ def installed(tmp_path, monkeypatch):
 
 def test_execute_stores_outputs_and_leaves_the_source_alone(lesson, tmp_path):
     before = lesson.read_bytes()
-    done = course.execute(lesson, tmp_path / "build" / "out.ipynb")
+    done = lessons.execute(lesson, tmp_path / "build" / "out.ipynb")
     assert done.error is None
     assert 0 < done.seconds < 60
     assert printed(tmp_path / "build" / "out.ipynb") == "4"
@@ -64,7 +64,7 @@ def test_kernel_is_this_python_whatever_is_registered(tmp_path, monkeypatch):
     (wrong / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     path = make(tmp_path / "a.ipynb", "import sys\nprint(sys.executable)")
-    assert course.execute(path, path).error is None
+    assert lessons.execute(path, path).error is None
     assert printed(path) == sys.executable
 
 
@@ -72,7 +72,7 @@ def test_environment_of_the_kernel(tmp_path):
     names = ["COURSEKIT_STATIC", "COURSEKIT_FIRST_SEED", "OMP_NUM_THREADS"]
     source = f"import os\nprint(*[os.environ.get(n) for n in {names}], os.getcwd())"
     path = make(tmp_path / "a.ipynb", source)
-    course.execute(path, path, first_seed=7, threads=1)
+    lessons.execute(path, path, first_seed=7, threads=1)
     assert printed(path) == f"1 7 1 {tmp_path.resolve()}"
 
 
@@ -94,9 +94,9 @@ def test_failure_is_one_sentence_and_spares_the_stored_notebook(
 ):
     path = make(tmp_path / "a.ipynb", "print('so far')", source, "print('never')")
     before = path.read_bytes()
-    assert course.execute(path, path, timeout=timeout).error == sentence
+    assert lessons.execute(path, path, timeout=timeout).error == sentence
     assert path.read_bytes() == before
-    course.execute(path, tmp_path / "out.ipynb", timeout=timeout)
+    lessons.execute(path, tmp_path / "out.ipynb", timeout=timeout)
     assert printed(tmp_path / "out.ipynb", 0) == "so far"
     assert list(tmp_path.glob(".*")) == []
 
@@ -104,14 +104,14 @@ def test_failure_is_one_sentence_and_spares_the_stored_notebook(
 def test_figures_are_stored_though_the_caller_draws_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     path = make(tmp_path / "a.ipynb", "import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
-    course.execute(path, path)
+    lessons.execute(path, path)
     assert any("image/png" in o.get("data", {}) for o in notebook.read(path).cells[0].outputs)
 
 
 def test_executing_twice_gives_the_same_file(lesson):
-    course.execute(lesson, lesson)
+    lessons.execute(lesson, lesson)
     first = lesson.read_bytes()
-    course.execute(lesson, lesson)
+    lessons.execute(lesson, lesson)
     assert lesson.read_bytes() == first
 
 
@@ -127,7 +127,7 @@ def test_executing_twice_gives_the_same_file(lesson):
 )
 def test_execute_rejects(lesson, wrong):
     with pytest.raises(ValueError, match=r"expected .*got"):
-        course.execute(lesson, lesson, **wrong)
+        lessons.execute(lesson, lesson, **wrong)
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "no json", '{"cells": 3, "nbformat": 4}'])
@@ -136,7 +136,7 @@ def test_what_is_no_notebook_is_named(tmp_path, content):
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=r"expected a notebook .*a\.ipynb"):
-        course.execute(path, path)
+        lessons.execute(path, path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
@@ -175,38 +175,38 @@ def is_running(pid):
 
 def test_checkout_is_its_own_working_copy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    root = course.checkout()
-    assert course.working_copy() == (root / "notebooks", 0)
-    assert course.folder() == root / "notebooks"
+    root = lessons.checkout()
+    assert lessons.working_copy() == (root / "notebooks", 0)
+    assert lessons.folder() == root / "notebooks"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_installed_copy_overwrites_no_edit(installed, tmp_path):
-    assert [p.name for p in course.lessons()] == ["00_first.ipynb", "01_second.ipynb"]
-    where, copied = course.working_copy()
-    assert (where.name, copied) == (course.COPY, 3)
+    assert [p.name for p in lessons.lessons()] == ["00_first.ipynb", "01_second.ipynb"]
+    where, copied = lessons.working_copy()
+    assert (where.name, copied) == (lessons.COPY, 3)
     edited = where / "00_first.ipynb"
     edited.write_text("mine")
     (where / "01_second.ipynb").unlink()
-    assert course.working_copy() == (where, 1)
+    assert lessons.working_copy() == (where, 1)
     assert edited.read_text() == "mine"
-    assert course.folder() == where
+    assert lessons.folder() == where
 
 
 def test_an_installation_without_lessons_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(course, "__file__", str(tmp_path / "coursekit" / "course.py"))
+    monkeypatch.setattr(lessons, "__file__", str(tmp_path / "coursekit" / "course" / "lessons.py"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"expected the lessons in .*try installing"):
-        course.lessons()
+        lessons.lessons()
 
 
 def test_select(installed, lesson):
-    assert [p.stem for p in course.select([])] == ["00_first", "01_second"]
-    assert [p.stem for p in course.select(["01", "00_f"])] == ["01_second", "00_first"]
-    assert course.select([lesson]) == [lesson]
+    assert [p.stem for p in lessons.select([])] == ["00_first", "01_second"]
+    assert [p.stem for p in lessons.select(["01", "00_f"])] == ["01_second", "00_first"]
+    assert lessons.select([lesson]) == [lesson]
     for wrong in ("07", "0", "nowhere.ipynb"):
         with pytest.raises(ValueError, match="got '" + wrong):
-            course.select([wrong])
+            lessons.select([wrong])
 
 
 # The stored form
@@ -268,7 +268,7 @@ def test_mask_hides_measured_numbers_only(text, masked):
 
 
 def test_sanitize_file_is_the_same_rule():
-    stored = (course.checkout() / "tests" / "nbval_sanitize.cfg").read_text(encoding="utf-8")
+    stored = (lessons.checkout() / "tests" / "nbval_sanitize.cfg").read_text(encoding="utf-8")
     assert stored == notebook.sanitize_rules()
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import vmap
 
-from coursekit import strengths
+from coursekit.linear import strengths
 from coursekit.regularizers import decay
 from coursekit.regularizers.decay import adam_step, no_moments, one_standard_error, sgd_step
 from coursekit.regularizers.penalties import l2

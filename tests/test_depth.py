@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit.layers import side_by_side
-from coursekit.noise import Streams
+from coursekit.engine.layers import side_by_side
+from coursekit.engine.random import Streams
 from coursekit.regularizers.depth import Residual, residual, survivals
 
 

@@ -15,14 +15,18 @@ import torch.nn.functional as F
 from pretend import NAME, pretend
 from torch import nn
 
-from coursekit import cli, data, doctor, large, machine, models, store
-from coursekit.hooks import Arm, Hooks
-from coursekit.layers import side_by_side
+from coursekit import data, models
+from coursekit.commands import cli, doctor
+from coursekit.datasets.tasks import Task
+from coursekit.engine import devices
+from coursekit.engine.hooks import Arm, Hooks
+from coursekit.engine.layers import side_by_side
+from coursekit.engine.stack import Stack, _rows_at_once
 from coursekit.regularizers import augmentation, mixing, penalties
-from coursekit.stacked import Stack, _rows_at_once
+from coursekit.results import store
 from coursekit.sweep import sweep
-from coursekit.tasks import Task
 from coursekit.train import Recipe, bytes_per_network, evaluate, fit, outputs
+from docs.examples import several_gpus
 
 CARD = torch.cuda.is_available()  # before anybody pretends
 REAL = pytest.param("the card", marks=pytest.mark.skipif(not CARD, reason="no NVIDIA GPU"))
@@ -418,10 +422,10 @@ def test_no_tensor_of_an_evaluation_has_more_numbers_than_32_bits_can_count():
 def test_memory_that_pytorch_keeps_counts_as_free(monkeypatch):
     card = torch.device("cuda:0")
     with pretend("cuda:0", free=10e9):
-        assert machine.free_memory(card) == 5e9
+        assert devices.free_memory(card) == 5e9
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device=None: 4 * 10**9)
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device=None: 10**9)
-        assert machine.free_memory(card) == 6.5e9
+        assert devices.free_memory(card) == 6.5e9
         monkeypatch.undo()
 
 
@@ -525,8 +529,8 @@ def test_a_job_that_fails_on_a_gpu_does_not_cost_the_others(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_module_for_large_models_runs(device, tmp_path, capsys):
+def test_the_example_for_a_large_model_runs(device, tmp_path, capsys):
     with pretend(device):
         path = tmp_path / "weights.pt"
-        large.main(["digits", "--width", "8", "--epochs", "1", "--out", str(path)])
+        several_gpus.main(["digits", "--width", "8", "--epochs", "1", "--out", str(path)])
     assert "% right" in capsys.readouterr().out

@@ -17,11 +17,12 @@ import pytest
 import torch
 from pretend import pretend
 
-from coursekit import course, data, exercises, full_size, train
+from coursekit import data, exercises, full_size, train
 from coursekit.claims.experiments import experiments
+from coursekit.course import lessons
+from coursekit.datasets.tasks import Task
 from coursekit.exercises import bank
 from coursekit.exercises.exercise import RIGHT
-from coursekit.tasks import Task
 
 # What goes wrong on the first GPU goes wrong on the second one too, and more: it is not the current
 # one. All three kinds of device are in `test_devices`.
@@ -101,7 +102,7 @@ def cells(path: Path) -> list[str]:
     return ["".join(c["source"]) for c in content["cells"] if c["cell_type"] == "code"]
 
 
-LESSONS = sorted(course.folder().glob("*.ipynb"))
+LESSONS = sorted(lessons.folder().glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coursekit import data, download
+from coursekit import data
+from coursekit.datasets import download
 
 IDX_FILES = tuple(download.SOURCES["fashion_mnist"].registry)
 BODY = np.random.default_rng(0).bytes(300_000)  # more than one chunk
@@ -377,6 +378,6 @@ def test_the_published_registry_is_well_formed():
 
 
 def test_the_module_needs_no_torch():
-    probe = "import coursekit.download, sys; sys.exit('torch' in sys.modules)"
+    probe = "import coursekit.datasets.download, sys; sys.exit('torch' in sys.modules)"
     root = Path(download.__file__).parents[1]
     subprocess.run([sys.executable, "-c", probe], check=True, cwd=root)

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from coursekit import data, machine, models
-from coursekit.hooks import Arm, Hooks
-from coursekit.networks import initial_net
-from coursekit.recipes import Recipe
+from coursekit import data, models
+from coursekit.engine import devices
+from coursekit.engine.hooks import Arm, Hooks
+from coursekit.engine.networks import initial_net
+from coursekit.recipe import Recipe
 from coursekit.train import bytes_per_network, cut, evaluate, fit, train
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.01, n_seeds=5, first_seed=5)
@@ -189,15 +190,16 @@ def test_evaluation_is_in_float32_whatever_the_training_is_in(digits):
 
 NEWER = """
 import torch
-from coursekit import data, machine, models
+from coursekit import data, models
+from coursekit.engine import devices
 from coursekit.train import Recipe, fit
 product, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv
 product.fp32_precision, convolution.fp32_precision = "tf32", "ieee"
-with machine.matmul_precision("float32"):
+with devices.matmul_precision("float32"):
     assert product.fp32_precision == "ieee"
-with machine.matmul_precision("tf32"):
+with devices.matmul_precision("tf32"):
     assert product.fp32_precision == convolution.fp32_precision == "tf32"
-    with machine.matmul_precision("float32"):
+    with devices.matmul_precision("float32"):
         assert product.fp32_precision == convolution.fp32_precision == "ieee"
 task = data.load("digits", n_train=20, n_val=20, device="cpu")
 fit(models.linear(task), task, Recipe(epochs=1, n_seeds=2))
@@ -213,7 +215,7 @@ def test_pytorchs_newer_switches_are_left_as_they_were():
 
 def test_tf32_is_allowed_inside_and_as_before_outside():
     before = torch.get_float32_matmul_precision()
-    with machine.matmul_precision("tf32"):
+    with devices.matmul_precision("tf32"):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before
 
@@ -246,7 +248,7 @@ def test_a_recorded_step_equals_an_ordinary_one(optimizer, name):
 
 
 def test_memory_is_asked_for_where_the_system_tells():
-    assert 2**20 < machine.free_memory(torch.device("cpu")) < 2**50
+    assert 2**20 < devices.free_memory(torch.device("cpu")) < 2**50
 
 
 def test_a_hook_that_python_cannot_inspect_works(digits):

@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from coursekit import course, exercises, notebook
+from coursekit import exercises
+from coursekit.course import lessons, notebook
 from coursekit.exercises import Sheet, bank, pages
 from coursekit.exercises.exercise import choose
 from coursekit.exercises.sheet import progress_file
 
 LESSONS = exercises.lessons()
-STORED = course.folder() / "exercises"
+STORED = lessons.folder() / "exercises"
 
 
 @pytest.fixture(autouse=True)
@@ -169,5 +170,5 @@ def test_a_prediction_is_compared_with_the_measurement(capsys):
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_a_lesson_points_to_its_exercises(lesson):
     name = pages.title(lesson)[0]
-    text = "\n".join(c.source for c in notebook.read(course.folder() / name).cells)
+    text = "\n".join(c.source for c in notebook.read(lessons.folder() / name).cells)
     assert f"](exercises/{name})" in text

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from coursekit.files import replace_file
+from coursekit.results.files import replace_file
 
 
 def test_writes_makes_folders_and_replaces(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from coursekit import data, models, train
-from coursekit.fingerprint import fingerprint
+from coursekit.results.fingerprint import fingerprint
 from coursekit.train import Recipe
 
 STRENGTH = 0.1
@@ -207,7 +207,7 @@ def test_another_process_finds_the_same():
     # Sets and hashes of text are shuffled from process to process.
     code = """
 from coursekit import data, models
-from coursekit.fingerprint import fingerprint
+from coursekit.results.fingerprint import fingerprint
 scale = 2.0
 class Net:
     def forward(self, x): return x * scale

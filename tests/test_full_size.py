@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from coursekit import data, download, full_size
+from coursekit import data, full_size
+from coursekit.datasets import download
 
 
 def study(task):

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from coursekit import notebook
+from coursekit.course import notebook
 
 pytest.importorskip("nbgrader")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from coursekit.kernels import Linear, PairMax, wide
+from coursekit.engine.kernels import Linear, PairMax, wide
 
 
 def draw(*shape):

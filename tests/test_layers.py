@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from coursekit import layers
-from coursekit.layers import side_by_side
+from coursekit.engine import layers
+from coursekit.engine.layers import side_by_side
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import coursekit
-from coursekit import MODULES, notebook
+from coursekit.course import notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "coursekit"
@@ -26,13 +26,29 @@ MACHINE = re.compile(
 DEFINES_THE_RULE = {"tests/test_layout.py", "tests/test_notebooks.py"}
 
 
-def module_of(path):
-    """Name of the module that a source file belongs to; a folder counts as one."""
+# Families and modules from the ground up: each imports its own layer and those below.
+LAYERS = (
+    {"datasets", "data"},
+    {"regularizers", "linear", "models", "schedules", "stopping", "recipe"},
+    {"engine"},
+    {"results"},
+    {"train", "sweep"},
+    {"measure", "intervals", "judge"},
+    {"course", "full_size"},
+    {"claims", "plots", "widgets", "exercises"},
+    {"grading"},
+    {"commands", "__main__"},
+)
+FAMILIES = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+
+
+def family(path):
+    """The folder or the flat module that a source file belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imported(source):
-    """Modules of the package that a source text imports, anywhere in it."""
+    """Families of the package that a source text imports, anywhere in it."""
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -45,11 +61,11 @@ def imported(source):
     return {p[1] for p in parts if p[0] == "coursekit" and len(p) > 1 and not p[1].startswith("__")}
 
 
-def backward(module, source):
-    """Imports of `module` that point to itself from outside, or to a module after it."""
-    after = MODULES[MODULES.index(module) + 1 :] if module in MODULES else ()
-    known = {*MODULES, module}
-    return sorted(m for m in imported(source) if m in after or m not in known)
+def upward(own, source):
+    """Imports that point to a higher layer, or to nothing that has a layer."""
+    [height] = [i for i, layer in enumerate(LAYERS) if own in layer]
+    below = set().union(*LAYERS[: height + 1])
+    return sorted(imported(source) - below)
 
 
 def python(code, **env):
@@ -83,30 +99,46 @@ def without_pictures(text):
 # Imports
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    module = module_of(path)
-    if module != "__init__":
-        assert backward(module, path.read_text(encoding="utf-8")) == []
+def test_imports_point_down():
+    defects = {
+        str(path.relative_to(PACKAGE)): found
+        for path in SOURCES
+        if family(path) != "__init__"
+        and (found := upward(family(path), path.read_text(encoding="utf-8")))
+    }
+    assert defects == {}
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        "from coursekit import cli",
-        "import coursekit.cli",
-        "def f():\n    from coursekit.cli import main",
-        "from .cli import main",
+        "from coursekit import claims",
+        "import coursekit.commands.cli",
+        "def f():\n    from coursekit.grading.box import Box",
+        "from .claims import claim",
         "from coursekit import nowhere",
     ],
 )
 def test_the_import_check_catches(source):
-    assert backward("data", source)
+    assert upward("data", source)
 
 
-def test_every_module_has_a_place_in_the_order():
-    found = {module_of(path) for path in SOURCES} - {"__init__", "__main__"}
-    assert found == set(MODULES)
+def test_every_part_has_one_layer():
+    parts = sorted(part for layer in LAYERS for part in layer)
+    assert parts == sorted({family(path) for path in SOURCES} - {"__init__"})
+
+
+def test_what_a_notebook_imports_is_flat_or_a_public_family():
+    # A reader of a lesson looks for a name where its import says, and finds no machinery there.
+    allowed = {*coursekit.PUBLIC}
+    used = {
+        name
+        for path in (ROOT / "notebooks").rglob("*.ipynb")
+        for name in re.findall(
+            r"(?:from|import) coursekit\.(\w+)", path.read_text(encoding="utf-8")
+        )
+    }
+    assert used <= allowed, used - allowed
 
 
 def test_no_module_is_a_drawer():
@@ -160,7 +192,9 @@ def test_import_and_help_are_quick():
     bare = least("pass")
     assert least("import coursekit") - bare < 0.3
     assert (
-        least("from coursekit.cli import main\ntry: main(['--help'])\nexcept SystemExit: 0")
+        least(
+            "from coursekit.commands.cli import main\ntry: main(['--help'])\nexcept SystemExit: 0"
+        )
         < bare + 0.3
     )
 
@@ -170,7 +204,7 @@ def test_importing_everything_touches_no_network_no_gpu_no_display():
 import importlib, socket
 def refuse(*_, **__): raise AssertionError("a module opened a connection while it was imported")
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
-for name in {MODULES}:
+for name in {sorted(family(p) for p in SOURCES if family(p) not in ("__init__", "__main__"))}:
     importlib.import_module("coursekit." + name)
 import torch, sys
 assert not torch.cuda.is_initialized(), "a module started CUDA"
@@ -196,9 +230,9 @@ def readme():
     return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_readme_names_every_module(module):
-    assert re.search(rf"`(?:coursekit[/.])?{module}(?:\.py|/)?`", readme())
+def test_readme_draws_every_part():
+    missing = [p for p in {*coursekit.PUBLIC, *FAMILIES} if not re.search(rf"\b{p}\b", readme())]
+    assert missing == []
 
 
 def test_readme_names_every_lesson():
@@ -225,7 +259,7 @@ def test_readme_examples_run(capsys, monkeypatch, tmp_path):
 def test_documents_name_only_make_targets_and_commands_that_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    help_text = python("from coursekit.cli import main; main([])")
+    help_text = python("from coursekit.commands.cli import main; main([])")
     commands = set(re.findall(r"^    ([a-z]+) ", help_text, re.MULTILINE))
     assert {"lab", "test"} <= targets
     assert {"lab", "run", "doctor"} <= commands

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from coursekit import claims, cli, course, studies
+from coursekit import claims
 from coursekit.claims import claim, experiments, results
 from coursekit.claims.experiments import experiment, find, settle_all
+from coursekit.commands import cli, studies
+from coursekit.course import lessons
 
 ENTRY = {"sources": ["000", "003"], "lesson": "04"}
 LEDGER = {
@@ -210,10 +212,10 @@ def test_a_claim_of_a_lesson_is_settled_by_running_it(monkeypatch, tmp_path):
         claims.settle("C93", {"in a cell": True})
         claims.settle("C92", {"also shown there": True})
         monkeypatch.delenv("COURSEKIT_RECORD")
-        return course.Execution(path, 1.0, None)
+        return lessons.Execution(path, 1.0, None)
 
-    monkeypatch.setattr(course, "select", lambda names: [tmp_path / f"{names[0]}_lesson.ipynb"])
-    monkeypatch.setattr(course, "execute", execute)
+    monkeypatch.setattr(lessons, "select", lambda names: [tmp_path / f"{names[0]}_lesson.ipynb"])
+    monkeypatch.setattr(lessons, "execute", execute)
     [done] = studies.settle_many(["C93"], first_seed=7)
     assert [c.id for c in done.claims] == ["C93"]  # C92 has an experiment, which counts
     assert done.claims[0].origin["experiment"] == "lesson 99_lesson"

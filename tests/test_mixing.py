@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy import stats
 
 from coursekit import data, models
-from coursekit.noise import OwnDraws, Streams
+from coursekit.engine.random import OwnDraws, Streams
 from coursekit.regularizers import mixing
 from coursekit.sweep import sweep
 from coursekit.train import Recipe, fit

@@ -14,7 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from coursekit import exercises, notebook
+from coursekit import exercises
+from coursekit.course import notebook
 from coursekit.exercises import bank, pages
 from coursekit.grading import course
 

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import vmap
 
-from coursekit.layers import draws_by_generator, side_by_side
-from coursekit.noise import DRAWS, GAMMA, OwnDraws, Streams, _signed, mix, normal
+from coursekit.datasets.tasks import seed_word
+from coursekit.engine.layers import draws_by_generator, side_by_side
+from coursekit.engine.random import DRAWS, GAMMA, OwnDraws, Streams, _signed, mix, normal
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
-from coursekit.tasks import seed_word
 
 SEEDS = [3, 4, 9]
 N = 20_000
@@ -315,7 +315,7 @@ def test_the_smallest_word_gives_a_finite_normal(monkeypatch):
     lowest = torch.full((1, 4), -(2**63))
     monkeypatch.setattr(Streams, "words", lambda self, place, n: lowest)
     for kind in (torch.float32, torch.float64):  # as on a device without float64, and with
-        monkeypatch.setattr("coursekit.noise.widest", lambda device, kind=kind: kind)
+        monkeypatch.setattr("coursekit.engine.random.widest", lambda device, kind=kind: kind)
         assert normal(Streams([0]), "here", (8,), torch.float32).isfinite().all()
 
 

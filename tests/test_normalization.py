@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from coursekit import data
-from coursekit.networks import initial_net
+from coursekit.engine.networks import initial_net
 from coursekit.regularizers import normalization
 from coursekit.regularizers.normalization import (
     BatchNorm,

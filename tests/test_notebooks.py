@@ -11,8 +11,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from coursekit import notebook
-from coursekit.course import folder, lessons
+from coursekit.course import notebook
+from coursekit.course.lessons import folder, lessons
 
 MEGABYTE = 1_000_000
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|tmp|root|var|work|mnt)/|\b[A-Za-z]:\\\w")

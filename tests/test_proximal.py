@@ -8,7 +8,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
-from coursekit import proximal
+from coursekit.linear import proximal
 
 SHAPES = [(60, 5), (30, 50), (100, 20), (40, 1), (25, 25)]
 

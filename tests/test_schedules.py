@@ -6,7 +6,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from coursekit import schedules
-from coursekit.recipes import SCHEDULES
+from coursekit.recipe import SCHEDULES
 from coursekit.schedules import ReduceOnPlateau, constant, cosine, step, warmup
 
 LR = 0.3

@@ -10,13 +10,13 @@ from torch import nn
 from torch.func import vmap
 
 from coursekit import data, models
-from coursekit.layers import draws_by_generator, side_by_side
-from coursekit.networks import initial_net, structure
-from coursekit.noise import OwnDraws, Streams
-from coursekit.recipes import Recipe, make_optimizer
+from coursekit.engine.layers import draws_by_generator, side_by_side
+from coursekit.engine.networks import initial_net, structure
+from coursekit.engine.random import OwnDraws, Streams
+from coursekit.engine.stack import Stack
+from coursekit.recipe import Recipe, make_optimizer
 from coursekit.regularizers.depth import Residual, survivals
 from coursekit.regularizers.dropout import Dropout
-from coursekit.stacked import Stack
 from coursekit.sweep import sweep
 from coursekit.train import fit
 

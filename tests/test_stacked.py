@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit import stacked
-from coursekit.networks import initial_net, private_rng, structure
-from coursekit.noise import Streams
-from coursekit.recipes import Recipe, make_optimizer
+from coursekit.engine.networks import initial_net, private_rng, structure
+from coursekit.engine.random import Streams
+from coursekit.engine.stack import Snapshot, Stack, _together, forward
+from coursekit.recipe import Recipe, make_optimizer
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
-from coursekit.stacked import Snapshot, Stack, _together, forward
 
 CPU = torch.device("cpu")
 close = torch.testing.assert_close
@@ -269,7 +268,7 @@ def test_evaluation_in_blocks_equals_evaluation_at_once(limit, monkeypatch):
     stack(x), [net(row) for net, row in zip(nets, x, strict=True)]  # fills the running statistics
     buffers = {name: b.clone() for name, b in stack.buffers.items()}
     inputs = lambda nets, rows: x[nets, rows]  # noqa: E731
-    monkeypatch.setattr(stacked, "EVAL_ROWS", limit)
+    monkeypatch.setattr(engine_stack, "EVAL_ROWS", limit)
     stack.net.train()
     out = forward(stack.net, stack.params | stack.buffers, inputs, 10)
     close(out, torch.stack([net.eval()(row) for net, row in zip(nets, x, strict=True)]))

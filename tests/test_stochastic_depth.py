@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from coursekit import models
-from coursekit.layers import side_by_side
-from coursekit.noise import Streams
+from coursekit.engine.layers import side_by_side
+from coursekit.engine.random import Streams
 from coursekit.regularizers.depth import (
     Residual,
     drop_path,

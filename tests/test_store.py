@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from coursekit import data, models, store
-from coursekit.store import BrokenFile, describe, load, save
+from coursekit import data, models
+from coursekit.results import store
+from coursekit.results.store import BrokenFile, describe, load, save
 from coursekit.train import Recipe, evaluate, fit
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.linear_model import Lasso, Ridge
 
-from coursekit import linear, strengths
+from coursekit import linear
+from coursekit.linear import strengths
 
 
 def problem():

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from joblib import parallel_config
 
-from coursekit import data, models, store
+from coursekit import data, models
 from coursekit.regularizers import penalties
+from coursekit.results import store
 from coursekit.sweep import Sweep, _neighbors, sweep
 from coursekit.train import Recipe, fit
 

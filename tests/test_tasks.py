@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from coursekit import data, tasks
+from coursekit import data
+from coursekit.datasets import tasks
 
 
 @pytest.fixture(scope="module")

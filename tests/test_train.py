@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from coursekit import data, models, stacked
-from coursekit.networks import initial_net
-from coursekit.recipes import SCHEDULES
+from coursekit import data, models
+from coursekit.engine import stack as engine_stack
+from coursekit.engine.networks import initial_net
+from coursekit.engine.stack import Snapshot, Stack
+from coursekit.recipe import SCHEDULES
 from coursekit.regularizers import penalties
-from coursekit.stacked import Snapshot, Stack
 from coursekit.train import Recipe, batch_order, evaluate, fit, outputs
 
 SHORT = Recipe(epochs=3, batch_size=16, n_seeds=3, first_seed=5)
@@ -223,7 +224,7 @@ def test_regression_tasks_use_the_squared_error():
 def test_evaluation_in_batches_equals_evaluation_at_once(digits, monkeypatch):
     runs = fit(models.mlp(digits, hidden=(24,)), digits, SHORT)
     whole = evaluate(runs, digits).loss
-    monkeypatch.setattr(stacked, "EVAL_ROWS", 7)
+    monkeypatch.setattr(engine_stack, "EVAL_ROWS", 7)
     np.testing.assert_allclose(evaluate(runs, digits).loss, whole, rtol=1e-6)
 
 

@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from coursekit import course, notebook
 from coursekit.claims import ledger, results, stored
 from coursekit.claims.claim import JUDGEMENTS, UNTESTED
 from coursekit.claims.experiments import experiments, settle_all
+from coursekit.course import lessons, notebook
 
 EXACT = sorted({e.ids[0] for e in experiments().values() if not e.n_seeds})
 # The cheapest of each topic, about a minute in all. Decay and depth have none under 80 s.
@@ -31,7 +31,7 @@ def test_every_claim_is_settled_by_the_code_as_it_stands(id):
 
 
 DECIDES = {
-    "C52": ["claims.normalized_nets.block_net", "judge.raises"],
+    "C52": ["claims.batch_norm.block_net", "judge.raises"],
     "C64": [
         "regularizers.augmentation.random_shift",
         "tasks.Task.members",
@@ -70,7 +70,7 @@ def test_fresh_seeds_reach_the_stored_judgement(id):
 
 
 def test_the_readme_tells_what_fresh_seeds_said():
-    root = course.folder().parent
+    root = lessons.folder().parent
     told = (root / "data" / "claims" / "fresh_seeds.txt").read_text()
     readme = (root / "README.md").read_text()
     counts = re.findall(r"\d+ of \d+", told)
@@ -87,7 +87,7 @@ def printed_cards(path):
     return [(id, word.lower()) for id, word in CARD.findall(text)]
 
 
-@pytest.mark.parametrize("path", course.lessons(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", lessons.lessons(), ids=lambda path: path.stem)
 def test_a_lesson_prints_what_the_ledger_holds(path):
     cards = printed_cards(path)
     assert cards
@@ -95,7 +95,7 @@ def test_a_lesson_prints_what_the_ledger_holds(path):
 
 
 def test_every_claim_is_told_in_its_lesson():
-    told = {path.stem[:2]: {id for id, _ in printed_cards(path)} for path in course.lessons()}
+    told = {path.stem[:2]: {id for id, _ in printed_cards(path)} for path in lessons.lessons()}
     silent = [id for id, entry in ledger().items() if id not in told.get(entry["lesson"], ())]
     assert silent == []
 

@@ -21,8 +21,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from coursekit.files import replace_file
 from coursekit.judge import Verdict, together
+from coursekit.results.files import replace_file
 
 JUDGEMENTS = ("confirmed", "confirmed with conditions", "refuted", "undecided")
 UNTESTED = "not testable here"

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from coursekit import data, judge, measure, models
 from coursekit.claims.experiments import experiment
+from coursekit.datasets.tasks import Task
+from coursekit.engine.layers import side_by_side
+from coursekit.engine.random import Streams
 from coursekit.judge import Verdict
-from coursekit.layers import side_by_side
-from coursekit.noise import Streams
 from coursekit.regularizers import dropout as ours
 from coursekit.regularizers.ensemble import enumerate_masks
-from coursekit.runs import Runs
+from coursekit.results.runs import Runs
 from coursekit.sweep import sweep
-from coursekit.tasks import Task
 from coursekit.train import Recipe, evaluate, fit
 
 RECIPE = Recipe(epochs=60, batch_size=50, lr=3e-3, n_seeds=16)

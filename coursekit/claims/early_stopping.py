@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from coursekit import data, judge, models, stopping
 from coursekit.claims.experiments import exact, experiment
+from coursekit.datasets.tasks import Task
+from coursekit.engine.networks import initial_net, private_rng
 from coursekit.judge import Verdict
-from coursekit.networks import initial_net, private_rng
-from coursekit.runs import PARTS, Runs
+from coursekit.results.runs import PARTS, Runs
 from coursekit.stopping import at, lowest
-from coursekit.tasks import Task
 from coursekit.train import Recipe, evaluate, fit, outputs
 
 RECIPE = Recipe(epochs=120, batch_size=32, n_seeds=96)

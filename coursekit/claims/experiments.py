@@ -12,9 +12,9 @@ from functools import cache
 from importlib import import_module
 
 from coursekit.claims.claim import Claim, Evidence, corrected, ledger, settle
-from coursekit.fingerprint import fingerprint
-from coursekit.store import machine
-from coursekit.tasks import seeds as study_seeds
+from coursekit.datasets.tasks import seeds as study_seeds
+from coursekit.results.fingerprint import fingerprint
+from coursekit.results.store import machine
 from coursekit.train import ENGINE, Recipe
 
 TOPICS = (
@@ -22,7 +22,6 @@ TOPICS = (
     "dropout",
     "batch_norm",
     "augmentation",
-    "mixing",
     "early_stopping",
     "stochastic_depth",
     "mnist1d",

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from coursekit import data, judge, models
 from coursekit.claims.experiments import exact, experiment
+from coursekit.datasets.tasks import Task
 from coursekit.judge import Verdict
 from coursekit.regularizers.decay import adam_step, no_moments, sgd_step
-from coursekit.runs import Runs, evaluate
+from coursekit.results.runs import Runs, evaluate
 from coursekit.sweep import sweep
-from coursekit.tasks import Task
 from coursekit.train import Recipe
 
 RECIPE = Recipe(epochs=60, batch_size=50, lr=3e-3, n_seeds=16)

@@ -8,13 +8,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from coursekit import linear
+from coursekit.datasets.tasks import seeds
 from coursekit.exercises.driving import Probe
 from coursekit.exercises.exercise import Exercise
 from coursekit.exercises.overfitting_bias import bias_variance
 from coursekit.exercises.overfitting_fits import shortest_fit
 from coursekit.exercises.overfitting_noise import best_accuracy, choose_config
 from coursekit.exercises.questions import Question
-from coursekit.tasks import seeds
 
 __all__ = [
     "best_accuracy", "bias_variance", "choose_config", "junk_features", "shortest_fit", "true_loss",

@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from coursekit.course import select
+from coursekit.course.lessons import select
+from coursekit.course.notebook import KERNELSPEC
 from coursekit.exercises import bank
 from coursekit.exercises.exercise import Exercise
 from coursekit.exercises.questions import Question
-from coursekit.notebook import KERNELSPEC
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from coursekit import strengths
 from coursekit.exercises.driving import Probe
 from coursekit.exercises.exercise import Exercise, Variant
+from coursekit.linear import strengths
 
 KINDS = {
     "Ridge": "sklearn Ridge alpha",

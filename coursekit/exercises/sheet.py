@@ -5,7 +5,7 @@ Progress is a small file that survives upgrades; losing it costs nothing but the
 
 from pathlib import Path
 
-from coursekit import learner
+from coursekit.course import learner
 from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
 

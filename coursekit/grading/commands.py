@@ -43,7 +43,7 @@ def course(args: argparse.Namespace) -> int:
     """Make an nbgrader course from the exercises, or write their notebooks for learners."""
     from pathlib import Path
 
-    from coursekit.course import folder
+    from coursekit.course.lessons import folder
     from coursekit.grading import course as made
 
     if args.action == "notebooks":

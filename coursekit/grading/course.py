@@ -7,9 +7,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from coursekit.course.notebook import write
 from coursekit.exercises import bank, pages
-from coursekit.files import replace_file
-from coursekit.notebook import write
+from coursekit.results.files import replace_file
 
 CONFIG = '''\
 """Settings of nbgrader for this course; `coursekit grade --help` and the guide tell more."""

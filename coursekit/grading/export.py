@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from coursekit.files import replace_file
 from coursekit.grading.gradebook import Row
 from coursekit.grading.intake import file_name
 from coursekit.grading.records import STATUSES
 from coursekit.grading.review import table
+from coursekit.results.files import replace_file
 
 
 def write_csv(path: Path, rows: Sequence[Row], exercises: Sequence[str], questions: Sequence[str]):

@@ -8,12 +8,12 @@ from html import escape
 from pathlib import Path
 
 from coursekit.exercises.exercise import OPEN, RIGHT
-from coursekit.files import replace_file
 from coursekit.grading.found import printable
 from coursekit.grading.gradebook import Row, Written
 from coursekit.grading.intake import file_name
 from coursekit.grading.records import REVIEW, UNREADABLE
 from coursekit.grading.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
+from coursekit.results.files import replace_file
 
 PAGE = """\
 <!DOCTYPE html>

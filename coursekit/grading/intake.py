@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from coursekit.files import replace_file
 from coursekit.grading import archives
 from coursekit.grading.found import (
     MAX_ARCHIVE,
@@ -27,6 +26,7 @@ from coursekit.grading.found import (
     person,
     short_hash,
 )
+from coursekit.results.files import replace_file
 
 STAMP = "timestamp.txt"  # of nbgrader
 MAX_COPIES = 10  # of one student: a thousand copies must not hold up the class

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import coursekit
 from coursekit.exercises import bank, comparing, driving, exercise
-from coursekit.files import replace_file
 from coursekit.grading.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
-from coursekit.store import machine
+from coursekit.results.files import replace_file
+from coursekit.results.store import machine
 
 FORMAT = 1
 RULES = 1  # to be raised when a change to this package may change a grade

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coursekit.files import replace_file
 from coursekit.grading.found import printable
 from coursekit.grading.gradebook import Row, Written
+from coursekit.results.files import replace_file
 
 COLUMNS = ("student", "question", "explanation", "points", "comment")
 MOST = 30_000  # characters of a cell; spreadsheets end at 32,767

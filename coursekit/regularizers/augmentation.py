@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from coursekit.tasks import expect
+from coursekit.datasets.tasks import expect
 
 Number = float | Tensor
 NEGATIONS = frozenset({"not", "no", "never", "nor", "neither", "none", "without", "hardly"})

@@ -205,7 +205,7 @@ def keras_l2_to_torch(l2: float) -> float:
     """Translate a Keras `L2(l2)` into the `weight_decay` of PyTorch's SGD or Adam.
 
     Keras adds `l2 * sum(w ** 2)` to the loss, a slope of `2 * l2 * w`; PyTorch adds
-    `weight_decay * w` to the slope. AdamW has no such slope. More in `coursekit.strengths`.
+    `weight_decay * w` to the slope. AdamW has no such slope. More in `coursekit.linear.strengths`.
 
     Raises
     ------

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coursekit.datasets.tasks import expect
 from coursekit.regularizers.augmentation import rectangle, whole
-from coursekit.tasks import expect
 
 
 def shares(y: Tensor, n_classes: int) -> Tensor:

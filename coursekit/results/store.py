@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from coursekit import __version__
-from coursekit.files import replace_file
-from coursekit.machine import named
-from coursekit.networks import initial_net
-from coursekit.runs import Runs
-from coursekit.tasks import pick_device
+from coursekit.datasets.tasks import pick_device
+from coursekit.engine.devices import named
+from coursekit.engine.networks import initial_net
+from coursekit.results.files import replace_file
+from coursekit.results.runs import Runs
 from coursekit.train import Recipe
 
 FORMAT = 1

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
 
-from coursekit.machine import half
-from coursekit.noise import OwnDraws, Streams
-from coursekit.recipes import Recipe
-from coursekit.runs import PARTS, cross_entropy, score_of
-from coursekit.stacked import Stack
-from coursekit.tasks import Task, choose
+from coursekit.datasets.tasks import Task, choose
+from coursekit.engine.devices import half
+from coursekit.engine.random import OwnDraws, Streams
+from coursekit.engine.stack import Stack
+from coursekit.recipe import Recipe
+from coursekit.results.runs import PARTS, cross_entropy, score_of
 
 Params = Mapping[str, Tensor]
 

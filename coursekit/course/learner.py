@@ -8,7 +8,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from coursekit.files import replace_file
+from coursekit.results.files import replace_file
 
 
 def file(name: str) -> Path:

@@ -8,9 +8,9 @@ from math import cos, pi
 import torch
 from torch import Tensor
 
-from coursekit.machine import PRECISIONS
-from coursekit.stacked import Stack
-from coursekit.tasks import choose, seeds
+from coursekit.datasets.tasks import choose, seeds
+from coursekit.engine.devices import PRECISIONS
+from coursekit.engine.stack import Stack
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 # Factor on the learning rate, given the fraction of the epochs that is done.

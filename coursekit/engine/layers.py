@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from coursekit.kernels import Linear, PairMax, across, fold, unfold, wide
-from coursekit.noise import OwnDraws, Streams
+from coursekit.engine.kernels import Linear, PairMax, across, fold, unfold, wide
+from coursekit.engine.random import OwnDraws, Streams
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
 

@@ -4,7 +4,7 @@
 with a copy of the weights and a share of every batch; `DistributedDataParallel` averages their
 gradients. On two GPUs, or on two processes of a machine without one:
 
-    torchrun --nproc-per-node 2 -m coursekit.large digits --width 2048 --out weights.pt
+    torchrun --nproc-per-node 2 docs/examples/several_gpus.py digits --width 2048 --out weights.pt
 
 Across machines, `torchrun` takes `--nnodes` and `--rdzv-endpoint`; nothing here changes.
 """
@@ -22,10 +22,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from coursekit import data, models
-from coursekit.files import replace_file
-from coursekit.networks import initial_net
-from coursekit.recipes import Recipe, schedule, torch_optimizer
-from coursekit.tasks import Task, pick_device
+from coursekit.datasets.tasks import Task, pick_device
+from coursekit.engine.networks import initial_net
+from coursekit.recipe import Recipe, schedule, torch_optimizer
+from coursekit.results.files import replace_file
 from coursekit.train import batch_order
 
 
@@ -113,7 +113,7 @@ def fit_large(make_net: Callable[[], nn.Module], task: Task, recipe: Recipe) -> 
 
 def main(argv: list[str] | None = None) -> None:
     """Train a wide network on a named task and store its weights."""
-    parser = argparse.ArgumentParser("coursekit.large", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("several_gpus.py", description=__doc__.splitlines()[0])
     parser.add_argument("task", help="a name of `coursekit data list`")
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--epochs", type=int, default=5)
@@ -133,6 +133,10 @@ def main(argv: list[str] | None = None) -> None:
             print(
                 f"{n_processes} processes on {device.type}: {100 * right:.1f} % right, {args.out}"
             )
+
+
+if __name__ == "__main__":
+    main()
 
 
 if __name__ == "__main__":

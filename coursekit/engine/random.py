@@ -27,8 +27,8 @@ from torch import Tensor
 from torch._C import _functorch as functorch
 from torch.overrides import TorchFunctionMode
 
-from coursekit.machine import widest
-from coursekit.tasks import seed_word
+from coursekit.datasets.tasks import seed_word
+from coursekit.engine.devices import widest
 
 
 def _signed(word: int) -> int:

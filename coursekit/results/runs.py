@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.machine import fetch, named, widest
-from coursekit.stacked import Snapshot, Stack, State, forward
+from coursekit.datasets.tasks import Members, Task, choose
+from coursekit.engine.devices import fetch, named, widest
+from coursekit.engine.stack import Snapshot, Stack, State, forward
 from coursekit.stopping import Monitor
-from coursekit.tasks import Members, Task, choose
 
 PARTS = ("train", "val", "test")
 Score = Callable[[Tensor, Tensor], Tensor]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from coursekit.proximal import check_solver, finite, minimize, soft_threshold
+from coursekit.linear.proximal import check_solver, finite, minimize, soft_threshold
 
 __all__ = [
     "Linear", "alpha_max", "elastic_net", "filter_factors", "lasso", "lasso_path",

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from coursekit import course
 from coursekit.claims.claim import Claim, ledger, read
 from coursekit.claims.experiments import experiments, settle_all
-from coursekit.store import machine
-from coursekit.tasks import seeds as study_seeds
+from coursekit.course import lessons
+from coursekit.datasets.tasks import seeds as study_seeds
+from coursekit.results.store import machine
 
 CONNECT = 60  # seconds that a cluster may take to answer
 
@@ -130,9 +130,9 @@ def _experiment(id: str, first_seed: int | None, n_seeds: int | None) -> Settled
 
 
 def _lesson(name: str, first_seed: int | None) -> Settled:
-    [path] = course.select([name])
+    [path] = lessons.select([name])
     with tempfile.TemporaryDirectory() as kept:
-        done = course.execute(
+        done = lessons.execute(
             path, Path(kept) / path.name, first_seed=first_seed, record=Path(kept)
         )
         found = [read(file) for file in sorted(Path(kept).glob("*.json"))]

@@ -32,20 +32,20 @@ def examine() -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def _course() -> list[tuple[str, str]]:
-    from coursekit import course
-    from coursekit.download import cache_dir
+    from coursekit.course import lessons
+    from coursekit.datasets.download import cache_dir
 
     return [
         ("data cache", str(cache_dir())),
-        ("lessons", f"{len(course.lessons())} in {course.folder()}"),
+        ("lessons", f"{len(lessons.lessons())} in {lessons.folder()}"),
     ]
 
 
 def _hardware() -> list[tuple[str, str]]:
     import torch
 
-    from coursekit.machine import free_memory
-    from coursekit.tasks import pick_device
+    from coursekit.datasets.tasks import pick_device
+    from coursekit.engine.devices import free_memory
 
     device = pick_device()
     cuda = device.type == "cuda"

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.kernels import wide
-from coursekit.layers import Call, draws_by_generator, side_by_side
-from coursekit.machine import Allocations, free_memory, matmul_precision, send
-from coursekit.networks import structure
-from coursekit.noise import Streams
+from coursekit.engine.devices import Allocations, free_memory, matmul_precision, send
+from coursekit.engine.kernels import wide
+from coursekit.engine.layers import Call, draws_by_generator, side_by_side
+from coursekit.engine.networks import structure
+from coursekit.engine.random import Streams
 
 State = dict[str, Tensor]
 # Rows per evaluation call on a CPU: the activations of so many stay in its cache.

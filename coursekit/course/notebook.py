@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coursekit.files import replace_file
+from coursekit.results.files import replace_file
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode  # imported where it is used, as its schemas take seconds

@@ -35,9 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def lab(args: argparse.Namespace) -> int:
     """Serve the lessons in JupyterLab until Ctrl-C."""
-    from coursekit import course
+    from coursekit.course import lessons
 
-    where, copied = course.working_copy()
+    where, copied = lessons.working_copy()
     if copied:
         print(f"Copied {copied} files to {where}; what was there already is untouched.", flush=True)
     first = next((p.name for p in sorted(where.glob("*.ipynb"))), "")
@@ -63,13 +63,13 @@ def lab(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Execute notebooks one by one, each in a fresh kernel."""
-    from coursekit import course
+    from coursekit.course import lessons
 
     notebooks, failed = _selected(args.notebooks), 0
     for number, path in enumerate(notebooks, 1):
         print(f"[{number}/{len(notebooks)}] {path.stem} ... ", end="", flush=True)
         out = path if args.in_place else Path(args.out) / path.name
-        done = course.execute(
+        done = lessons.execute(
             path, out, timeout=args.timeout, first_seed=args.first_seed, threads=args.threads
         )
         print(
@@ -81,10 +81,10 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Run notebooks and compare the words of their marked cells, or look at their form only."""
-    from coursekit import course, notebook
+    from coursekit.course import lessons, notebook
 
     notebooks = _selected(args.notebooks)
-    root = course.checkout()
+    root = lessons.checkout()
     if not notebooks:
         return 0
     if args.hygiene and root is None:
@@ -111,12 +111,13 @@ def verdicts(args: argparse.Namespace) -> int:
     """Rerun notebooks on other seeds and thread counts; print the verdicts that change."""
     from joblib import Parallel, delayed
 
-    from coursekit import course, studies
+    from coursekit.commands import studies
+    from coursekit.course import lessons
 
     shifts = range(1, args.runs + 1)
     settings = [{"first_seed": n * args.seeds_shift, "threads": 1 + n % 2} for n in shifts]
     reruns = [(path, setting) for path in _selected(args.notebooks) for setting in settings]
-    jobs = (delayed(course.rerun)(path, timeout=args.timeout, **own) for path, own in reruns)
+    jobs = (delayed(lessons.rerun)(path, timeout=args.timeout, **own) for path, own in reruns)
     worst = 0
     with studies.workers(args.jobs, args.scheduler):
         results = Parallel(return_as="generator")(jobs)
@@ -134,8 +135,8 @@ def verdicts(args: argparse.Namespace) -> int:
 
 def claims(args: argparse.Namespace) -> int:
     """List the claims of the ledger, settle them anew, or show what is stored of them."""
-    from coursekit import studies
     from coursekit.claims import claim, replication, results
+    from coursekit.commands import studies
 
     ids = studies.select(args.ids, args.topic)
     if args.action == "list" or (args.action == "show" and not (args.ids or args.topic)):
@@ -167,8 +168,8 @@ def claims(args: argparse.Namespace) -> int:
 
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or download one that is not embedded."""
-    from coursekit import download
     from coursekit.data import names
+    from coursekit.datasets import download
 
     known = names()
     if args.action == "fetch":
@@ -192,7 +193,7 @@ def data(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Say what this machine offers the course, what was chosen, and what is wrong."""
-    from coursekit.doctor import examine
+    from coursekit.commands.doctor import examine
 
     found, problems = examine()
     for name, value in found:
@@ -237,11 +238,11 @@ def _address(server: subprocess.Popen, first: str) -> str:
 
 
 def _selected(names: list[str]) -> list[Path]:
-    from coursekit import course
+    from coursekit.course import lessons
 
-    notebooks = course.select(names)
+    notebooks = lessons.select(names)
     if not notebooks:
-        print(f"No notebooks in {course.folder()}.")
+        print(f"No notebooks in {lessons.folder()}.")
     return notebooks
 
 

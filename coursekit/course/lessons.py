@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coursekit.files import replace_file
-from coursekit.notebook import Flip, flips, is_marked, read, strip, write
+from coursekit.course.notebook import Flip, flips, is_marked, read, strip, write
+from coursekit.results.files import replace_file
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -34,7 +34,7 @@ class Execution:
 
 def checkout() -> Path | None:
     """Root of the checkout that this package is imported from, or None for an installed copy."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     return root if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir() else None
 
 
@@ -226,7 +226,7 @@ def _environment(first_seed: int | None, threads: int | None) -> dict[str, str]:
 
 
 def _installed() -> Path:
-    inside = Path(__file__).resolve().parent / "_course" / "notebooks"
+    inside = Path(__file__).resolve().parents[1] / "_course" / "notebooks"
     if not inside.is_dir():
         raise ValueError(
             f"expected the lessons in {inside}, got no such folder; "

@@ -1,0 +1,1 @@
+"""What `coursekit` can do on the command line."""

@@ -1,0 +1,1 @@
+"""The lessons as files, and what a learner left in them."""

@@ -1,0 +1,1 @@
+"""Tasks, and the data sets that have to be downloaded."""

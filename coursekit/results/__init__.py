@@ -1,0 +1,1 @@
+"""What a training leaves behind: runs, files that can be trusted, and fingerprints."""
