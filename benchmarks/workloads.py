@@ -99,7 +99,7 @@ def deal(w: Workload, folder: Path) -> Path:
     path = folder / f"{hashlib.sha256(repr(asdict(w)).encode()).hexdigest()[:12]}.npz"
     if not path.exists():
         task = task_of(w)
-        dealt = task.members(range(N_DEALT))
+        dealt = task.deal(range(N_DEALT))
         arrays = {"x": task.x, "y": task.y, "train": dealt.train_rows, "val": dealt.val_rows}
         np.savez(path, **{name: tensor.numpy() for name, tensor in arrays.items()})
     return path

@@ -13,10 +13,10 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from coursekit.datasets.tasks import Arrays, Members, Task, expect, pick_device, seeds, stream
+from coursekit.datasets.tasks import Arrays, Deal, Reader, Task, expect, pick_device, seeds, stream
 
 # A notebook needs one import for its data: the names of `tasks` are at hand here too.
-__all__ = ["Arrays", "Members", "Task", "load", "names", "pick_device", "seeds"]
+__all__ = ["Arrays", "Deal", "Reader", "Task", "load", "names", "pick_device", "seeds"]
 
 SPLIT_SEED = 2026  # the held-out test part is the same for everyone
 MNIST1D_TRAIN, MNIST1D_TEST = 4000, 1000  # sizes of the published set
@@ -99,8 +99,10 @@ def _linear(
     # y = x @ truth + noise; features are normal with correlation rho^|i - j| (Toeplitz), so rho
     # moves the whole range from independent to nearly equal neighbors. An informative coefficient
     # is effect times a random sign times a size in [0.5, 1.5]: none is too small to be found.
-    expect(0 <= n_informative <= n_features, f"0 to {n_features} informative", n_informative)
-    expect(-1 < rho < 1 and 0 <= noise < np.inf, "-1 < rho < 1, noise >= 0", f"{rho}, {noise}")
+    expect(0 <= n_informative <= n_features, f"0 to {n_features} informative", n_informative, "5")
+    expect(
+        -1 < rho < 1 and 0 <= noise < np.inf, "-1 < rho < 1, noise >= 0", f"{rho}, {noise}", "0, 1"
+    )
     draws = stream(seed, "truth")
     size = torch.rand(n_features, generator=draws, dtype=torch.float64) + 0.5
     sign = 2 * torch.randint(2, (n_features,), generator=draws) - 1

@@ -59,7 +59,7 @@ def mlp(
     """
     _require_widths(hidden)
     Dropout(dropout)  # fails here, where the caller is looking, and not inside `fit`
-    n_in, n_out = prod(task.x.shape[1:]), task.n_classes or 1
+    n_in, n_out = prod(task.x.shape[1:]), task.n_outputs
 
     def make() -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()]
@@ -135,7 +135,7 @@ def cnn(
             layers += [nn.ReLU(), pool(2)]
             width = units
         layers += [mean(1), nn.Flatten(), *([Dropout(dropout)] if dropout else [])]
-        return nn.Sequential(*layers, nn.Linear(width, task.n_classes or 1))
+        return nn.Sequential(*layers, nn.Linear(width, task.n_outputs))
 
     return make
 
@@ -183,7 +183,7 @@ def resnet(
     """
     _require_widths([width])
     kept = survivals(n_blocks, survival, rule=rule)
-    n_in, n_out = prod(task.x.shape[1:]), task.n_classes or 1
+    n_in, n_out = prod(task.x.shape[1:]), task.n_outputs
 
     def branch() -> nn.Module:
         return nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width, bias=False))

@@ -1,24 +1,23 @@
 """How to train: one frozen record of settings, and the optimizer it stands for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import groupby
 from math import cos, pi
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coursekit.datasets.tasks import choose, seeds
-from coursekit.engine.devices import PRECISIONS
-from coursekit.engine.stack import Stack
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 # Factor on the learning rate, given the fraction of the epochs that is done.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: 0.5 * (1 + cos(pi * done)),
     "step": lambda done: 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01,
 }
+MakeOptimizer = Callable[[list[dict]], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,22 @@ class Recipe:
     ----------
     epochs, batch_size : int
         Passes over the training rows, and rows per step (the last batch may be smaller).
-    optimizer : {"adam", "adamw", "sgd"}
-        `weight_decay` is an L2 gradient in "sgd" and "adam", and decoupled from it in "adamw".
+    optimizer : {"adam", "adamw", "sgd"} or callable
+        `weight_decay` is an L2 gradient in "sgd" and "adam", and decoupled from it in "adamw". A
+        callable takes PyTorch's parameter groups, in which `lr` and `weight_decay` are set, and
+        returns an optimizer: `functools.partial(torch.optim.Adam, betas=(0.5, 0.999))`.
     lr, momentum, weight_decay : float
         As in PyTorch; `momentum` is for "sgd".
     decay_biases : bool
         False spares all vectors (biases, scale and shift of normalization layers) from decay.
-    schedule : {"constant", "cosine", "step"}
-        Learning rate over the run; "step" divides by 10 at half and at three quarters.
+    schedule : {"constant", "cosine", "step"} or callable
+        Learning rate over the run; "step" divides by 10 at half and at three quarters. A callable
+        turns an epoch, counted from 0, into the factor on `lr`: `schedules.warmup(5)`.
     patience : int or None
         Stop a network after this many epochs without a lower validation loss. None: never.
+    evaluate_every : int
+        Epochs from one evaluation to the next; the last epoch always is evaluated. In between, all
+        curves but `logged_loss` are NaN.
     precision : {"float32", "tf32", "bfloat16"}
         Of the training steps; evaluation is always in float32. "tf32" rounds the factors of
         products on recent NVIDIA GPUs, "bfloat16" computes whole layers in half the bits.
@@ -53,17 +58,31 @@ class Recipe:
         Python, stays what it was in the recorded step, without a word.
     n_seeds, first_seed : int
         One network for each of the seeds `first_seed .. first_seed + n_seeds - 1`.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range or not whole, or a name is unknown.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> plain = Recipe(epochs=60, n_seeds=8, first_seed=0)
+    >>> decayed = replace(plain, optimizer="adamw", weight_decay=0.01)
+    >>> list(decayed.seeds) == list(plain.seeds)
+    True
     """
 
     epochs: int = 100
     batch_size: int = 32
-    optimizer: str = "adam"
+    optimizer: str | MakeOptimizer = "adam"
     lr: float = 1e-3
     momentum: float = 0.0
     weight_decay: float = 0.0
     decay_biases: bool = False
-    schedule: str = "constant"
+    schedule: str | Callable[[int], float] = "constant"
     patience: int | None = None
+    evaluate_every: int = 1
     precision: str = "float32"
     compile: bool = False
     graph: bool = False
@@ -71,19 +90,26 @@ class Recipe:
     first_seed: int = field(default_factory=lambda: seeds(1)[0])
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "n_seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        for name in ("epochs", "batch_size", "n_seeds", "evaluate_every"):
+            self._check_whole(name, getattr(self, name))
         for name in ("lr", "momentum", "weight_decay"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"expected a finite {name} >= 0, got {getattr(self, name)}")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"expected patience of at least 1 or None, got {self.patience}")
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("schedule", self.schedule, SCHEDULES)
+        if self.patience is not None:
+            self._check_whole("patience", self.patience)
+        if not callable(self.optimizer):
+            choose("optimizer", self.optimizer, OPTIMIZERS)
+        if not callable(self.schedule):
+            choose("schedule", self.schedule, SCHEDULES)
         choose("precision", self.precision, PRECISIONS)
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(f"momentum belongs to 'sgd'; {self.optimizer!r} has its own")
+
+    def _check_whole(self, name: str, value: object) -> None:
+        # An integer of NumPy will do, too; 2.0 might have been 2.5.
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+            hint = f"; try {name}={max(1, int(value))}" if isinstance(value, float) else ""
+            raise ValueError(f"expected {name} of at least 1, a whole number, got {value!r}{hint}")
 
     @property
     def vector_decay(self) -> float:
@@ -95,38 +121,44 @@ class Recipe:
         return range(self.first_seed, self.first_seed + self.n_seeds)
 
 
-def make_optimizer(stack: Stack, recipes: Sequence[Recipe]) -> torch.optim.Optimizer:
-    """Make one PyTorch optimizer for S networks; recipe s may have numbers of its own.
-
-    Networks that stand together and share a recipe share a parameter group: a block of rows.
-    """
-    first, start, groups = recipes[0], 0, []
-    sgd = first.optimizer == "sgd"
-    for recipe, same in groupby(recipes):
-        stop = start + len(list(same))
-        blocks: dict[float, list[Tensor]] = {}  # by their decay
-        for kind in stack.rows:
-            decay = recipe.vector_decay if kind == "vectors" else recipe.weight_decay
-            blocks.setdefault(decay, []).extend(stack.block(kind, start, stop))
-        lr = torch.tensor(recipe.lr, device=stack.device) if first.graph else recipe.lr
-        for decay, params in blocks.items():
-            group = {"params": params, "lr": lr, "base_lr": recipe.lr, "weight_decay": decay}
-            groups.append(group | ({"momentum": recipe.momentum} if sgd else {}))
-        start = stop
-    return torch_optimizer(groups, first)
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the optimizer of one network; vectors (biases, scales, shifts) may be spared decay."""
+    blocks: dict[float, list[Tensor]] = {}  # by their decay
+    for p in net.parameters():
+        if p.requires_grad:
+            decay = recipe.weight_decay if p.ndim >= 2 else recipe.vector_decay
+            blocks.setdefault(decay, []).append(p)
+    groups = [
+        {"params": params, "lr": recipe.lr, "base_lr": recipe.lr, "weight_decay": decay}
+        for decay, params in blocks.items()
+    ]
+    return torch_optimizer(groups, recipe)
 
 
 def torch_optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
     """Make the optimizer that a recipe names, with parameter groups that have a `base_lr`."""
+    if callable(recipe.optimizer):
+        optimizer = recipe.optimizer(groups)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ValueError(
+                f"expected a function from parameter groups to an optimizer, got one that returned "
+                f"{type(optimizer).__name__}; try functools.partial(torch.optim.RMSprop, alpha=0.9)"
+            )
+        return optimizer
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=True)
+        for group in groups:
+            group.setdefault("momentum", recipe.momentum)
+        return torch.optim.SGD(groups, lr=recipe.lr, fused=True)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=recipe.lr, fused=True, capturable=recipe.graph)
 
 
-def schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
+def set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
     """Set the learning rates for an epoch, counted from 0."""
-    factor = SCHEDULES[recipe.schedule](epoch / recipe.epochs)
+    if callable(recipe.schedule):
+        factor = float(recipe.schedule(epoch))
+    else:
+        factor = SCHEDULES[recipe.schedule](epoch / recipe.epochs)
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):  # a recorded step reads its rate from memory
             group["lr"].fill_(group["base_lr"] * factor)

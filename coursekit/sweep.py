@@ -19,11 +19,12 @@ from coursekit import __version__
 from coursekit.datasets.tasks import Task, expect
 from coursekit.engine.hooks import Arm, Hooks, parameters
 from coursekit.engine.networks import initial_net, structure
+from coursekit.engine.side_by_side import Runners
 from coursekit.recipe import Recipe
 from coursekit.results import store
 from coursekit.results.fingerprint import fingerprint
 from coursekit.results.runs import Runs, evaluate, join, take, warn_of_divergence
-from coursekit.train import ENGINE, Members, cut, progress, train
+from coursekit.train import ENGINE, cut, progress, train
 
 SIDE_BY_SIDE = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}  # may differ within one run
 OF_A_TASK = ("n_train", "n_val", "label_noise")
@@ -112,6 +113,7 @@ def sweep(
     augment: Callable | None = None,
     mix: Callable | None = None,
     constrain: Callable | None = None,
+    step: Callable | None = None,
     record: Sequence[str] = ("train", "val"),
     memory: float | None = None,
     folder: str | Path | None = None,
@@ -140,7 +142,7 @@ def sweep(
     recipe : Recipe
     grid : mapping of str to sequence, or sequence of mapping
         All combinations of the values, or the settings one by one.
-    objective, penalty, augment, mix, constrain, record, memory
+    objective, penalty, augment, mix, constrain, step, record, memory
         As in `fit`. A hook may have further parameters, named as in the grid; per network it is
         given a scalar tensor.
     folder : path, optional
@@ -161,7 +163,7 @@ def sweep(
     expect(chunk >= 1, "chunk of at least 1", chunk, "chunk=64")
     builder = "a builder such as models.mlp that takes the task, and not models.mlp(task)"
     expect(len(parameters(build)) > 0, builder, "a function without parameters", "models.mlp")
-    hooks = Hooks(objective, penalty, augment, mix, constrain, record)
+    hooks = Hooks(objective, penalty, augment, mix, constrain, step, record)
     settings = _settings(grid)
     owners = {name: _owner(name, build, hooks) for own in settings for name in own}
     arms, tasks = [], []
@@ -175,13 +177,13 @@ def sweep(
     done: dict[int, list[tuple[int, Runs]]] = {number: [] for number in range(len(arms))}
     plan = list(_chunks(arms, tasks, chunk))
     with tqdm(total=len(arms) * recipe.n_seeds, unit="net", **progress()) as bar:
-        for numbers, members, runs in _work(plan, hooks, memory, folder):
+        for numbers, runners, runs in _work(plan, hooks, memory, folder):
             start = 0
             for number in dict.fromkeys(numbers):
                 stop = start + numbers.count(number)
-                done[number].append((members[start][1], take(runs, slice(start, stop))))
+                done[number].append((runners[start][1], take(runs, slice(start, stop))))
                 start = stop
-            bar.update(len(members))
+            bar.update(len(runners))
     whole = []
     for arm, parts in zip(arms, done.values(), strict=True):
         runs = join([part for _, part in sorted(parts, key=lambda pair: pair[0])])
@@ -233,8 +235,8 @@ def _owner(name: str, build: Callable, hooks: Hooks) -> str:
 
 def _chunks(
     arms: Sequence[Arm], tasks: Sequence[Task], size: int
-) -> Iterator[tuple[list[int], Members, Task]]:
-    """Arm numbers, members and task of each chunk: arms of one structure side by side."""
+) -> Iterator[tuple[list[int], Runners, Task]]:
+    """Arm numbers, runners and task of each chunk: arms of one structure side by side."""
     groups: dict[str, list[int]] = {}
     for number, (arm, task) in enumerate(zip(arms, tasks, strict=True)):
         net = initial_net(arm.make_net, arm.recipe.first_seed)
@@ -246,36 +248,36 @@ def _chunks(
     for numbers in groups.values():
         pairs = [(number, seed) for number in numbers for seed in arms[number].recipe.seeds]
         for part in (pairs[piece] for piece in cut(len(pairs), size)):
-            members = [(arms[number], seed) for number, seed in part]
-            yield [number for number, _ in part], members, tasks[numbers[0]]
+            runners = [(arms[number], seed) for number, seed in part]
+            yield [number for number, _ in part], runners, tasks[numbers[0]]
 
 
 def _work(plan: list, hooks: Hooks, memory: float | None, folder) -> Iterator[tuple]:
-    """Yield arm numbers, members and runs of each chunk as it is done, stored ones first."""
+    """Yield arm numbers, runners and runs of each chunk as it is done, stored ones first."""
     paths: list[Path | None] = [None] * len(plan)
     if folder is not None:
         versions = [ENGINE, __version__, torch.__version__]
         # Of each task once: its data is much to read, and all its chunks share it.
         shared = {id(task): fingerprint(task, hooks, versions) for _, _, task in plan}
         paths = [
-            Path(folder) / f"{task.name}-{fingerprint(members, shared[id(task)])}.npz"
-            for _, members, task in plan
+            Path(folder) / f"{task.name}-{fingerprint(runners, shared[id(task)])}.npz"
+            for _, runners, task in plan
         ]
     missing = []
-    for index, (numbers, members, _) in enumerate(plan):
-        runs = _stored(paths[index], members)
+    for index, (numbers, runners, _) in enumerate(plan):
+        runs = _stored(paths[index], runners)
         if runs is None:
             missing.append(index)
         else:
-            yield numbers, members, runs
+            yield numbers, runners, runs
     n = _neighbors()
     jobs = (delayed(_train)(index, *plan[index][1:], hooks, memory, n) for index in missing)
     for index, runs in Parallel(return_as="generator_unordered")(jobs):
-        numbers, members, _ = plan[index]
+        numbers, runners, _ = plan[index]
         if paths[index] is not None:
-            note = [{"seed": seed, **arm.settings} for arm, seed in members]
+            note = [{"seed": seed, **arm.settings} for arm, seed in runners]
             store.save(runs, paths[index], members=note)
-        yield numbers, members, runs
+        yield numbers, runners, runs
 
 
 def _neighbors() -> int:
@@ -286,15 +288,15 @@ def _neighbors() -> int:
     return effective_n_jobs(n_jobs) if here else 1
 
 
-def _train(index: int, members: Members, task: Task, hooks: Hooks, memory: float | None, n: int):
-    return index, train(members, task, hooks, memory, n_processes=n)
+def _train(index: int, runners: Runners, task: Task, hooks: Hooks, memory: float | None, n: int):
+    return index, train(runners, task, hooks, memory, n_processes=n)
 
 
-def _stored(path: Path | None, members: Members) -> Runs | None:
+def _stored(path: Path | None, runners: Runners) -> Runs | None:
     if path is None or not path.exists():
         return None
     try:
-        return store.load(path, members[0][0].make_net)
+        return store.load(path, runners[0][0].make_net)
     except store.BrokenFile as error:
         warnings.warn(f"trained again: {error}", stacklevel=2)
         return None

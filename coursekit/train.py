@@ -1,44 +1,128 @@
-"""One loop that trains S networks side by side.
+"""What training is: the loop for one network, and `fit`, which trains one network per seed.
 
-Axes: S networks, N examples, B batch, T epochs, C classes. Every parameter carries a leading S
-axis, so one forward pass, one backward pass and one optimizer step move all S networks. They stay
-independent: each loss belongs to one network, and the optimizers work entry by entry.
+`train_one` is the text of the course: all that happens to a network happens there, in this order.
+`fit` trains the networks of all seeds side by side where `engine` can and is not slower, and one
+after another where not; a test holds both to the same numbers. Seed s decides everything about
+network s, whoever is trained beside it and on whatever device. Axes: S networks, B rows, T epochs.
 """
 
+import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 
 import torch
+from joblib import Parallel, delayed
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from coursekit.datasets.tasks import Members as Dealt
-from coursekit.datasets.tasks import Task, stream
-from coursekit.engine.devices import free_memory, kept_pages, matmul_precision, recorded, send
-from coursekit.engine.hooks import Arm, Hooks, Params, optimized_losses, per_network
+from coursekit.datasets.tasks import Task
+from coursekit.engine import side_by_side
+from coursekit.engine.devices import free_memory, half, kept_pages, matmul_precision, send
+from coursekit.engine.hooks import Arm, Hooks, Params, for_one, replace
+from coursekit.engine.layers import draws_in_branches, own_draws
 from coursekit.engine.networks import initial_net, private_rng
 from coursekit.engine.random import Streams
+from coursekit.engine.scores import checked_outputs, mean_loss, score_one
+from coursekit.engine.side_by_side import Runners, batch_order, is_evaluated
 from coursekit.engine.stack import Stack
-from coursekit.recipe import Recipe, make_optimizer, schedule
+from coursekit.recipe import Recipe, make_optimizer, set_rates
 from coursekit.results.runs import (
     History,
+    One,
     Runs,
     evaluate,
-    grade,
     join,
     outputs,
-    take,
+    require_part,
     warn_of_divergence,
 )
 
-__all__ = ["Recipe", "Runs", "batch_order", "evaluate", "fit", "outputs"]
+__all__ = ["Recipe", "Runs", "batch_order", "evaluate", "fit", "initial_net", "outputs"]
 
 # Raise this when a seed may train to other numbers than before: stored chunks of a sweep are then
-# trained again. 2: random draws became a hash of a counter.
-ENGINE = 2
+# trained again. 2: random draws became a hash of a counter. 3: what is not faster side by side is
+# trained by the plain loop, and rounds as that does.
+ENGINE = 3
 
-Members = Sequence[tuple[Arm, int]]
+
+def train_one(
+    arm: Arm, seed: int, task: Task, hooks: Hooks, *, bar: bool = False, partly: bool = False
+) -> Runs:
+    """Train one network: the loop of the course.
+
+    Rows, wrong labels, initial weights, order of batches and noise each come from a random stream
+    of the seed's own, so that no draw can shift another. `bar` shows progress; `partly` keeps
+    finished epochs on Ctrl-C.
+    """
+    recipe, device = arm.recipe, task.device
+    deal = task.deal([seed])
+    rows, targets = deal.train_rows[0], deal.y_train[0]
+    net = initial_net(arm.make_net, seed).to(device)
+    params = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    optimizer, order = make_optimizer(net, recipe), batch_order(seed, task.n_train)
+    streams, history = Streams([seed], device), History(recipe, [seed], One(net), partial=partly)
+    augment, mix, objective, penalty, constrain = (
+        for_one(getattr(hooks, name), name, streams, arm, device)
+        for name in ("augment", "mix", "objective", "penalty", "constrain")
+    )
+    recorded_loss, step = mean_loss(task), hooks.step or usual_step
+
+    def optimized_loss(x: Tensor, y: Tensor) -> Tensor:  # (B, ...), (B, ...) to a scalar
+        with half(recipe.precision, device):
+            outputs = checked_outputs(net(x), len(x), task).float()
+        loss = objective(outputs, y).mean() if objective else recorded_loss(outputs, y)
+        return loss + penalty(params) if penalty else loss
+
+    with private_rng(seed), own_draws(net, streams), history:
+        n_steps = 0
+        for epoch in tqdm(range(recipe.epochs), **progress(bar)):
+            net.train()
+            set_rates(optimizer, recipe, epoch)
+            logged = torch.zeros(1, device=device)
+            for batch in send(next(order), device).split(recipe.batch_size):
+                x, y = task.inputs(rows[batch]), targets[batch]
+                if augment:
+                    x = augment(x)
+                if mix:
+                    x, y = mix(x, y)
+                loss = step(net, optimizer, partial(optimized_loss, x, y), n_steps)
+                if constrain:
+                    replace(params, constrain(params))
+                # Weighted by size: a mean of batch means would count a short last batch too much.
+                logged += loss.detach() * (len(batch) / task.n_train)
+                n_steps += 1
+            scores = {"logged_loss": logged}
+            if is_evaluated(recipe, epoch):  # in evaluation mode, over all rows, unpenalized
+                for part in hooks.parts:
+                    scores |= score_one(net, task, deal, part)
+            if history.add(scores):
+                break
+    return history.runs(task)
+
+
+def usual_step(
+    net: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor], n_steps: int
+) -> Tensor:
+    """Move the weights once against the gradient of a batch; return its loss.
+
+    What `fit(step=...)` takes the place of: `loss` computes the loss of the batch, as often as it
+    is called, and `n_steps` counts the steps that were done before.
+    """
+    value = loss()
+    optimizer.zero_grad()
+    value.backward()
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            # A skipped block has no gradient, and its momentum and decay go on.
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+    optimizer.step()
+    return value
 
 
 def fit(
@@ -51,29 +135,33 @@ def fit(
     augment: Callable[[Tensor], Tensor] | None = None,
     mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     constrain: Callable[[Params], Params] | None = None,
+    step: Callable[..., Tensor] | None = None,
     record: Sequence[str] = ("train", "val"),
     memory: float | None = None,
 ) -> Runs:
-    """Train one network per seed, all at once.
+    """Train one network per seed: side by side where that is faster, else one after another.
 
     Seed s decides everything about network s, whoever is trained beside it and on whatever device:
     its training and validation rows, flipped labels, initial weights, the order of its batches, and
-    what it draws while training (dropout, augmentation). Devices only round differently, and so do
-    two runs of a convolution on a GPU, whose library may add in another order each time. The hooks
-    are written for *one* network; the loop maps them over all.
+    what it draws while training (dropout, augmentation). Devices, and the two ways to train, only
+    round differently, and so do two runs of a convolution on a GPU, whose library may add in
+    another order each time. The hooks are written for *one* network.
 
-    The networks are trained where the task is: `data.load(..., device="cuda:1")`.
+    The networks are trained where the task is: `data.load(..., device="cuda:1")`. Inside
+    `joblib.parallel_config(n_jobs=2)`, networks that are trained one after another are shared out
+    to two processes.
 
     Parameters
     ----------
     make_net : callable
-        Makes one network; called once per seed. Any `nn.Module` will do that `torch.func.vmap` can
-        map: one without control flow that depends on data, which changes its buffers in place.
+        Makes one network; called once per seed. Any `nn.Module` from (B, ...) to (B, K) will do.
+        Side by side are trained those that `torch.func.vmap` can map: without control flow that
+        depends on data, with buffers that are changed in place, and noise that is PyTorch's.
     task : Task
     recipe : Recipe
     objective : callable, optional
-        (outputs (B, C), targets (B,)) to losses (B,): what is optimized. By default the recorded
-        loss: cross-entropy for classes, squared error for numbers.
+        (outputs (B, K), targets (B,)) to losses (B,): what is optimized. By default the recorded
+        loss: cross-entropy for classes and labels, squared error for numbers.
     penalty : callable, optional
         Parameters of one network to a scalar that is added to the optimized loss.
     augment : callable, optional
@@ -83,6 +171,9 @@ def fit(
         `augment`. Targets may become shares (B, C), as in mixup.
     constrain : callable, optional
         Parameters of one network to new ones, after every step (a proximal step, a max-norm).
+    step : callable, optional
+        (network, optimizer, loss, n_steps) to the loss of the batch: takes the place of
+        `usual_step`, for sharpness-aware minimization, clipped or accumulated gradients.
     record : sequence of {"train", "val", "test"}
         Parts to evaluate after every epoch; "val" always is, to find the best weights.
     memory : float, optional
@@ -96,23 +187,33 @@ def fit(
     Raises
     ------
     ValueError
-        If a part is unknown, or not even one network fits into the memory.
+        If a part is unknown or missing, what a network or hook returns has not the shape that is
+        asked for, or not even one network fits into the memory.
 
     Warns
     -----
     UserWarning
-        If the loss of a network stopped being finite, or the training was interrupted; the
-        epochs that were finished are returned.
+        If networks are trained one after another for a reason that their author may not expect;
+        if a loss stopped being finite; or if the training was interrupted: what was finished is
+        returned.
+
+    Examples
+    --------
+    >>> from coursekit import data, models
+    >>> task = data.load("wine", device="cpu")
+    >>> runs = fit(models.mlp(task), task, Recipe(epochs=3, n_seeds=4, first_seed=0))
+    >>> runs.val_loss.shape
+    (4, 3)
     """
-    hooks = Hooks(objective, penalty, augment, mix, constrain, record)
-    members = [(Arm(make_net, recipe), seed) for seed in recipe.seeds]
-    runs = train(members, task, hooks, memory, watched=True)
+    hooks = Hooks(objective, penalty, augment, mix, constrain, step, record)
+    runners = [(Arm(make_net, recipe), seed) for seed in recipe.seeds]
+    runs = train(runners, task, hooks, memory, watched=True)
     warn_of_divergence(runs)
     return runs
 
 
 def train(
-    members: Members,
+    runners: Runners,
     task: Task,
     hooks: Hooks,
     memory: float | None = None,
@@ -120,155 +221,96 @@ def train(
     watched: bool = False,
     n_processes: int = 1,
 ) -> Runs:
-    """Train networks, each given by an arm and a seed, in as few chunks as the memory allows.
+    """Train networks, each given by an arm and a seed, in the way that is fastest.
 
     The arms' recipes may differ in `lr`, `momentum` and `weight_decay` only. `watched` says that
-    somebody waits: shows progress, and keeps finished epochs on Ctrl-C. Of `n_processes` that
-    train here at once, each takes its share of the memory. Raises as `fit`.
+    somebody waits: shows progress, and keeps what is finished on Ctrl-C. Of `n_processes` that
+    train here at once, each takes its share of the memory. Raises and warns as `fit`.
     """
-    first = initial_net(members[0][0].make_net, members[0][1])
-    nets = [first, *(initial_net(arm.make_net, seed) for arm, seed in members[1:])]
-    if watched and len(members) == 1:
-        # By its own layers on a CPU only: they ask whether to skip a block, and a GPU would wait.
-        solo = task.device.type == "cpu"
-        return train_side_by_side(members, nets, task, hooks, solo=solo, bar=True, partial=True)
-    each = bytes_per_network(members[0], first, task, hooks)
-    free = free_memory(task.device) / n_processes
-    budget = max(free, 2 * each) if memory is None else memory
-    if not 2 * each <= budget:  # NaN too
+    for part in hooks.parts:
+        require_part(task, part)
+    recipe = runners[0][0].recipe
+    with kept_pages(), matmul_precision(recipe.precision), _explained(task, recipe):
+        nets = [initial_net(arm.make_net, seed) for arm, seed in runners]
+        # A GPU waits for a plain loop, which launches every operation by itself.
+        quick = task.device.type == "cpu" and not (recipe.compile or recipe.graph)
+        if len(runners) == 1 and quick and not draws_in_branches(nets[0]):
+            return _apart(runners, task, hooks, "it is the only one", watched)
+        trial = side_by_side.try_out(runners[0], nets[0], task, hooks)
+        if trial.obstacle:
+            if recipe.compile or recipe.graph:
+                raise ValueError(
+                    "expected networks that can be trained side by side for compile=True or "
+                    f"graph=True, got some that cannot: {trial.obstacle}; try without"
+                )
+            if watched and trial.surprising:
+                warnings.warn(f"trained one after another: {trial.obstacle}", stacklevel=3)
+            return _apart(runners, task, hooks, trial.obstacle, watched)
+        budget = free_memory(task.device) / n_processes if memory is None else memory
+        chunks = cut(len(runners), side_by_side.n_at_once(trial.bytes, budget))
+        return _together(runners, nets, task, hooks, chunks, watched)
+
+
+@contextmanager
+def _explained(task: Task, recipe: Recipe):
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        n, size = task.n_train, recipe.batch_size
+        other = next(b for b in chain(range(size, 1, -1), range(size, n + 2)) if n % b != 1)
         raise ValueError(
-            f"expected memory for two networks, {2 * each / 1e6:.1f} MB, got {budget / 1e6:.1f} MB;"
-            " try a smaller batch_size or more memory"
-        )
-    chunks = cut(len(members), int(budget // each))
-    how = {"bar": watched, "partial": watched and len(chunks) == 1}
+            f"expected two rows or more for batch norm, got a last batch of one row: {n} rows in "
+            f"batches of {size}; try batch_size={other}"
+        ) from error
+
+
+def _apart(runners: Runners, task: Task, hooks: Hooks, why: str, watched: bool) -> Runs:
+    """Train one after another, or in as many processes as joblib was told to use."""
+    one = len(runners) == 1
+    how = {"bar": watched and one, "partly": watched and one}
+    jobs = (delayed(train_one)(arm, seed, task, hooks, **how) for arm, seed in runners)
+    done: list[Runs] = []
+    try:
+        bar = progress(watched and not one)
+        for runs in tqdm(Parallel(return_as="generator")(jobs), total=len(runners), **bar):
+            done.append(runs)
+    except KeyboardInterrupt:
+        if not (watched and done):
+            raise
+        warnings.warn(f"interrupted: kept {len(done)} finished networks", stacklevel=4)
+    return dataclasses.replace(join(done), apart=why)
+
+
+def _together(
+    runners: Runners,
+    nets: Sequence[nn.Module],
+    task: Task,
+    hooks: Hooks,
+    chunks: Sequence[slice],
+    watched: bool,
+) -> Runs:
+    """Train side by side, chunk by chunk."""
     runs = []
     for chunk in chunks:
-        alone = chunk.stop - chunk.start == 1
-        # Products of one pair of matrices round differently, so nobody is trained alone.
-        twice = 2 if alone else 1
-        both = train_side_by_side(members[chunk] * twice, nets[chunk] * twice, task, hooks, **how)
-        runs.append(take(both, slice(0, 1)) if alone else both)
+        stack, seeds = Stack(nets[chunk], task.device), [seed for _, seed in runners[chunk]]
+        recipe, partly = runners[0][0].recipe, watched and len(chunks) == 1
+        scores = side_by_side.epochs(runners[chunk], stack, task, hooks)
+        history = History(recipe, seeds, stack, partial=partly)
+        with private_rng(seeds[0]), history:
+            for row in tqdm(scores, total=recipe.epochs, **progress(watched)):
+                if history.add(row):
+                    break
+        runs.append(history.runs(task))
     return join(runs)
 
 
 def cut(n: int, most: int) -> list[slice]:
     """Cut n networks into chunks of at most `most`, as equal as can be."""
-    size = -(-n // -(-n // most))
+    n_chunks = -(-n // most)
+    size = -(-n // n_chunks)
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
-def train_side_by_side(
-    members: Members,
-    nets: Sequence[nn.Module],
-    task: Task,
-    hooks: Hooks,
-    *,
-    solo: bool = False,
-    bar: bool = False,
-    partial: bool = False,
-) -> Runs:
-    """Train S networks at once. The one loop of the course.
-
-    `solo` as in `Stack`; `bar` shows progress; `partial` keeps finished epochs on Ctrl-C.
-    """
-    arms, seeds = zip(*members, strict=True)
-    recipe, device = arms[0].recipe, task.x.device
-    stack = Stack(nets, device, solo=solo)
-    streams = Streams(seeds, device, ahead=not recipe.graph, compiled=recipe.compile)
-    dealt, orders = _deal(task, seeds), _orders(seeds, task.n_train, device)
-    optimizer = make_optimizer(stack, [arm.recipe for arm in arms])
-    losses_of = optimized_losses(stack, streams, task, hooks, arms)
-    constrain = per_network(hooks.constrain, "constrain", streams, arms, device)
-
-    def step(rows: Tensor, y: Tensor) -> Tensor:  # (S, B), (S, B) to (S,)
-        losses = losses_of(task.inputs(rows), y)
-        stack.backward(losses)
-        optimizer.step()
-        if constrain:
-            _replace(stack.params, constrain(stack.params))
-        return losses.detach()
-
-    if recipe.compile:
-        stack.compile()
-    if recipe.graph:
-        step = recorded(step, device)
-    history, permuted = History(recipe, seeds, stack, partial=partial), next(orders)
-    with private_rng(seeds[0]), kept_pages(), matmul_precision(recipe.precision), history:
-        for epoch in tqdm(range(recipe.epochs), **progress(bar)):
-            stack.net.train()
-            schedule(optimizer, recipe, epoch)
-            logged = torch.zeros(len(seeds), device=device)
-            shuffled = dealt.train_rows.gather(1, permuted), dealt.y_train.gather(1, permuted)
-            for rows, y in zip(*(t.split(recipe.batch_size, 1) for t in shuffled), strict=True):
-                # Weighted by size: a mean of batch means would count a short last batch too much.
-                logged += step(rows, y) * (rows.shape[1] / task.n_train)
-            permuted = next(orders)  # of the next epoch, while a GPU computes the last steps
-            scores = {"logged_loss": logged}
-            for part in hooks.parts:
-                scores |= grade(stack.net, stack.state, task, dealt, part)
-            if history.add(scores):
-                break
-    return history.runs(task)
-
-
-def batch_order(seed: int, n: int) -> Iterator[Tensor]:
-    """Yield one permutation of the `n` training rows per epoch, (N,) int64, for ever."""
-    # A stream of its own, so that the order depends on nothing else that draws from this seed.
-    draws = stream(seed, "order")
-    while True:
-        yield torch.randperm(n, generator=draws)
-
-
-def _orders(seeds: Sequence[int], n: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield the batch orders of S networks, (S, N), epoch by epoch."""
-    for orders in zip(*(batch_order(seed, n) for seed in seeds), strict=True):
-        yield send(torch.stack(orders), device)
-
-
-def bytes_per_network(member: tuple[Arm, int], net: nn.Module, task: Task, hooks: Hooks) -> int:
-    """Memory that one more network takes while it trains, in bytes: one step is tried out."""
-    (arm, seed), device = member, task.x.device
-    stack, dealt = Stack([net], device), _deal(task, [seed])
-    streams = Streams([seed], device, ahead=False)  # a block ahead is shared by all networks
-    saved: dict[int, int] = {}  # by address: what the backward pass needs, each once
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    n = arm.recipe.batch_size
-    losses_of = optimized_losses(stack, streams, task, hooks, [arm])
-    stack.net.train()
-    with (
-        private_rng(seed),
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-    ):
-        losses_of(task.inputs(dealt.train_rows[:, :n]), dealt.y_train[:, :n])
-    parameters = 4 * sum(rows.numel() for rows in stack.rows.values())
-    # Weights, two gradients (as computed, and laid out), optimizer, best and final with a copy.
-    copies = 7 + (1 if arm.recipe.optimizer == "sgd" else 2)
-    rows = dealt.train_rows.numel() + dealt.val_rows.numel()
-    # A recorded step has a memory pool of its own, beside that of the last, smaller batches.
-    pools = 4 if arm.recipe.graph else 2
-    known = copies * parameters + pools * sum(saved.values()) + streams.bytes
-    return known + 8 * rows * (4 + (task.n_classes or 1))
-
-
-def _deal(task: Task, seeds: Sequence[int]) -> Dealt:
-    # The same seed may stand in several arms, and gets the same rows in each.
-    known = list(dict.fromkeys(seeds))
-    which = torch.tensor([known.index(seed) for seed in seeds], device=task.x.device)
-    dealt = task.members(known)
-    fields = (dealt.train_rows, dealt.val_rows, dealt.y_train, dealt.flipped)
-    return Dealt(*(tensor[which] for tensor in fields))
-
-
-@torch.no_grad()
-def _replace(params: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> None:
-    for name, p in params.items():
-        p.copy_(new[name])
 
 
 def progress(wanted: bool = True) -> dict[str, object]:

@@ -33,16 +33,16 @@ def lesson(tmp_path):
 def installed(tmp_path, monkeypatch):
     """The module as an installed package sees it: no checkout around, lessons in the package."""
     package = tmp_path / "site" / "coursekit"
-    lessons = package / "_course" / "notebooks"
-    (lessons / "exercises").mkdir(parents=True)
-    make(lessons / "00_first.ipynb", "1")
-    make(lessons / "01_second.ipynb", "2")
-    make(lessons / "exercises" / "00_first.ipynb", "3")
-    (lessons / ".keep").touch()
+    stored = package / "_course" / "notebooks"
+    (stored / "exercises").mkdir(parents=True)
+    make(stored / "00_first.ipynb", "1")
+    make(stored / "01_second.ipynb", "2")
+    make(stored / "exercises" / "00_first.ipynb", "3")
+    (stored / ".keep").touch()
     monkeypatch.setattr(lessons, "__file__", str(package / "course" / "lessons.py"))
     (tmp_path / "desk").mkdir()
     monkeypatch.chdir(tmp_path / "desk")
-    return lessons
+    return stored
 
 
 # Running

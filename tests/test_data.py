@@ -22,7 +22,7 @@ def rows_as_bytes(x):
 @pytest.mark.parametrize("name", OFFLINE)
 def test_every_embedded_set_loads_with_its_defaults(name):
     task = data.load(name, device="cpu")
-    member = task.members([0])
+    member = task.deal([0])
     assert member.train_rows.shape == member.y_train.shape == (1, task.n_train)
     assert task.x.dtype == task.x_test.dtype == torch.float32
     assert task.note == data.names()[name]

@@ -16,8 +16,9 @@ from coursekit import data, models
 from coursekit.engine import devices
 from coursekit.engine.hooks import Arm, Hooks
 from coursekit.engine.networks import initial_net
+from coursekit.engine.side_by_side import try_out
 from coursekit.recipe import Recipe
-from coursekit.train import bytes_per_network, cut, evaluate, fit, train
+from coursekit.train import cut, evaluate, fit, train
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.01, n_seeds=5, first_seed=5)
 
@@ -100,23 +101,31 @@ def test_noise_of_hooks_does_not_depend_on_the_company(digits):
 
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("n_networks", [2, 3])
-def test_a_memory_budget_changes_no_bit(digits, signals, name, n_networks):
+def test_a_memory_budget_changes_no_bit_but_of_one_that_is_left_over(
+    digits, signals, name, n_networks
+):
     task = signals if name == "cnn" else digits
     make_net = NETS[name](task)
     member = (Arm(make_net, RECIPE), 5)
-    each = bytes_per_network(member, initial_net(make_net, 5), task, Hooks())
+    each = try_out(member, initial_net(make_net, 5), task, Hooks()).bytes
     whole = fit(make_net, task, RECIPE)
     tight = fit(make_net, task, RECIPE, memory=n_networks * each)
     for kind in ("final", "best"):
         for key, value in getattr(whole, kind).items():
-            assert torch.equal(value, getattr(tight, kind)[key]), key
+            # In chunks of two, the fifth network is a stack of one: its products round otherwise.
+            same, other = (
+                value[: 4 + n_networks % 2],
+                getattr(tight, kind)[key][: 4 + n_networks % 2],
+            )
+            assert torch.equal(same, other), key
+            torch.testing.assert_close(value, getattr(tight, kind)[key], rtol=1e-3, atol=1e-4)
     for key, curve in whole.curves.items():
-        np.testing.assert_array_equal(curve, tight.curves[key])
+        np.testing.assert_allclose(curve, tight.curves[key], rtol=1e-3)
     np.testing.assert_array_equal(whole.seeds, tight.seeds)
 
 
-def test_a_budget_for_less_than_two_networks_is_refused(digits):
-    with pytest.raises(ValueError, match="expected memory for two networks"):
+def test_a_budget_for_less_than_one_network_is_refused(digits):
+    with pytest.raises(ValueError, match="expected memory for one network"):
         fit(models.mlp(digits), digits, RECIPE, memory=1e4)
     with pytest.raises(ValueError, match="got nan MB"):
         fit(models.mlp(digits), digits, RECIPE, memory=float("nan"))
@@ -126,7 +135,7 @@ def test_bytes_per_network_grow_with_parameters_and_activations(digits):
     def size(hidden, batch):
         make_net = models.mlp(digits, hidden=(hidden,))
         arm = Arm(make_net, replace(RECIPE, batch_size=batch))
-        return bytes_per_network((arm, 5), initial_net(make_net, 5), digits, Hooks())
+        return try_out((arm, 5), initial_net(make_net, 5), digits, Hooks()).bytes
 
     parameters = 4 * (64 * 256 + 256 + 256 * 10 + 10)
     assert 8 * parameters < size(256, 16) < 14 * parameters + 1e6

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from coursekit.engine.kernels import Linear, PairMax, wide
+from coursekit.engine.layers import PairMax, Products, wide
 
 
 def draw(*shape):
@@ -22,7 +22,7 @@ def test_linear_is_one_linear_layer_per_network(n_outputs, has_bias):
     h, w = draw(3, 5, 7), draw(3, n_outputs, 7)
     b = draw(3, n_outputs) if has_bias else None
     inputs = [h, w, b] if has_bias else [h, w]
-    out = Linear.apply(h, w, b)
+    out = Products.apply(h, w, b)
     out = out if wide(n_outputs) else out.mT
     rows = zip(h, w, b if has_bias else [None] * 3, strict=True)
     expected = torch.stack([F.linear(*row) for row in rows])
@@ -38,24 +38,24 @@ def test_linear_is_one_linear_layer_per_network(n_outputs, has_bias):
 @pytest.mark.parametrize("n_outputs", [3, 16])
 def test_linear_has_first_and_second_derivatives(n_outputs):
     h, w, b = draw(2, 3, 2), draw(2, n_outputs, 2), draw(2, n_outputs)
-    assert torch.autograd.gradcheck(Linear.apply, (h, w, b))
-    assert torch.autograd.gradgradcheck(Linear.apply, (h, w, b))
+    assert torch.autograd.gradcheck(Products.apply, (h, w, b))
+    assert torch.autograd.gradgradcheck(Products.apply, (h, w, b))
 
 
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (0, 1), (1, 2)])
 @pytest.mark.parametrize("n_outputs", [3, 16])
 def test_linear_gives_the_gradients_that_are_asked_for(n_outputs, wanted):
     inputs = [draw(2, 4, 5), draw(2, n_outputs, 5), draw(2, n_outputs)]
-    expected = torch.autograd.grad(Linear.apply(*inputs).sin().sum(), inputs)
+    expected = torch.autograd.grad(Products.apply(*inputs).sin().sum(), inputs)
     given = [t if i in wanted else t.detach() for i, t in enumerate(inputs)]
-    got = torch.autograd.grad(Linear.apply(*given).sin().sum(), [inputs[i] for i in wanted])
+    got = torch.autograd.grad(Products.apply(*given).sin().sum(), [inputs[i] for i in wanted])
     for i, grad in zip(wanted, got, strict=True):
         torch.testing.assert_close(grad, expected[i])
 
 
 def test_linear_takes_weights_that_are_stored_turned():
     h, w, b = draw(2, 4, 5), draw(2, 5, 16), draw(2, 16)
-    out = Linear.apply(h, w.mT, b)
+    out = Products.apply(h, w.mT, b)
     torch.testing.assert_close(out, h @ w + b.unsqueeze(1))
     got, expected = (
         torch.autograd.grad(f.sin().sum(), w)[0] for f in (out, h @ w + b.unsqueeze(1))

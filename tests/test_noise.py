@@ -12,7 +12,7 @@ from torch import nn
 from torch.func import vmap
 
 from coursekit.datasets.tasks import seed_word
-from coursekit.engine.layers import draws_by_generator, side_by_side
+from coursekit.engine.layers import side_by_side
 from coursekit.engine.random import DRAWS, GAMMA, OwnDraws, Streams, _signed, mix, normal
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
@@ -383,10 +383,3 @@ def test_layers_draw_and_compute_the_same_in_any_company():
     first, again, other = call(twins, x[[0, 0, 0]], Streams([5, 5, 6]))
     torch.testing.assert_close(first, again)
     assert not torch.allclose(first, other)
-
-
-def test_only_layers_that_draw_nothing_or_by_generator_are_said_to():
-    known = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Sequential(nn.ReLU()))
-    assert draws_by_generator(nn.Sequential(known, Dropout(0.5), Residual(nn.ReLU(), 0.5)))
-    for layer in (nn.Dropout(0.0), Residual(nn.Dropout(0.1)), Unknown(nn.ReLU())):
-        assert not draws_by_generator(nn.Sequential(known, nn.Sequential(layer)))

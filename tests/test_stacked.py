@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from coursekit.engine import stack as engine_stack
 from coursekit.engine.networks import initial_net, private_rng, structure
 from coursekit.engine.random import Streams
+from coursekit.engine.side_by_side import optimizer_of
 from coursekit.engine.stack import Snapshot, Stack, _together, forward
-from coursekit.recipe import Recipe, make_optimizer
+from coursekit.recipe import Recipe
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
 
@@ -143,7 +145,7 @@ def batches(steps=4):
 
 
 def trained(stack, recipes):
-    optimizer = make_optimizer(stack, recipes)
+    optimizer = optimizer_of(stack, recipes)
     for x, y in batches():
         x = x.expand(len(recipes), -1, -1)
         stack.backward((stack(x) * y).sin().mean((1, 2)))
@@ -178,30 +180,6 @@ def test_optimizers_move_what_state_shows_and_each_network_by_its_own_recipe(mak
             if name in shown:
                 close(shown[name][s], t.detach(), rtol=1e-3, atol=1e-4)
     assert all(not torch.equal(before[n], shown[n]) for n in stack.params)
-
-
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-@pytest.mark.parametrize("make", [plain, tied])
-def test_a_network_alone_by_its_own_layers_trains_as_in_company(make, recipe):
-    solo, company = (Stack(nets_of(make, 1), CPU, solo=solo) for solo in (True, False))
-    assert (solo.solo, company.solo) == (True, False)
-    shown = solo.state
-    final = trained(company, [recipe])
-    trained(solo, [recipe])
-    for state in (shown, solo.state):
-        assert set(state) == set(final)
-        for name, t in final.items():
-            close(state[name], t, rtol=1e-3, atol=1e-4)
-    snapshot = Snapshot(solo)
-    assert all(torch.equal(snapshot.state[name], t) for name, t in solo.state.items())
-    own = dict(solo.net.named_parameters()) | dict(solo.net.named_buffers())
-    assert all(own[name].data_ptr() == t.data_ptr() for name, t in solo.state.items())
-
-
-def test_solo_is_for_one_network_that_draws_by_generator():
-    noisy = nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.5))
-    for nets in ([noisy], nets_of(plain, 2)):
-        assert not Stack(nets, CPU, solo=True).solo
 
 
 def test_a_snapshot_is_a_copy_and_keeps_marked_networks_only():

@@ -27,7 +27,7 @@ def digits():
 
 def plain_loop(make_net, task, recipe, seed, penalty=None):
     """Train one network the ordinary way; returns it and its logged and validation losses."""
-    members = task.members([seed])
+    members = task.deal([seed])
     rows, y = members.train_rows[0], members.y_train[0]
     net = initial_net(make_net, seed)
     weights = [p for p in net.parameters() if p.ndim >= 2]

@@ -214,7 +214,7 @@ def clean_points_first(seeds):
 
 def fitted(runs: Runs, task: Task, seeds: range) -> np.ndarray:
     """Percent of training points fitted, with the right label and with a wrong one: (2, S)."""
-    dealt = task.members(seeds)
+    dealt = task.deal(seeds)
     answers = outputs(runs, task.x, weights="final").argmax(-1)  # (S, pool)
     hit = (answers.gather(1, dealt.train_rows) == dealt.y_train).cpu().double()
     flipped = dealt.flipped.cpu()

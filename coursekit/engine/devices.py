@@ -14,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt(3)
-PRECISIONS = ("float32", "tf32", "bfloat16")
 WARM_UP = 3  # steps before a CUDA graph is recorded: lazy set-up must not be part of it
 
 
@@ -132,7 +131,8 @@ def _available() -> int:
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
 
 
-def _random_states() -> tuple:
+def random_states() -> tuple:
+    """Where the random streams of Python and NumPy stand: equal if nothing was drawn."""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002, what others draw from
     return random.getstate(), kind, keys.tobytes(), rest
 
@@ -175,9 +175,9 @@ def recorded(step: Callable[..., Tensor], device: torch.device) -> Callable:
         return result
 
     def checked(*batch: Tensor) -> Tensor:
-        before = _random_states()
+        before = random_states()
         result = usual(*batch)
-        if _random_states() != before:  # by another thread, seldom
+        if random_states() != before:  # by another thread, seldom
             raise ValueError(
                 "expected a training step that draws by PyTorch alone, got one in which the random "
                 "state of Python or NumPy moved: a recorded step would repeat its numbers; try "

@@ -5,16 +5,13 @@ from dataclasses import dataclass, field
 from inspect import signature
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
 
-from coursekit.datasets.tasks import Task, choose
-from coursekit.engine.devices import half
+from coursekit.datasets.tasks import choose
 from coursekit.engine.random import OwnDraws, Streams
-from coursekit.engine.stack import Stack
+from coursekit.engine.scores import PARTS
 from coursekit.recipe import Recipe
-from coursekit.results.runs import PARTS, cross_entropy, score_of
 
 Params = Mapping[str, Tensor]
 
@@ -28,6 +25,7 @@ class Hooks:
     augment: Callable | None = None
     mix: Callable | None = None
     constrain: Callable | None = None
+    step: Callable | None = None
     record: Sequence[str] = ("train", "val")
 
     def __post_init__(self):
@@ -49,33 +47,6 @@ class Arm:
     settings: Mapping[str, float] = field(default_factory=dict)
 
 
-def optimized_losses(
-    stack: Stack, streams: Streams, task: Task, hooks: Hooks, arms: Sequence[Arm]
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function from a batch (S, B, ...), (S, B) to the losses (S,) that are optimized."""
-    device, precision = task.x.device, arms[0].recipe.precision
-    objective, augment, mix, penalty = (
-        per_network(getattr(hooks, name), name, streams, arms, device)
-        for name in ("objective", "augment", "mix", "penalty")
-    )
-    objective = objective or score_of(task)
-
-    def losses_of(x: Tensor, y: Tensor) -> Tensor:
-        if augment:
-            x = augment(x)
-        if mix:
-            x, y = mix(x, y)
-        with half(precision, device):
-            outputs = stack(x, streams)
-        if stack.solo and objective is cross_entropy:  # the same in fewer calls
-            losses = F.cross_entropy(outputs[0].float(), y[0])[None]
-        else:
-            losses = objective(outputs.float(), y).mean(1)
-        return losses + penalty(stack.params) if penalty else losses
-
-    return losses_of
-
-
 def per_network(
     hook: Callable | None, place: str, streams: Streams, arms: Sequence[Arm], device
 ) -> Callable | None:
@@ -91,10 +62,28 @@ def per_network(
 
     def one(position: Tensor, settings: dict[str, Tensor], *args):
         with OwnDraws(streams, place, position):
-            return hook(*args, **settings)
+            return _checked(place, args, hook(*args, **settings))
 
     mapped = vmap(one, randomness="different")
     return lambda *args: mapped(position, settings, *args)
+
+
+def for_one(
+    hook: Callable | None, place: str, streams: Streams, arm: Arm, device
+) -> Callable | None:
+    """A hook as the plain loop calls it: with the settings it names, and own draws."""
+    if hook is None:
+        return None
+    settings = {
+        name: torch.tensor(float(arm.settings[name]), device=device)
+        for name in set(parameters(hook)) & set(arm.settings)
+    }
+
+    def one(*args):
+        with OwnDraws(streams, place):
+            return _checked(place, args, hook(*args, **settings))
+
+    return one
 
 
 def parameters(function: Callable) -> list[str]:
@@ -103,3 +92,32 @@ def parameters(function: Callable) -> list[str]:
         return list(signature(function).parameters)
     except ValueError:
         return []
+
+
+def _checked(place: str, args: tuple, result: Tensor) -> Tensor:
+    """What a hook returned, if it has the form that `fit` asks for; ValueError otherwise."""
+    shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+    if place == "objective" and shape != args[0].shape[:1]:
+        raise ValueError(
+            f"expected an objective that returns one loss per row, shape ({len(args[0])},), got "
+            f'{shape}; a loss of torch.nn does so with reduction="none"'
+        )
+    if place == "penalty" and shape != ():
+        raise ValueError(
+            f"expected a penalty that returns one number as a tensor, got {shape}; add up with "
+            "sum(p.square().sum() for p in params.values()), without float() or .item()"
+        )
+    return result
+
+
+@torch.no_grad()
+def replace(params: Params, new: Params) -> None:
+    """Write what `constrain` returned into the parameters; ValueError if one is missing."""
+    if missing := sorted(set(params) - set(new)):
+        raise ValueError(
+            f"expected a constraint that returns every parameter, got none for "
+            f"{', '.join(missing)}; return those that stay as they are, too: "
+            "{**params, name: changed}"
+        )
+    for name, p in params.items():
+        p.copy_(new[name])

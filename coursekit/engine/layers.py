@@ -9,15 +9,17 @@ Axes: S networks, B rows, C channels, H hidden. Hidden activations are (S, B, ..
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain, cycle
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.modules.dropout import _DropoutNd
 
-from coursekit.engine.kernels import Linear, PairMax, across, fold, unfold, wide
 from coursekit.engine.random import OwnDraws, Streams
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
@@ -45,12 +47,88 @@ def side_by_side(net: nn.Module) -> Call:
     return _build(net, "", {id(t): name for name, t in _tensors(net)})
 
 
-def draws_by_generator(net: nn.Module) -> bool:
-    """Whether no layer draws random numbers but those that take a generator, at one place each."""
-    known = {*POINTWISE, *TABLE} - {nn.Dropout}  # PyTorch's own takes none
-    places = [m for _, m in net.named_modules(remove_duplicate=False) if hasattr(m, "generator")]
-    return len(places) == len(set(places)) and all(
-        type(layer) in known and not _is_changed(layer) for layer in net.modules()
+@contextmanager
+def own_draws(net: nn.Module, streams: Streams):
+    """Inside the block, let *one* network draw what it would draw side by side with others.
+
+    Every layer that draws does so from the first of the streams, at the place that `side_by_side`
+    gives it. A layer that stands at several places draws for them in turn.
+    """
+    places: dict[nn.Module, list[str]] = {}
+    for layer, place in _drawing(net, ""):
+        places.setdefault(layer, []).append(place)
+    handles = []
+    for layer, own in places.items():
+        if hasattr(layer, "generator") and type(layer) in TABLE and len(own) == 1:
+            layer.generator = partial(streams.alone, own[0])  # a mode would cost time
+        else:
+            handles += _surround(layer, streams, own)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer in places:
+            if hasattr(layer, "generator") and type(layer) in TABLE:
+                layer.generator = None
+
+
+def draws_in_branches(net: nn.Module) -> bool:
+    """Whether a layer draws inside a branch that is skipped at random.
+
+    Alone, a skipped branch draws nothing; side by side, it draws for those who keep it. So the next
+    draws of such a network depend on its company, unless it is always trained in a stack.
+    """
+    return any(
+        isinstance(layer, Residual) and not layer.per_sample and any(_drawing(layer.branch, ""))
+        for layer in net.modules()
+    )
+
+
+def _surround(layer: nn.Module, streams: Streams, places: list[str]):
+    modes: list[OwnDraws] = []
+    turns = cycle(places)
+
+    def enter(layer, args):
+        # Evaluation draws nothing, and takes no turn.
+        place = next(turns) if layer.training else places[0]
+        modes.append(OwnDraws(streams, place))
+        modes[-1].__enter__()
+
+    def leave(layer, args, output):
+        if modes:
+            modes.pop().__exit__(None, None, None)
+
+    yield layer.register_forward_pre_hook(enter)
+    yield layer.register_forward_hook(leave, always_call=True)
+
+
+def _drawing(layer: nn.Module, place: str) -> Iterator[tuple[nn.Module, str]]:
+    """Layers that may draw random numbers, with their places; as `_build` walks."""
+    kind = type(layer)
+    if not _is_changed(layer):
+        if kind is nn.Sequential:
+            for key, child in layer._modules.items():
+                yield from _drawing(child, f"{place}.{key}")
+            return
+        if kind is Residual:
+            yield layer, place
+            yield from _drawing(layer.branch, f"{place}.branch")
+            return
+        if kind in POINTWISE or (kind in TABLE and kind not in (Dropout, nn.Dropout)):
+            return
+    if not _is_quiet(layer):
+        yield layer, place
+
+
+def _is_quiet(layer: nn.Module) -> bool:
+    """Whether a layer is PyTorch's own, with nothing in it that draws."""
+    return all(
+        type(part).__module__.startswith("torch.nn.modules.")
+        and not isinstance(part, _DropoutNd | nn.RReLU)
+        and not getattr(part, "dropout", 0)
+        and not _is_changed(part)
+        for part in layer.modules()
     )
 
 
@@ -114,7 +192,7 @@ def _linear(layer: nn.Linear, place: str, names: Mapping[int, str]) -> Call:
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         rows = h if h.ndim == 3 else h.flatten(1, -2)  # (S, B, D)
-        out = Linear.apply(rows, state[weight], None if bias is None else state[bias])
+        out = Products.apply(rows, state[weight], None if bias is None else state[bias])
         out = out if wide(layer.out_features) else out.mT
         return out if h.ndim == 3 else out.unflatten(1, h.shape[1:-1])
 
@@ -266,6 +344,92 @@ def _tensors(module: nn.Module):
 def _name(layer: nn.Module, local: str, names: Mapping[int, str]) -> str | None:
     tensor = getattr(layer, local)
     return None if tensor is None else names[id(tensor)]
+
+
+# What the layers are made of: two operations with a backward pass by hand, and changes of shape.
+
+
+class Products(torch.autograd.Function):
+    """S linear layers: rows (S, B, D), weights (S, H, D), biases (S, H) to (S, B, H).
+
+    If H is not `wide`, to the transpose (S, H, B), as it was computed. Autograd would do, but finds
+    some gradients in an order of axes that the next step copies.
+    """
+
+    @staticmethod
+    def forward(ctx, h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        kind = h.device.type
+        if torch.is_autocast_enabled(kind):  # once, and not again in the backward pass
+            h, w = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (h, w))
+        ctx.save_for_backward(h, w)
+        ctx.has_bias = b is not None
+        if wide(w.shape[1]):
+            return _product(h, w.mT, None if b is None else b.unsqueeze(1))
+        return _product(w, h.mT, None if b is None else b.unsqueeze(2))
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        h, w = ctx.saved_tensors
+        g = g.to(w.dtype)  # bfloat16 under autocast
+        needs_h, needs_w, _ = ctx.needs_input_grad
+        to_h = to_w = None
+        if wide(w.shape[1]):  # g is (S, B, H)
+            if needs_h:
+                to_h = torch.bmm(g, w)
+            if needs_w:
+                to_w = torch.bmm(h.mT, g).mT
+            return to_h, to_w, g.sum(1) if ctx.has_bias else None
+        if needs_h:
+            to_h = torch.bmm(g.mT, w)
+        if needs_w:
+            to_w = torch.bmm(g, h)
+        return to_h, to_w, g.sum(2) if ctx.has_bias else None
+
+
+def wide(n_outputs: int) -> bool:
+    """Whether a linear layer is computed as rows times weights, or turned: weights times columns.
+
+    A product whose number of columns is no multiple of a vector's length is slow: 10 classes cost
+    more than 16, and three times more than 10 as rows.
+    """
+    return n_outputs % 16 == 0
+
+
+def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
+
+
+class PairMax(torch.autograd.Function):
+    """The larger one of each pair of neighbors: a max-pool of width 2, several times faster."""
+
+    @staticmethod
+    def forward(ctx, h: Tensor, axis: int) -> Tensor:
+        first, second = h.unflatten(axis, (-1, 2)).unbind(axis)
+        ctx.axis = axis
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(second > first)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        [second_wins] = ctx.saved_tensors
+        shares = [g.masked_fill(second_wins, 0.0), g.masked_fill(~second_wins, 0.0)]
+        return torch.stack(shares, ctx.axis).flatten(ctx.axis - 1, ctx.axis), None
+
+
+def fold(h: Tensor) -> Tensor:
+    """(S, B, C, ...) to (B, S * C, ...): S networks as S times as many channels."""
+    return h.transpose(0, 1).flatten(1, 2)
+
+
+def unfold(h: Tensor, n: int) -> Tensor:
+    """(B, S * C, ...) to (S, B, C, ...), without a copy; `fold` takes it back without one."""
+    return h.unflatten(1, (n, -1)).transpose(0, 1)
+
+
+def across(value: Tensor, h: Tensor) -> Tensor:
+    """(S, ...) to a shape that multiplies (S, B, ..., ...): one value per network, for all rows."""
+    return value.view(len(value), *[1] * (h.ndim - value.ndim), *value.shape[1:])
 
 
 POINTWISE = (

@@ -216,6 +216,8 @@ def gamma(streams: Streams, place: str, a: Tensor) -> Tensor:
 class OwnDraws(TorchFunctionMode):
     """Inside a function under `vmap`, give each network the draws of its own streams.
 
+    Outside of any `vmap`, where one network is computed by itself, it gets those of the first.
+
     Covers `torch.rand`, `randn`, `randint`, `randperm`, `normal`, `bernoulli`, their `_like` and
     in-place forms, dropout and gamma variates. They are made on the streams' device, unless the
     call names another. Other draws use torch's global state, and then depend on the company.
@@ -227,11 +229,12 @@ class OwnDraws(TorchFunctionMode):
         None leaves every draw as it is.
     place : str
         Who draws.
-    member : tensor
-        Any mapped tensor, (S, ...) outside: tells that there is one call per network.
+    member : tensor, optional
+        Any mapped tensor, (S, ...) outside: tells that there is one call per network. None where
+        one network is computed by itself.
     """
 
-    def __init__(self, streams: Streams | None, place: str, member: Tensor):
+    def __init__(self, streams: Streams | None, place: str, member: Tensor | None = None):
         super().__init__()
         self.streams, self.place, self.member = streams, place, member
         inner = functorch.peek_interpreter_stack()
@@ -251,6 +254,9 @@ class OwnDraws(TorchFunctionMode):
                 "expected random draws for all rows at once, got some inside a vmap over rows; "
                 "draw before it, as in torch.rand(len(x), ...)"
             )
+        if self.member is None:
+            drawn = draw(self.streams, self.place, *(value[None] for value in values))[0]
+            return drawn if device is None else drawn.to(device)
         # Not with the mode itself among the arguments: it would be asked how to call `apply`.
         drawn = _Rows.apply(partial(draw, self.streams, self.place), self.member, *values)
         return drawn if device is None else drawn.to(device)
@@ -363,7 +369,7 @@ def _dropout(
     if not p or not (training if train is None else train):
         return input
     # With p = 1 nothing survives, and the scale would be infinite.
-    kept = (_coins(mode, input) >= p).to(input.dtype) / (1 - p) if p < 1 else 0.0
+    kept = (_coins(mode, input) < 1 - p).to(input.dtype) / (1 - p) if p < 1 else 0.0
     return input.mul_(kept) if inplace else input * kept
 
 

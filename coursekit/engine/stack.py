@@ -5,7 +5,6 @@ for one of them, because small networks spend their time on calls.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import chain
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -16,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coursekit.engine.devices import Allocations, free_memory, matmul_precision, send
-from coursekit.engine.kernels import wide
-from coursekit.engine.layers import Call, draws_by_generator, side_by_side
+from coursekit.engine.layers import Call, side_by_side, wide
 from coursekit.engine.networks import structure
 from coursekit.engine.random import Streams
 
@@ -37,9 +35,6 @@ class Stack:
     nets : sequence of S nn.Module
         Of one structure. They are copied, and stay where they are.
     device : torch.device
-    solo : bool
-        Compute a single network on the CPU by its own layers, as a plain loop does: faster, but
-        rounded differently than in company. Without effect on more than one.
 
     Attributes
     ----------
@@ -59,49 +54,32 @@ class Stack:
         If the networks differ in structure, or a parameter is not float32.
     """
 
-    def __init__(self, nets: Sequence[nn.Module], device: torch.device, *, solo: bool = False):
+    def __init__(self, nets: Sequence[nn.Module], device: torch.device):
         shared = structure(nets[0])
         if any(structure(net) != shared for net in nets[1:]):
             raise ValueError("expected make_net() to return the same structure every time")
         wrong = {str(p.dtype) for p in nets[0].parameters()} - {"torch.float32"}
         if wrong:
             raise ValueError(f"expected float32 parameters, got {', '.join(wrong)}; try .float()")
-        self.solo = solo and len(nets) == 1 and draws_by_generator(nets[0])
-        self.layout = _layout(nets[0], turn=not self.solo)
+        self.layout = _layout(nets[0])
         self.rows = {
             kind: torch.stack([_row(net, places) for net in nets]).to(device)
             for kind, places in self.layout.items()
         }
-        self.params = {n: p.requires_grad_() for n, p in _views(self.rows, self.layout).items()}
-        fixed = [dict(_fixed(net)) for net in nets]
+        views = _views(self.rows, self.layout)
+        self.params = {name: views[name].requires_grad_() for name, _ in trained(nets[0])}
+        still = [dict(fixed(net)) for net in nets]
         self.buffers = {
-            name: torch.stack([own[name].detach().cpu() for own in fixed]).to(device)
-            for name in fixed[0]
+            name: torch.stack([own[name].detach().cpu() for own in still]).to(device)
+            for name in still[0]
         }
         self.net = nets[0]
-        if self.solo:
-            _bind(self.net, self.state)
-            # The places are those that `layers` gives to the same layers in company.
-            named = self.net.named_modules()
-            self._drawing = [(m, f".{name}") for name, m in named if hasattr(m, "generator")]
-            self._own = [p for _, p in _trained(self.net)]  # asking a network takes time
-            self.params = {name: p[None] for name, p in _trained(self.net)}
-            self._call = self._alone
-        else:
-            self._call = side_by_side(self.net)
-            for rows in self.rows.values():
-                rows.grad = torch.zeros_like(rows)
+        self._call = side_by_side(self.net)
+        for rows in self.rows.values():
+            rows.grad = torch.zeros_like(rows)
 
     def __call__(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         return self._call(self.params | self.buffers, x, streams)
-
-    def _alone(self, state: State, x: Tensor, streams: Streams | None) -> Tensor:
-        for layer, place in self._drawing:
-            layer.generator = None if streams is None else partial(streams.alone, place)
-        outputs = self.net(x[0])[None]
-        for layer, _ in self._drawing:
-            layer.generator = None
-        return outputs
 
     def compile(self) -> None:
         """Translate the computation with `torch.compile`; takes a C++ compiler, or a GPU's."""
@@ -123,14 +101,6 @@ class Stack:
         The networks share no parameter, so the gradient of the sum of losses is all that is needed.
         """
         ones = torch.ones_like(losses)
-        if self.solo:
-            for p in self._own:
-                p.grad = None
-            losses.backward(ones)
-            for p in self._own:
-                if p.grad is None:  # of a skipped block; in company it is zero
-                    p.grad = torch.zeros_like(p)
-            return
         leaves = list(self.params.values())
         grads = torch.autograd.grad(losses, leaves, ones, materialize_grads=True)
         by_name = dict(zip(self.params, grads, strict=True))
@@ -138,27 +108,15 @@ class Stack:
             used = self.rows[kind].grad[:, : places[-1].stop]
             torch.cat([_flat(by_name[place.name], place.turned) for place in places], 1, out=used)
 
+    def snapshot(self) -> "Snapshot":
+        """A copy that can be renewed network by network."""
+        return Snapshot(self)
+
     def block(self, kind: str, start: int, stop: int) -> list[Tensor]:
         """The tensors, gradients included, that an optimizer changes for networks start to stop."""
-        if self.solo:
-            own = dict(_trained(self.net))
-            return [own[place.name] for place in self.layout[kind]]
         block = self.rows[kind][start:stop]
         block.grad = self.rows[kind].grad[start:stop]
         return [block]
-
-
-def _bind(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Let a network's own parameters and buffers be the memory of a stack of one."""
-    own = {id(t): state[name][0] for name, t in chain(net.named_parameters(), net.named_buffers())}
-    leaves: dict[int, nn.Parameter] = {}  # by identity: layers may share a parameter
-    for layer in net.modules():
-        for name, p in layer._parameters.items():
-            if p is not None:
-                leaf = nn.Parameter(own[id(p)], requires_grad=p.requires_grad)
-                layer._parameters[name] = leaves.setdefault(id(p), leaf)
-        for name, b in layer._buffers.items():
-            layer._buffers[name] = None if b is None else own[id(b)]
 
 
 class Snapshot:
@@ -270,22 +228,22 @@ def _together(n: int, most: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], n], strict=True)]
 
 
-def _trained(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def trained(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return ((name, p) for name, p in net.named_parameters() if p.requires_grad)
 
 
-def _fixed(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def fixed(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
     frozen = ((name, p) for name, p in net.named_parameters() if not p.requires_grad)
     return chain(net.named_buffers(), frozen)
 
 
-def _layout(net: nn.Module, *, turn: bool) -> dict[str, list[Place]]:
+def _layout(net: nn.Module) -> dict[str, list[Place]]:
     layout: dict[str, list[Place]] = {}
-    for name, p in _trained(net):
+    for name, p in trained(net):
         places = layout.setdefault("matrices" if p.ndim >= 2 else "vectors", [])
         start = places[-1].stop if places else 0
         # In the order in which `layers` multiplies: gradients come that way, and need no copy.
-        turned = turn and p.ndim == 2 and wide(len(p))
+        turned = p.ndim == 2 and wide(len(p))
         places.append(Place(name, start, start + p.numel(), p.shape, turned))
     return layout
 
@@ -295,7 +253,7 @@ def _flat(tensor: Tensor, turned: bool) -> Tensor:
 
 
 def _row(net: nn.Module, places: Sequence[Place]) -> Tensor:
-    params = {name: p.detach().cpu()[None] for name, p in _trained(net)}
+    params = {name: p.detach().cpu()[None] for name, p in trained(net)}
     used = torch.cat([_flat(params[place.name], place.turned) for place in places], 1)[0]
     return F.pad(used, (0, -len(used) % LINE))
 

@@ -1,23 +1,23 @@
 """What a training leaves behind: S networks, their curves, and how to ask them questions."""
 
+import copy
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.datasets.tasks import Members, Task, choose
-from coursekit.engine.devices import fetch, named, widest
-from coursekit.engine.stack import Snapshot, Stack, State, forward
+from coursekit.datasets.tasks import Task, choose, expect
+from coursekit.engine.devices import fetch, named
+from coursekit.engine.scores import PARTS, on_shared, outputs_of_one, score_one, score_stack
+from coursekit.engine.stack import Stack, State, fixed, trained
+from coursekit.recipe import Recipe
 from coursekit.stopping import Monitor
-
-PARTS = ("train", "val", "test")
-Score = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,9 +51,11 @@ class Runs:
         The structure. Its own weights mean nothing.
     device : str
         Where it was trained, as in "cpu" or "cuda:0 (NVIDIA H100)".
+    apart : str
+        Why the networks were trained one after another; empty if side by side.
     """
 
-    recipe: Any
+    recipe: Recipe
     task: str
     seeds: np.ndarray
     curves: dict[str, np.ndarray]
@@ -65,6 +67,7 @@ class Runs:
     seconds: float
     net: nn.Module
     device: str = "cpu"
+    apart: str = ""
 
     def __getattr__(self, name: str) -> np.ndarray:
         curves = self.__dict__.get("curves", {})
@@ -84,12 +87,57 @@ class Runs:
         }
         return replace(self, **moved)
 
+    def network(self, seed: int, *, weights: str = "best") -> nn.Module:
+        """One trained network, in evaluation mode on the CPU: a module of PyTorch to use or save.
+
+        Parameters
+        ----------
+        seed : int
+            One of `seeds`.
+        weights : {"best", "final"}
+            Those at the lowest validation loss, or those at the end of training.
+
+        Returns
+        -------
+        nn.Module
+            A copy of its own: `torch.save(net.state_dict(), "net.pt")` stores it.
+
+        Raises
+        ------
+        ValueError
+            If no network has this seed, or `weights` is unknown.
+
+        Examples
+        --------
+        >>> from coursekit import data, models
+        >>> from coursekit.train import Recipe, fit
+        >>> task = data.load("wine", device="cpu")
+        >>> runs = fit(models.linear(task), task, Recipe(epochs=2, n_seeds=2, first_seed=0))
+        >>> runs.network(1)(task.x_test).shape
+        torch.Size([60, 3])
+        """
+        choose("weights", weights, ("best", "final"))
+        known = self.seeds.tolist()
+        expect(seed in known, f"a seed among {known}", seed, f"network({known[0]})")
+        net = copy.deepcopy(self.net)
+        write_state(net, getattr(self, weights), known.index(seed))
+        return net.eval()
+
+    def networks(self, weights: str, device: torch.device | str) -> Iterator[nn.Module]:
+        """The trained networks one by one, on a device: one module that is filled anew."""
+        choose("weights", weights, ("best", "final"))
+        net = copy.deepcopy(self.net).to(device).eval()
+        for s in range(len(self.seeds)):
+            write_state(net, getattr(self, weights), s)
+            yield net
+
     def __repr__(self) -> str:
         bad = int((self.diverged > 0).sum())
         n_epochs = int(self.last_epoch.max())
         return (
             f"Runs({len(self.seeds)} seeds of {self.task}, {n_epochs} epochs, "
-            f"{self.seconds:.1f} s{f', {bad} diverged' if bad else ''})"
+            f"{self.seconds:.1f} s{f', {bad} diverged' if bad else ''}"
+            f"{f'; one after another: {self.apart}' if self.apart else ''})"
         )
 
 
@@ -100,17 +148,57 @@ class Scores(NamedTuple):
     acc: np.ndarray | None
 
 
+class One:
+    """One network in the form of a `Stack`, for those who ask for states (1, ...)."""
+
+    def __init__(self, net: nn.Module):
+        self.net = net
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.net.parameters()).device
+
+    @property
+    def state(self) -> State:
+        """Parameters and buffers as they are now: a buffer may have been replaced by another."""
+        return {n: t.detach()[None] for n, t in chain(trained(self.net), fixed(self.net))}
+
+    def snapshot(self) -> "Kept":
+        return Kept(self)
+
+
+class Kept:
+    """A real copy of one network, with the methods of `engine.stack.Snapshot`."""
+
+    def __init__(self, source: One):
+        self.keep(source, np.array([True]))
+
+    def keep(self, source: "One | Kept", which: np.ndarray) -> None:
+        if which[0]:
+            self.state = {name: value.clone() for name, value in source.state.items()}
+
+
+@torch.no_grad()
+def write_state(net: nn.Module, state: Mapping[str, Tensor], s: int) -> None:
+    """Write the parameters and buffers of network s into a module of the same structure."""
+    for name, tensor in chain(trained(net), fixed(net)):
+        tensor.copy_(state[name][s])
+
+
 class History:
     """Collects the curves of S networks while they train, and stops those out of patience.
 
     As a context manager with `partial` it turns Ctrl-C into a warning once an epoch is finished.
     """
 
-    def __init__(self, recipe: Any, seeds: Sequence[int], stack: Stack, *, partial: bool = False):
-        self.recipe, self.seeds, self.stack, self.partial = recipe, np.array(seeds), stack, partial
+    def __init__(
+        self, recipe: Recipe, seeds: Sequence[int], source: Stack | One, *, partial: bool = False
+    ):
+        self.recipe, self.seeds, self.partial = recipe, np.array(seeds), partial
+        self.stack = source
         self.monitor = Monitor(len(seeds), recipe.patience)
         self.curves: list[dict[str, np.ndarray]] = []
-        self.best, self.final = Snapshot(stack), Snapshot(stack)
+        self.best, self.final = source.snapshot(), source.snapshot()
         self.started = time.perf_counter()
 
     def __enter__(self):
@@ -123,10 +211,13 @@ class History:
         return interrupted
 
     def add(self, scores: Mapping[str, Tensor]) -> bool:
-        """Take the scores (S,) of one epoch; return True when every network has stopped."""
+        """Take the scores (S,) of one epoch; return True when every network has stopped.
+
+        An epoch without an evaluation has no "val_loss", and is never the best.
+        """
         row = fetch(scores)
         was_running = self.monitor.running.copy()
-        improved = self.monitor.update(row["val_loss"])
+        improved = self.monitor.update(row.get("val_loss", np.full(len(self.seeds), np.nan)))
         self.best.keep(self.stack, improved)
         self.final.keep(self.stack, was_running & ~self.monitor.running)
         self.curves.append({name: np.where(was_running, v, np.nan) for name, v in row.items()})
@@ -136,12 +227,12 @@ class History:
         """Close the books."""
         self.final.keep(self.stack, self.monitor.running)
         self.best.keep(self.final, self.monitor.best == 0)
-        curves = {
-            name: np.stack([row[name] for row in self.curves], axis=1) for name in self.curves[0]
-        }
+        names = dict.fromkeys(name for row in self.curves for name in row)
+        never = np.full(len(self.seeds), np.nan)
+        curves = {name: np.stack([r.get(name, never) for r in self.curves], 1) for name in names}
         recorded = np.arange(len(self.curves)) < self.monitor.last[:, None]  # (S, T)
-        broken = ~np.isfinite(np.stack([c for n, c in curves.items() if n.endswith("loss")])).all(0)
-        broken &= recorded
+        losses = [[v for n, v in row.items() if n.endswith("loss")] for row in self.curves]
+        broken = ~np.stack([np.isfinite(values).all(0) for values in losses], 1) & recorded
         diverged = np.where(broken.any(1), broken.argmax(1) + 1, 0)
         final, best = (
             {name: value.cpu().contiguous() for name, value in kept.state.items()}
@@ -207,53 +298,6 @@ def join(parts: Sequence[Runs]) -> Runs:
     return replace(parts[0], curves=curves, seconds=seconds, device=device, **whole, **state)
 
 
-def score_of(task: Task) -> Score:
-    """The recorded loss of a task: (outputs (..., C), targets (...)) to losses (...)."""
-    return squared_error if task.n_classes is None else cross_entropy
-
-
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats: logits (S, N, C), targets (S, N) classes or (S, N, C) shares."""
-    if len(logits) == 1:
-        return F.cross_entropy(logits.squeeze(0), targets.squeeze(0), reduction="none")[None]
-    # With the classes first, a row of N is one vector: ten times faster for few classes.
-    scores = logits.mT.contiguous()  # (S, C, N)
-    return F.cross_entropy(scores, targets.mT if targets.ndim == 3 else targets, reduction="none")
-
-
-def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Squared difference: (..., 1), (...) to (...)."""
-    return (outputs.squeeze(-1) - targets).square()
-
-
-def grade(
-    net: nn.Module, state: State, task: Task, members: Members, part: str
-) -> dict[str, Tensor]:
-    """Loss and, for classes, accuracy of S networks on a part, each of shape (S,)."""
-    if part == "test":
-        outputs, y = _on_shared(net, state, task.x_test), task.y_test
-        y = y.expand(len(outputs), -1)
-    else:
-        rows = members.val_rows if part == "val" else members.train_rows
-        y = task.y[rows] if part == "val" else members.y_train
-        outputs = forward(
-            net, state, lambda nets, part: task.inputs(rows[nets, part]), rows.shape[1]
-        )
-    scores = {f"{part}_loss": score_of(task)(outputs, y).mean(1)}
-    if task.n_classes is not None:
-        scores[f"{part}_acc"] = (outputs.argmax(-1) == y).to(widest(y.device)).mean(1)
-    return scores
-
-
-def _on_shared(net: nn.Module, state: State, x: Tensor) -> Tensor:
-    n = len(next(iter(state.values())))
-
-    def inputs(nets: slice, rows: slice) -> Tensor:
-        return x[rows].expand(len(range(n)[nets]), *x[rows].shape)
-
-    return forward(net, state, inputs, len(x))
-
-
 def outputs(runs: Runs, x: Tensor, *, weights: str = "best") -> Tensor:
     """Outputs of all trained networks, in evaluation mode.
 
@@ -275,7 +319,10 @@ def outputs(runs: Runs, x: Tensor, *, weights: str = "best") -> Tensor:
     ValueError
         If `weights` is unknown.
     """
-    return _on_shared(runs.net, _weights(runs, weights, x.device), x)
+    if runs.apart:
+        every = runs.networks(weights, x.device)
+        return torch.stack([outputs_of_one(net, lambda block: x[block], len(x)) for net in every])
+    return on_shared(runs.net, _weights(runs, weights, x.device), x)
 
 
 def evaluate(runs: Runs, task: Task, part: str = "test", *, weights: str = "best") -> Scores:
@@ -302,9 +349,22 @@ def evaluate(runs: Runs, task: Task, part: str = "test", *, weights: str = "best
         If `part` or `weights` is unknown.
     """
     choose("part", part, PARTS)
-    members = task.members(runs.seeds.tolist())
-    scores = fetch(grade(runs.net, _weights(runs, weights, task.device), task, members, part))
-    return Scores(scores[f"{part}_loss"], scores.get(f"{part}_acc"))
+    require_part(task, part)
+    deal = task.deal(runs.seeds.tolist())
+    if runs.apart:
+        every = enumerate(runs.networks(weights, task.device))
+        parts = [score_one(net, task, deal, part, s) for s, net in every]
+        scores = {name: torch.cat([own[name] for own in parts]) for name in parts[0]}
+    else:
+        scores = score_stack(runs.net, _weights(runs, weights, task.device), task, deal, part)
+    found = fetch(scores)
+    return Scores(found[f"{part}_loss"], found.get(f"{part}_acc"))
+
+
+def require_part(task: Task, part: str) -> None:
+    """Raise ValueError if a task has no test set, and somebody asks for it."""
+    has = part != "test" or task.x_test is not None
+    expect(has, "a task with a test set", "none", "Task.from_arrays(x, y, test=0.2)")
 
 
 def _weights(runs: Runs, name: str, device: torch.device) -> State:

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import platform
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from coursekit import __version__
 from coursekit.datasets.tasks import pick_device
 from coursekit.engine.devices import named
 from coursekit.engine.networks import initial_net
+from coursekit.recipe import Recipe
 from coursekit.results.files import replace_file
 from coursekit.results.runs import Runs
-from coursekit.train import Recipe
 
 FORMAT = 1
 ARRAYS = ("seeds", "best_epoch", "last_epoch", "diverged")
@@ -79,7 +78,8 @@ def save(runs: Runs, path: str | Path, **note: object) -> Path:
     header = {
         "format": FORMAT,
         "task": runs.task,
-        "recipe": asdict(runs.recipe),
+        "recipe": {name: _plain(value) for name, value in vars(runs.recipe).items()},
+        "apart": runs.apart,
         "seconds": runs.seconds,
         "machine": machine(runs.device),
         "note": note,
@@ -128,7 +128,8 @@ def load(path: str | Path, make_net) -> Runs:
         raise BrokenFile(f"{path}: expected a network with {stored}, got {expected}")
     curves = {n.removeprefix("curve/"): a for n, a in arrays.items() if n.startswith("curve/")}
     return Runs(
-        recipe=Recipe(**header["recipe"]),
+        recipe=Recipe(**{n: _meant(value) for n, value in header["recipe"].items()}),
+        apart=header.get("apart", ""),
         task=header["task"],
         curves=curves,
         seconds=header["seconds"],
@@ -142,6 +143,28 @@ def load(path: str | Path, make_net) -> Runs:
 def describe(path: str | Path) -> dict:
     """Return the header of a stored run: recipe, task, seconds, machine, date. Raises as `load`."""
     return _read(Path(path))[0]
+
+
+def _plain(value: object) -> object:
+    """A setting as JSON: of a function, its name stays."""
+    function = getattr(value, "func", value)  # of functools.partial
+    return (
+        {"function": getattr(function, "__qualname__", repr(value))} if callable(value) else value
+    )
+
+
+def _meant(value: object) -> object:
+    """A setting that was stored; a function is not, and says so when it is called."""
+    if not isinstance(value, dict):
+        return value
+
+    def unknown(*_):
+        raise ValueError(
+            f"expected the function {value['function']}, got its name from a stored file; "
+            "put it back with dataclasses.replace(runs.recipe, ...)"
+        )
+
+    return unknown
 
 
 def _read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:

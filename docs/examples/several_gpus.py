@@ -23,10 +23,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from coursekit import data, models
 from coursekit.datasets.tasks import Task, pick_device
-from coursekit.engine.networks import initial_net
-from coursekit.recipe import Recipe, schedule, torch_optimizer
+from coursekit.recipe import Recipe, make_optimizer, set_rates
 from coursekit.results.files import replace_file
-from coursekit.train import batch_order
+from coursekit.train import batch_order, initial_net
 
 
 @contextmanager
@@ -85,20 +84,14 @@ def fit_large(make_net: Callable[[], nn.Module], task: Task, recipe: Recipe) -> 
     if task.n_classes is None:
         raise ValueError("expected a classification task, got a regression")
     seed = recipe.first_seed
-    dealt = task.members([seed])
+    dealt = task.deal([seed])
     net = initial_net(make_net, seed).to(task.device)
     model = DistributedDataParallel(net) if dist.is_initialized() else net
-    matrices = [p for p in net.parameters() if p.ndim >= 2]
-    vectors = [p for p in net.parameters() if p.ndim < 2]
-    decays = ((matrices, recipe.weight_decay), (vectors, recipe.vector_decay))
-    groups = [
-        {"params": params, "weight_decay": decay, "base_lr": recipe.lr} for params, decay in decays
-    ]
-    optimizer = torch_optimizer(groups, recipe)
+    optimizer = make_optimizer(net, recipe)
     order = batch_order(seed, task.n_train)
     model.train()
     for epoch in range(recipe.epochs):
-        schedule(optimizer, recipe, epoch)
+        set_rates(optimizer, recipe, epoch)
         for batch in next(order).to(task.device).split(recipe.batch_size):
             own = batch.tensor_split(n_processes)[rank]
             rows, y = dealt.train_rows[0, own], dealt.y_train[0, own]
@@ -133,10 +126,6 @@ def main(argv: list[str] | None = None) -> None:
             print(
                 f"{n_processes} processes on {device.type}: {100 * right:.1f} % right, {args.out}"
             )
-
-
-if __name__ == "__main__":
-    main()
 
 
 if __name__ == "__main__":

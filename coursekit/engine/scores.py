@@ -1,0 +1,142 @@
+"""What is recorded of a network: losses and accuracies, for S networks in one call.
+
+Axes: S networks, N examples, C classes, K outputs.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coursekit.datasets.tasks import Deal, Task
+from coursekit.engine.devices import matmul_precision, widest
+from coursekit.engine.stack import EVAL_ROWS, State, forward
+
+PARTS = ("train", "val", "test")
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def recorded_loss(task: Task) -> Loss:
+    """The loss that a task is scored by: (outputs (S, N, ...), targets (S, N, ...)) to (S, N)."""
+    if task.n_classes is not None:
+        return cross_entropy
+    return label_entropy if task.multi_label else squared_error
+
+
+def mean_loss(task: Task) -> Loss:
+    """The same for one network and batch, averaged: (B, ...), (B, ...) to a scalar."""
+    if task.n_classes is not None:
+        return F.cross_entropy
+    if task.multi_label:
+        return F.binary_cross_entropy_with_logits
+    return lambda outputs, targets: squared_error(outputs, targets).mean()
+
+
+def checked_outputs(outputs: Tensor, n_rows: int, task: Task) -> Tensor:
+    """Outputs (B, K) as a network has to return them for a task; ValueError otherwise."""
+    wanted = (n_rows, task.n_outputs)
+    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    if shape != wanted:
+        what = f"{task.n_classes} classes" if task.n_classes else f"{task.n_outputs} outputs"
+        raise ValueError(
+            f"expected a network that returns a tensor of shape {wanted}, one row per example for "
+            f"{what}, got {shape}; try nn.Linear(..., {task.n_outputs}) at its end, and return "
+            "nothing beside it"
+        )
+    return outputs
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy in nats: logits (S, N, C), targets (S, N) classes or (S, N, C) shares."""
+    if len(logits) == 1:
+        return F.cross_entropy(logits.squeeze(0), targets.squeeze(0), reduction="none")[None]
+    # With the classes first, a row of N is one vector: ten times faster for few classes.
+    scores = logits.mT.contiguous()  # (S, C, N)
+    return F.cross_entropy(scores, targets.mT if targets.ndim == 3 else targets, reduction="none")
+
+
+def label_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy in nats, the mean of K labels: (S, N, K), (S, N, K) to (S, N)."""
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(-1)
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Squared difference: (..., N, 1), (..., N) to (..., N); the mean of K outputs if there are."""
+    if targets.ndim == outputs.ndim:
+        return (outputs - targets).square().mean(-1)
+    return (outputs.squeeze(-1) - targets).square()
+
+
+def hits(outputs: Tensor, targets: Tensor, task: Task) -> Tensor | None:
+    """Which predictions are right, (S, N): classes, or the share of right labels; else None."""
+    if task.n_classes is not None:
+        return (outputs.argmax(-1) == targets).to(widest(targets.device))
+    if task.multi_label:
+        return ((outputs > 0) == (targets > 0.5)).to(widest(targets.device)).mean(-1)
+    return None
+
+
+def scores(task: Task, part: str, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Mean loss and, where there is one, accuracy of S networks on a part: (S,) each."""
+    found = {f"{part}_loss": recorded_loss(task)(outputs, targets).mean(1)}
+    right = hits(outputs, targets, task)
+    return found if right is None else found | {f"{part}_acc": right.mean(1)}
+
+
+def targets_of(task: Task, deal: Deal, part: str) -> Tensor:
+    """The targets of a part: (S, N, ...); of a test set, which all share, (1, N, ...)."""
+    if part == "test":
+        return task.y_test[None]
+    return task.y[deal.val_rows] if part == "val" else deal.y_train
+
+
+def score_stack(
+    net: nn.Module, state: State, task: Task, deal: Deal, part: str
+) -> dict[str, Tensor]:
+    """Scores of S networks of one structure, computed side by side: (S,) each."""
+    targets = targets_of(task, deal, part)
+    if part == "test":
+        outputs = on_shared(net, state, task.x_test)
+        targets = targets.expand(len(outputs), *targets.shape[1:])
+    else:
+        rows = deal.val_rows if part == "val" else deal.train_rows
+        outputs = forward(
+            net, state, lambda nets, part: task.inputs(rows[nets, part]), rows.shape[1]
+        )
+    return scores(task, part, outputs, targets)
+
+
+def score_one(net: nn.Module, task: Task, deal: Deal, part: str, s: int = 0) -> dict[str, Tensor]:
+    """Scores of one network on what the seed at position `s` was dealt: (1,) each."""
+    if part == "test":
+        targets, n = task.y_test, len(task.y_test)
+        read = lambda block: task.x_test[block]  # noqa: E731
+    else:
+        rows = (deal.val_rows if part == "val" else deal.train_rows)[s]
+        targets, n = targets_of(task, deal, part)[s], len(rows)
+        read = lambda block: task.inputs(rows[block])  # noqa: E731
+    return scores(task, part, outputs_of_one(net, read, n)[None], targets[None])
+
+
+@torch.no_grad()
+@matmul_precision("float32")
+def outputs_of_one(net: nn.Module, read: Callable[[slice], Tensor], n_rows: int) -> Tensor:
+    """Outputs (N, ...) of one network in evaluation mode, block by block of its inputs."""
+    was_training = net.training
+    net.eval()
+    try:
+        blocks = [slice(r, r + EVAL_ROWS) for r in range(0, n_rows, EVAL_ROWS)]
+        return torch.cat([net(read(block)) for block in blocks])
+    finally:
+        net.train(was_training)
+
+
+def on_shared(net: nn.Module, state: State, x: Tensor) -> Tensor:
+    """Outputs of S networks on the same inputs: (N, ...) to (S, N, C)."""
+    n = len(next(iter(state.values())))
+
+    def inputs(nets: slice, rows: slice) -> Tensor:
+        return x[rows].expand(len(range(n)[nets]), *x[rows].shape)
+
+    return forward(net, state, inputs, len(x))
