@@ -478,7 +478,7 @@ class TwoOutputs(nn.Module):
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), {}, r"\(16, 10\).*got \(16, 1\)"),
         (TwoOutputs, {}, "got tuple; .*nothing beside it"),
         (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), {}, "got lazy ones"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), {}, "function that makes a network per seed, got a"),
+        (nn.Sequential(nn.Linear(64, 10)), {}, "function that makes a network per seed, got a"),
         (models.mlp, {}, "one that needs task; a builder is called first"),
         (
             lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10)),

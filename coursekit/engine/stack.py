@@ -133,7 +133,8 @@ class Snapshot:
     def __init__(self, stack: Stack):
         self.rows = {kind: rows.clone() for kind, rows in stack.rows.items()}
         self.buffers = {name: b.clone() for name, b in stack.buffers.items()}
-        self.state = _views(self.rows, stack.layout) | self.buffers
+        views = _views(self.rows, stack.layout)
+        self.state = {name: views[name] for name in stack.params} | self.buffers
 
     def keep(self, source: "Stack | Snapshot", which: np.ndarray) -> None:
         """Copy the networks marked in `which`, (S,) bool."""
