@@ -364,6 +364,7 @@ class Task:
             expect(len(x) == len(y), "as many y as x", f"{len(y)} and {len(x)}", "the same rows")
         targets, known = as_targets(y, multi_label=multi_label)
         rows = np.arange(len(targets))
+        expect(len(rows) > 4, "five rows or more", len(rows), "all of your data")
         if groups is not None:
             _, groups = np.unique(np.asarray(groups), return_inverse=True)
             expect(len(groups) == len(rows), "one group per row", len(groups), "groups=table['id']")
@@ -393,13 +394,15 @@ class Task:
         elif held is not None:
             x_test, y_test = part(held), targets[held]
         n_val = max(1, len(pool) // 5) if n_val is None else n_val
+        # What is left of the last group for validation is used for nothing.
+        lost = 0 if groups is None or fixed else np.bincount(groups[pool]).max() - 1
         return cls(
             name,
             part(pool),
             targets[pool].to(device),
             x_test,
             None if y_test is None else y_test.to(device),
-            n_train=max(1, len(pool) - n_val) if n_train is None else n_train,
+            n_train=max(1, len(pool) - n_val - int(lost)) if n_train is None else n_train,
             n_val=n_val,
             n_classes=None if known is None else len(known),
             label_noise=label_noise,
@@ -555,6 +558,7 @@ def as_targets(
     expect(y.ndim == 1, "one class per row, y (N,)", f"y {y.shape}",
            "multi_label=True for labels that are 0 or 1, y.argmax(1) for one-hot rows, or "
            "y.astype(float) for a regression")  # fmt: skip
+    expect(len(y) > 0, "some targets", "none", "all of your data")
     names, codes = np.unique(y.astype(str) if y.dtype == object else y, return_inverse=True)
     if known is not None:
         new = sorted(map(str, set(names.tolist()) - set(known.tolist())))
