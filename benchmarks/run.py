@@ -163,15 +163,15 @@ def cold_starts(only: str | None, threads: int, folder: Path, start: float) -> d
 
 def memory(threads: int, folder: Path, start: float) -> dict:
     """Bytes that stacks of several sizes take in fresh processes, and what coursekit expects."""
-    from coursekit import train
     from coursekit.engine.hooks import Arm, Hooks
     from coursekit.engine.networks import initial_net
+    from coursekit.engine.side_by_side import try_out
 
     w, tell = WORKLOADS["W1"], teller("memory", start)
     task = task_of(w)
     make_net = make_net_of(w, task)
     arm = Arm(make_net, recipe_of(w, 1))
-    each = train.bytes_per_network((arm, 0), initial_net(make_net, 0), task, Hooks(record=()))
+    each = try_out((arm, 0), initial_net(make_net, 0), task, Hooks(record=())).bytes
     tiny = Case("coursekit", replace(w, epochs=1, width=16, n_train=32), 2)
     found = {}
     for n in (1, 4, 16, 64, 256):

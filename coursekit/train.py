@@ -45,8 +45,8 @@ from coursekit.results.runs import (
 __all__ = ["Recipe", "Runs", "batch_order", "evaluate", "fit", "initial_net", "outputs"]
 
 # Raise this when a seed may train to other numbers than before: stored chunks of a sweep are then
-# trained again. 2: random draws became a hash of a counter. 3: what is not faster side by side is
-# trained by the plain loop, and rounds as that does.
+# trained again. 2: random draws became a hash of a counter. 3: `F.dropout` keeps a unit for the same
+# draws as `nn.Dropout`, and a single network is trained by the plain loop.
 ENGINE = 3
 
 

@@ -21,11 +21,12 @@ from coursekit.datasets.tasks import Task
 from coursekit.engine import devices
 from coursekit.engine.hooks import Arm, Hooks
 from coursekit.engine.layers import side_by_side
+from coursekit.engine.side_by_side import try_out
 from coursekit.engine.stack import Stack, _rows_at_once
 from coursekit.regularizers import augmentation, mixing, penalties
 from coursekit.results import store
 from coursekit.sweep import sweep
-from coursekit.train import Recipe, bytes_per_network, evaluate, fit, outputs
+from coursekit.train import Recipe, evaluate, fit, outputs
 from docs.examples import several_gpus
 
 CARD = torch.cuda.is_available()  # before anybody pretends
@@ -256,7 +257,7 @@ def test_a_single_network_is_recorded_too(name):
 
 @pytest.mark.parametrize("draw", [random.random, np.random.rand])
 def test_draws_that_a_graph_would_repeat_are_refused(draw):
-    with pretend("cuda:0"), pytest.raises(ValueError, match="draws by PyTorch alone, got one"):
+    with pretend("cuda:0"), pytest.raises(ValueError, match="are drawn by NumPy or by Python"):
         trained(Case(hooks={"augment": lambda x: x + draw()}), "cuda:0", graph=True)
 
 
@@ -388,7 +389,7 @@ def test_networks_that_do_not_fit_are_trained_after_the_others():
         task = task_on("cuda:0")
         with pytest.raises(ValueError, match="MB") as refused:
             fit(case.build(task), task, case.recipe, memory=1.0)
-        two = 1e6 * float(re.search(r"([\d.]+) MB", str(refused.value))[1])
+        two = 2e6 * float(re.search(r"([\d.]+) MB", str(refused.value))[1])
         world.reset()
         whole = trained(case, "cuda:0", n_seeds=5)
         n_steps = world.kernels["_fused_adam_"]
@@ -434,9 +435,7 @@ def test_a_recorded_step_is_given_room_for_its_own_pool():
     with pretend("cuda:0"):
         task = task_on("cuda:0")
         arms = (Arm(case.build(task), replace(case.recipe, graph=graph)) for graph in (False, True))
-        sizes = [
-            bytes_per_network((arm, 0), arm.make_net(), task, Hooks(record=())) for arm in arms
-        ]
+        sizes = [try_out((arm, 0), arm.make_net(), task, Hooks(record=())).bytes for arm in arms]
     assert 1.3 * sizes[0] < sizes[1] < 2.1 * sizes[0]
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from pretend import pretend
 
-from coursekit import data, exercises, full_size, train
+from coursekit import data, exercises, full_size, sweep, train
 from coursekit.claims.experiments import experiments
 from coursekit.course import lessons
 from coursekit.datasets.tasks import Task
@@ -27,7 +27,6 @@ from coursekit.exercises.exercise import RIGHT
 # What goes wrong on the first GPU goes wrong on the second one too, and more: it is not the current
 # one. All three kinds of device are in `test_devices`.
 DEVICES = ("cuda:1", "mps")
-ENGINE = "train_side_by_side"  # in `coursekit.train`: trains members, pairs of an arm and a seed
 EPOCHS = 1
 CACHE = type(cache(len))
 
@@ -35,11 +34,11 @@ CACHE = type(cache(len))
 def shortened(engine):
     """The engine for one epoch; curves go on with their last value to the recipe's length."""
 
-    def trained(members, *args, **options):
-        recipe = members[0][0].recipe
+    def trained(runners, *args, **options):
+        recipe = runners[0][0].recipe
         short = [
             (replace(arm, recipe=replace(arm.recipe, epochs=min(EPOCHS, recipe.epochs))), seed)
-            for arm, seed in members
+            for arm, seed in runners
         ]
         runs = engine(short, *args, **options)
 
@@ -56,7 +55,9 @@ def shortened(engine):
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch, tmp_path):
     """A place where everything that names no device happens on the pretended one."""
-    monkeypatch.setattr(train, ENGINE, shortened(getattr(train, ENGINE)))
+    short = shortened(train.train)
+    for module in (train, sweep):  # both know it by this name
+        monkeypatch.setattr(module, "train", short)
     monkeypatch.setattr(data, "load", loading(request.param, data.load))
     monkeypatch.setattr(full_size, "missing", lambda name: [])
     monkeypatch.setattr(full_size, "folder", lambda: tmp_path)

@@ -213,7 +213,7 @@ def _watch(net: nn.Module, task: Task, x: Tensor) -> tuple[int, str]:
 
 
 # Numbers in the output of a two-dimensional convolution, for one network and batch.
-LARGEST_MAP = 100_000
+LARGEST_MAP = 150_000
 
 
 def _bytes(recipe: Recipe, stack: Stack, task: Task, deal: Deal, saved: int) -> int:

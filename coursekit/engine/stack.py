@@ -66,8 +66,7 @@ class Stack:
             kind: torch.stack([_row(net, places) for net in nets]).to(device)
             for kind, places in self.layout.items()
         }
-        views = _views(self.rows, self.layout)
-        self.params = {name: views[name].requires_grad_() for name, _ in trained(nets[0])}
+        self.params = {n: p.requires_grad_() for n, p in _views(self.rows, self.layout).items()}
         still = [dict(fixed(net)) for net in nets]
         self.buffers = {
             name: torch.stack([own[name].detach().cpu() for own in still]).to(device)
@@ -133,8 +132,7 @@ class Snapshot:
     def __init__(self, stack: Stack):
         self.rows = {kind: rows.clone() for kind, rows in stack.rows.items()}
         self.buffers = {name: b.clone() for name, b in stack.buffers.items()}
-        views = _views(self.rows, stack.layout)
-        self.state = {name: views[name] for name in stack.params} | self.buffers
+        self.state = _views(self.rows, stack.layout) | self.buffers
 
     def keep(self, source: "Stack | Snapshot", which: np.ndarray) -> None:
         """Copy the networks marked in `which`, (S,) bool."""
