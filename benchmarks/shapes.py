@@ -140,7 +140,7 @@ def seconds(job: Callable[[], object]) -> float:
 
 
 def measure(name: str, rounds: int = 3) -> dict:
-    """Networks per second of `fit`, divided by those of the plain loop, for each number of seeds."""
+    """Networks per second of `fit` divided by those of the plain loop, by number of seeds."""
     shape = SHAPES[name]
     task = task_of(shape)
     make_net = shape.make_net(task)
