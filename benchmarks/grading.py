@@ -18,7 +18,8 @@ from pathlib import Path
 import nbformat
 
 from coursekit.course import notebook
-from coursekit.grading import course, records
+from coursekit.grading import assignments
+from coursekit.grading.book import records
 from coursekit.results.files import replace_file
 from coursekit.results.store import machine
 
@@ -37,8 +38,8 @@ def main() -> None:
 
 def measured(folder: Path) -> dict:
     """Return seconds and memory of both ways, and whether they give the same points."""
-    name = course.assignment(LESSON)
-    course.init(folder, [LESSON])
+    name = assignments.assignment(LESSON)
+    assignments.init(folder, [LESSON])
     nbgrader(folder, "generate_assignment", name)
     hand_in(folder, name)
     # Nbgrader with its own settings: its own Execute, in the same folder.

@@ -9,10 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coursekit.grading import box as box_module
-from coursekit.grading import bubble, cgroup, exchange, inside, jail, transcript, wire
-from coursekit.grading.box import Box, Limits, NoSandbox
-from coursekit.grading.selftest import ProvenBox, selftest
+from coursekit.grading.sandbox import box as box_module
+from coursekit.grading.sandbox import (
+    bubblewrap,
+    cgroup,
+    confine,
+    frames,
+    protocol,
+    transcript,
+    zygote,
+)
+from coursekit.grading.sandbox.box import Box, Limits, NoSandbox
+from coursekit.grading.sandbox.selftest import ProvenBox, selftest
 
 ATTACKS = Path(__file__).parent / "attacks"
 LIMITS = Limits(
@@ -166,10 +174,10 @@ def test_a_killed_box_is_a_fault_of_the_grader_and_is_restarted():
 
 def test_a_box_that_keeps_failing_gives_no_zero(monkeypatch):
     def fail(*_, **__):
-        raise exchange.Fault("on purpose")
+        raise protocol.Fault("on purpose")
 
     with sandbox() as box:
-        monkeypatch.setattr(exchange, "run", fail)
+        monkeypatch.setattr(protocol, "run", fail)
         outcome = box.run(GOOD, [QUESTION])
     assert (outcome.status, outcome.reason) == ("grader fault", "on purpose")
     assert outcome.outputs[0].status == "not run"
@@ -216,7 +224,7 @@ def test_processes_together_get_no_more_memory_than_one(grouped, monkeypatch):
 
 
 def test_trusted_runs_without_bubblewrap(monkeypatch):
-    monkeypatch.setattr(bubble.shutil, "which", lambda name: None)
+    monkeypatch.setattr(bubblewrap.shutil, "which", lambda name: None)
     with Box(LIMITS, trusted=True, readable=[ATTACKS], driver="fake_driver:drive") as box:
         outcome = box.run([*GOOD, "while True: pass"], [QUESTION])
         assert (outcome.status, became(outcome.outputs[0])) == ("graded", "right")
@@ -265,7 +273,7 @@ def test_a_box_whose_trial_broke_off_is_not_proven(monkeypatch):
     sandbox().close()
     box = ProvenBox(LIMITS, readable=[ATTACKS], driver="fake_driver:drive")
     with monkeypatch.context() as patch:
-        patch.setattr("coursekit.grading.selftest._attempts", _full)
+        patch.setattr("coursekit.grading.sandbox.selftest._attempts", _full)
         with pytest.raises(OSError, match="full"):
             box.open()
     assert not box._proven
@@ -311,7 +319,7 @@ ANSWER = b'{"kind": "answer", "probe": 0, "notes": {}, "arrays": %s}'
 )
 def test_garbage_is_refused(data):
     script = transcript.start(1, 1, 1000, 1000)
-    with pytest.raises(wire.Garbage):
+    with pytest.raises(frames.Garbage):
         transcript.hear(script, data, lambda: None)
 
 
@@ -348,7 +356,7 @@ def test_the_first_answer_counts_and_halves_of_frames_wait():
 
 def test_good_frames_before_garbage_are_kept():
     script = transcript.start(0, 1, 1000, 1000)
-    with pytest.raises(wire.Garbage):
+    with pytest.raises(frames.Garbage):
         transcript.hear(script, frame(ANSWER % b"[]") + b"\xff" * 20, lambda: None)
     assert script.outputs[0].status == "answered"
 
@@ -357,21 +365,21 @@ def test_all_answers_together_are_limited():
     script = transcript.start(0, 3, 1000, 1000)
     one = frame(ANSWER % b'[["a", "|u1", [600]]]', bytes(600))
     transcript.hear(script, one, lambda: None)
-    with pytest.raises(wire.Garbage, match="together"):
+    with pytest.raises(frames.Garbage, match="together"):
         transcript.hear(script, one, lambda: None)
 
 
 def test_frames_carry_every_plain_dtype_and_nothing_else():
     given = {k: np.ones((2, 3), dtype=k) for k in ("?", "b", "H", "<i4", ">f8", "f2", "D")}
-    [(header, body)] = wire.take(bytearray(wire.encode({"kind": "x"}, given)), 10_000)
-    back = wire.arrays(header, body)
+    [(header, body)] = frames.take(bytearray(frames.encode({"kind": "x"}, given)), 10_000)
+    back = frames.arrays(header, body)
     for name, array in given.items():
         np.testing.assert_array_equal(back[name], array)
     for bad in (np.array([None]), np.array(["a"]), np.zeros(1, "V3"), np.zeros(1, "M8[s]")):
-        with pytest.raises(wire.Garbage):
-            wire.encode({}, {"bad": bad})
-    with pytest.raises(wire.Garbage):
-        wire.encode({"x": float("nan")})
+        with pytest.raises(frames.Garbage):
+            frames.encode({}, {"bad": bad})
+    with pytest.raises(frames.Garbage):
+        frames.encode({"x": float("nan")})
 
 
 # The machine
@@ -383,9 +391,9 @@ def test_an_old_or_missing_bubblewrap_is_told(monkeypatch, tmp_path):
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoSandbox, match=r"0\.8 or newer[\s\S]*bubblewrap 0\.6\.1"):
-        bubble.find()
+        bubblewrap.find()
     old.write_text("#!/bin/sh\necho bubblewrap 0.10.0\n")
-    assert bubble.find() == str(old)
+    assert bubblewrap.find() == str(old)
 
 
 def test_forbidden_namespaces_name_the_settings_to_look_at(monkeypatch):
@@ -394,8 +402,8 @@ def test_forbidden_namespaces_name_the_settings_to_look_at(monkeypatch):
     def refused(*args, **_):
         return ["sh", "-c", "echo bwrap: setting up uid map: Permission denied >&2; exit 1"]
 
-    monkeypatch.setattr(bubble, "command", refused)
-    monkeypatch.setattr(bubble, "with_order", lambda line, **_: line)
+    monkeypatch.setattr(bubblewrap, "command", refused)
+    monkeypatch.setattr(bubblewrap, "with_order", lambda line, **_: line)
     with pytest.raises(NoSandbox, match=r"Permission denied[\s\S]*apparmor_restrict"):
         Box(LIMITS).open()
 
@@ -407,20 +415,20 @@ def test_an_import_that_fails_inside_is_told():
 
 
 def test_an_environment_that_is_a_whole_home_is_refused(monkeypatch):
-    monkeypatch.setattr(bubble, "_interpreter", lambda: [Path.home()])
+    monkeypatch.setattr(bubblewrap, "_interpreter", lambda: [Path.home()])
     with pytest.raises(NoSandbox, match="folder of its own"):
-        bubble._refuse_too_much(bubble.everything_shown(()))
+        bubblewrap._refuse_too_much(bubblewrap.everything_shown(()))
 
 
 def test_the_lists_of_refused_calls_are_whole():
-    for machine, column in jail.MACHINES.values():
-        lines = jail._program(machine, column)
+    for machine, column in confine.MACHINES.values():
+        lines = confine._program(machine, column)
         assert all(
             0 <= jump < 256 and i + jump < len(lines)
             for i, line in enumerate(lines)
             for jump in line[1:3]
         )
-        numbers = [pair[column] for pair in jail.REFUSED.values()]
+        numbers = [pair[column] for pair in confine.REFUSED.values()]
         assert len(set(numbers)) == len(numbers)
 
 
@@ -447,7 +455,7 @@ def test_exercises_are_driven_by_default():
 
     name, exercise = next(iter(exercises().items()))
     probe = exercise.ask(0)[0]
-    arrays, notes = inside.drive(name, None, exercise.rights[0], asdict(probe))
+    arrays, notes = zygote.drive(name, None, exercise.rights[0], asdict(probe))
     assert arrays
     assert notes["error"] is None
     assert set(arrays) <= set(notes["kinds"])

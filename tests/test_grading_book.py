@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from coursekit.grading import export, feedback, gradebook, records, review
-from coursekit.grading.gradebook import Row, Written
-from coursekit.grading.intake import Entry
+from coursekit.grading.book import export, feedback, gradebook, records, review
+from coursekit.grading.book.gradebook import Row, Written
+from coursekit.grading.intake.collect import Entry
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DEADLINE = START + timedelta(hours=10)

@@ -15,7 +15,8 @@ import pytest
 from test_grading_fake import RIGHT, FakeBox, handed_in, put
 
 from coursekit.exercises import bank
-from coursekit.grading import commands, records
+from coursekit.grading import commands
+from coursekit.grading.book import records
 from coursekit.grading.coordinator import grade_all
 
 N = 300
@@ -215,7 +216,7 @@ def test_the_command_says_what_it_takes():
 
 
 def test_the_command_grades_in_the_box_that_it_is_given(tmp_path, monkeypatch, capsys):
-    from coursekit.grading import box
+    from coursekit.grading.sandbox import box
 
     monkeypatch.setattr(box, "Box", TrustedFake)
     put(tmp_path / "in" / "ada.ipynb", handed_in(text="A."))

@@ -14,9 +14,17 @@ import numpy as np
 import pytest
 
 from coursekit.exercises import pages
-from coursekit.grading import box as real
-from coursekit.grading import inside
-from coursekit.grading.transcript import ANSWERED, MISSING, NOT_RUN, TIME, Cell, Error, Output
+from coursekit.grading.sandbox import box as real
+from coursekit.grading.sandbox import zygote
+from coursekit.grading.sandbox.transcript import (
+    ANSWERED,
+    MISSING,
+    NOT_RUN,
+    TIME,
+    Cell,
+    Error,
+    Output,
+)
 
 RIGHT = "def classic_weights(weight, rate):\n    return weight * (1 - rate)"
 
@@ -66,7 +74,7 @@ class FakeBox:
         if probe["function"] not in names:
             return Output(MISSING)
         given = names[probe["function"]]
-        arrays, notes = inside.drive(probe["name"], probe["variant"], given, probe["inputs"])
+        arrays, notes = zygote.drive(probe["name"], probe["variant"], given, probe["inputs"])
         return Output(ANSWERED, arrays, notes)
 
 

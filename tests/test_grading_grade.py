@@ -10,8 +10,8 @@ from test_grading_fake import Chatty, FakeBox, handed_in
 from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG
 from coursekit.grading import grade as grading
-from coursekit.grading import records
-from coursekit.grading.transcript import (
+from coursekit.grading.book import records
+from coursekit.grading.sandbox.transcript import (
     CRASHED,
     MEMORY,
     NOT_RUN,

@@ -44,7 +44,7 @@ def course(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from coursekit.course.lessons import folder
-    from coursekit.grading import course as made
+    from coursekit.grading import assignments as made
 
     if args.action == "notebooks":
         target = Path(args.folder) if args.folder else folder() / "exercises"
@@ -68,10 +68,10 @@ def grade(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from coursekit.exercises import bank
-    from coursekit.grading import export
-    from coursekit.grading.box import Box
+    from coursekit.grading.book import export
     from coursekit.grading.coordinator import grade_all
-    from coursekit.grading.selftest import ProvenBox
+    from coursekit.grading.sandbox.box import Box
+    from coursekit.grading.sandbox.selftest import ProvenBox
 
     jobs = (os.cpu_count() or 1) if args.jobs is None else args.jobs
     if jobs < 1:

@@ -11,11 +11,12 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from coursekit.exercises import bank, pages
-from coursekit.grading import export, feedback, gradebook, pool, records, review
+from coursekit.grading import workers
+from coursekit.grading.book import export, feedback, gradebook, records, review
+from coursekit.grading.book.gradebook import Row
 from coursekit.grading.grade import grade
-from coursekit.grading.gradebook import Row
-from coursekit.grading.intake import Entry, collect
-from coursekit.grading.transcript import FAULT
+from coursekit.grading.intake.collect import Entry, collect
+from coursekit.grading.sandbox.transcript import FAULT
 from coursekit.train import progress
 
 PASSED_OVER = "too many copies"  # a rule about the student's other files, not about this one
@@ -31,7 +32,7 @@ def grade_all(
     jobs: int = 1,
     scheduler: str | None = None,
     deadline: datetime | None = None,
-    work: pool.Work = grade,
+    work: workers.Work = grade,
 ) -> list[Row]:
     """Grade all submissions in folders and files, and write records, feedback and grades.
 
@@ -90,9 +91,9 @@ def grade_all(
             for sha256 in wanted
         ]
         if scheduler is None:
-            done = pool.local(tasks, work, make_box, jobs)
+            done = workers.local(tasks, work, make_box, jobs)
         else:
-            done = pool.cluster(tasks, work, make_box, scheduler)
+            done = workers.cluster(tasks, work, make_box, scheduler)
         n_all = len({entry.sha256 for entry in entries if entry.rule != PASSED_OVER})
         with tqdm(total=n_all, initial=n_all - len(tasks), unit="file", **progress()) as bar:
             for job, reply, attempts in done if tasks else ():

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from coursekit.exercises import bank
 from coursekit.exercises.driving import Answer, Probe, Value
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
-from coursekit.grading import records, transcript
-from coursekit.grading.found import printable
-from coursekit.grading.reading import Unreadable
-from coursekit.grading.rebuild import Rebuilt, rebuild
+from coursekit.grading.book import records
+from coursekit.grading.intake.files import printable
+from coursekit.grading.intake.notebook import Rebuilt, Unreadable, rebuild
+from coursekit.grading.sandbox import transcript
 
 LONGEST = 600  # characters of a sentence; parts of it are a submission's own words
 # A number with a decimal point in a message may be one of the inputs.

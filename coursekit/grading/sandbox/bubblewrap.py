@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import coursekit
-from coursekit.grading import jail, launch
+from coursekit.grading.sandbox import confine, launcher
 
 OLDEST = (0, 8)  # of bubblewrap: the first that can forbid further user namespaces
 INSTALL = """the sandbox needs bubblewrap 0.8 or newer, which is not here; install it:
@@ -24,8 +24,8 @@ It needs user namespaces that ordinary users may create. Look at
 In a Docker container it also takes --security-opt seccomp=unconfined and
 --security-opt systempaths=unconfined."""
 SETTINGS = {
-    "HOME": jail.WORK,
-    "PWD": jail.WORK,
+    "HOME": confine.WORK,
+    "PWD": confine.WORK,
     "USER": "student",
     "LOGNAME": "student",
     "TMPDIR": "/tmp",
@@ -45,7 +45,8 @@ EVERYWHERE = {
     ),
 }
 START = (
-    "import sys; sys.path[:0] = {path!r}; from coursekit.grading.inside import main; main{args!r}"
+    "import sys; sys.path[:0] = {path!r}; "
+    "from coursekit.grading.sandbox.zygote import main; main{args!r}"
 )
 
 
@@ -96,13 +97,13 @@ def command(inner: list[str], readable: tuple[Path, ...], files: int, *, nested:
         parts += ["--setenv", name, value]
     parts += _system(shown)
     parts += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", "/dev/shm", jail.WORK):
+    for folder in ("/tmp", "/dev/shm", confine.WORK):
         parts += ["--size", str(files), "--perms", "0700", "--tmpfs", folder]
     for path in shown:  # after /tmp: one of them may lie in it
         parts += ["--ro-bind", "{}", str(path)]
-    parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", jail.WORK]
+    parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", confine.WORK]
     order = {"command": [*parts, *inner], "stage": [str(p) for p in shown]}
-    return [sys.executable, "-I", "-S", launch.__file__, json.dumps(order)]
+    return [sys.executable, "-I", "-S", launcher.__file__, json.dumps(order)]
 
 
 def with_order(line: list[str], **more: object) -> list[str]:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coursekit.grading.found import printable
-from coursekit.grading.gradebook import Row, Written
+from coursekit.grading.book.gradebook import Row, Written
+from coursekit.grading.intake.files import printable
 from coursekit.results.files import replace_file
 
 COLUMNS = ("student", "question", "explanation", "points", "comment")

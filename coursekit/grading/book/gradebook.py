@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from coursekit.grading.intake import Entry
-from coursekit.grading.records import REVIEW, UNREADABLE
-from coursekit.grading.transcript import FAULT
+from coursekit.grading.book.records import REVIEW, UNREADABLE
+from coursekit.grading.intake.collect import Entry
+from coursekit.grading.sandbox.transcript import FAULT
 
 
 @dataclass(frozen=True)

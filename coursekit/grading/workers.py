@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from coursekit.grading.bubble import NoSandbox
-from coursekit.grading.transcript import FAULT
+from coursekit.grading.sandbox.bubblewrap import NoSandbox
+from coursekit.grading.sandbox.transcript import FAULT
 
 ATTEMPTS = 3
 PATIENCE = 1800  # seconds after which a worker that says nothing is ended

@@ -8,11 +8,10 @@ from html import escape
 from pathlib import Path
 
 from coursekit.exercises.exercise import OPEN, RIGHT
-from coursekit.grading.found import printable
-from coursekit.grading.gradebook import Row, Written
-from coursekit.grading.intake import file_name
-from coursekit.grading.records import REVIEW, UNREADABLE
-from coursekit.grading.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
+from coursekit.grading.book.gradebook import Row, Written
+from coursekit.grading.book.records import REVIEW, UNREADABLE
+from coursekit.grading.intake.files import file_name, printable
+from coursekit.grading.sandbox.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
 from coursekit.results.files import replace_file
 
 PAGE = """\

@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from coursekit.grading import transcript
-from coursekit.grading.box import Box, Limits, NoSandbox, Outcome
+from coursekit.grading.sandbox import transcript
+from coursekit.grading.sandbox.box import Box, Limits, NoSandbox, Outcome
 
 HELD, BROKE = "HELD", "BROKE"
 # `attempt` is the line that must fail.
@@ -184,9 +184,9 @@ def _attempts(limits: Limits, secret: Path, port: int) -> dict[str, str]:
 
 def _private() -> set[str]:
     """Names in the home folder, except the ways to what the sandbox shows."""
-    from coursekit.grading import bubble
+    from coursekit.grading.sandbox import bubblewrap
 
-    home, shown = Path.home(), bubble.everything_shown(())
+    home, shown = Path.home(), bubblewrap.everything_shown(())
     ways = {p.relative_to(home).parts[0] for p in shown if p.is_relative_to(home)}
     return set(os.listdir(home)) - ways if home.is_dir() else set()
 

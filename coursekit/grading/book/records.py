@@ -13,7 +13,7 @@ from pathlib import Path
 
 import coursekit
 from coursekit.exercises import bank, comparing, driving, exercise
-from coursekit.grading.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
+from coursekit.grading.sandbox.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
 from coursekit.results.files import replace_file
 from coursekit.results.store import machine
 

@@ -14,7 +14,14 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from coursekit.grading.found import MAX_ARCHIVE, MAX_NOTEBOOK, Found, candidate, ignored, person
+from coursekit.grading.intake.files import (
+    MAX_ARCHIVE,
+    MAX_NOTEBOOK,
+    Found,
+    candidate,
+    ignored,
+    person,
+)
 
 MAX_MEMBERS = 20_000
 MAX_TOTAL = 2 << 30  # bytes, unpacked

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coursekit.grading import wire
-from coursekit.grading.wire import Garbage
+from coursekit.grading.sandbox import frames
+from coursekit.grading.sandbox.frames import Garbage
 
 GRADED, TIME, MEMORY, CRASHED, FAULT = (
     "graded",
@@ -117,8 +117,8 @@ def hear(script: Transcript, data: bytes, flush) -> None:
         If they are no frames that make sense. What came before is kept.
     """
     script.pending += data
-    while frames := wire.take(script.pending, script.most):
-        for header, body in frames:
+    while arrived := frames.take(script.pending, script.most):
+        for header, body in arrived:
             script.received += len(body)
             if script.received > script.most:
                 raise Garbage(f"expected answers of at most {script.most} bytes together")
@@ -191,7 +191,7 @@ def _reply(script: Transcript, kind: str, header: dict, body: bytes) -> None:
             notes = header.get("notes")
             if not isinstance(notes, dict):
                 raise Garbage("expected notes")
-            script.outputs[index] = Output(ANSWERED, wire.arrays(header, body), notes)
+            script.outputs[index] = Output(ANSWERED, frames.arrays(header, body), notes)
         except Garbage as error:
             script.outputs[index] = Output(REFUSED, error=Error("Garbage", str(error)[:300]))
     elif kind == "missing":

@@ -72,6 +72,25 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
+def unsafe(name: str) -> bool:
+    """Return whether a student's name cannot serve as a file name as it is."""
+    plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,60}", name)
+    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name)
+    return not plain or bool(device) or name.endswith(".")
+
+
+def file_name(student: str) -> str:
+    """Return a file name for a student: safe anywhere, and no two students' are alike.
+
+    Other than plain names in small letters get a piece of a hash: "Ada" and "ada" are two people
+    but one file on many machines.
+    """
+    if not unsafe(student):
+        return student
+    readable = re.sub(r"[^\w-]+", "_", student)[:40].strip("_-")
+    return f"{readable}~{short_hash(student)}"
+
+
 def printable(text: str, *, lines: bool = False) -> str:
     """Return text without characters that steer a terminal, turn text around, or are none.
 

@@ -17,9 +17,11 @@ from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor
 from traitlets import Unicode
 
 from coursekit.exercises import pages
-from coursekit.grading import pool, records, transcript
+from coursekit.grading import workers
+from coursekit.grading.book import records
 from coursekit.grading.grade import grade
-from coursekit.grading.selftest import ProvenBox
+from coursekit.grading.sandbox import transcript
+from coursekit.grading.sandbox.selftest import ProvenBox
 
 
 def configure(config, key: str | None = None) -> None:
@@ -132,12 +134,12 @@ def graded(raw: bytes, lesson: str, key: str | None, folder: Path) -> dict:
     version = records.version(lesson, key)
     job = {"sha256": hashlib.sha256(raw).hexdigest(), "raw": raw, "lesson": lesson, "key": key}
     record = records.find(folder, job["sha256"], version)
-    for _ in range(pool.ATTEMPTS):
+    for _ in range(workers.ATTEMPTS):
         if record is not None and record["status"] != transcript.FAULT:
             return record
         record = grade(job | {"version": version}, _box())
         records.write(folder, record)
-    raise RuntimeError(f"the grader failed {pool.ATTEMPTS} times: {record['reason']}")
+    raise RuntimeError(f"the grader failed {workers.ATTEMPTS} times: {record['reason']}")
 
 
 @cache

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import groupby
 
-from coursekit.grading import wire
+from coursekit.grading.sandbox import frames
 
 MAX_MESSAGE = 300
 SHOWN_FRAMES = 8
@@ -71,9 +71,9 @@ def send(
     channel: int, kind: str, arrays: dict | None = None, *, most: int | None = None, **values
 ) -> None:
     """Write a frame into the reply channel; Garbage if it has more than `most` bytes."""
-    frame = wire.encode({"kind": kind, **values}, arrays)
+    frame = frames.encode({"kind": kind, **values}, arrays)
     if most is not None and len(frame) > most:
-        raise wire.Garbage(f"the reply has {len(frame)} bytes, more than {most}")
+        raise frames.Garbage(f"the reply has {len(frame)} bytes, more than {most}")
     rest = memoryview(frame)
     while rest:
         rest = rest[_write(channel, rest) :]
@@ -202,7 +202,7 @@ def _ask(names: dict, index: int, probe: dict, channel: int, drive: Callable, mo
             warnings.simplefilter("ignore")
             arrays, notes = drive(probe["name"], probe["variant"], answer, probe["inputs"])
         send(channel, "answer", arrays, most=most, probe=index, notes=notes)
-    except wire.Garbage as error:
+    except frames.Garbage as error:
         send(channel, "refused", probe=index, error=told(error))
     except BaseException as error:
         send(channel, "raised", probe=index, error=told(error))

@@ -7,7 +7,6 @@ sentence like everything else: no submission vanishes.
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -16,15 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from coursekit.grading import archives
-from coursekit.grading.found import (
+from coursekit.grading.intake import archives
+from coursekit.grading.intake.files import (
     MAX_ARCHIVE,
     MAX_NOTEBOOK,
     Found,
     candidate,
     ignored,
     person,
-    short_hash,
 )
 from coursekit.results.files import replace_file
 
@@ -272,22 +270,3 @@ def _list(entries: list[Entry], path: Path) -> None:
     now = [asdict(entry) for entry in entries]
     listed = [row for row in earlier if isinstance(row, dict) and row not in now] + now
     replace_file(path, json.dumps(listed, indent=1).encode())
-
-
-def unsafe(name: str) -> bool:
-    """Return whether a student's name cannot serve as a file name as it is."""
-    plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,60}", name)
-    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name)
-    return not plain or bool(device) or name.endswith(".")
-
-
-def file_name(student: str) -> str:
-    """Return a file name for a student: safe anywhere, and no two students' are alike.
-
-    Other than plain names in small letters get a piece of a hash: "Ada" and "ada" are two people
-    but one file on many machines.
-    """
-    if not unsafe(student):
-        return student
-    readable = re.sub(r"[^\w-]+", "_", student)[:40].strip("_-")
-    return f"{readable}~{short_hash(student)}"

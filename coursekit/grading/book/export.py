@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from coursekit.grading.gradebook import Row
-from coursekit.grading.intake import file_name
-from coursekit.grading.records import STATUSES
-from coursekit.grading.review import table
+from coursekit.grading.book.gradebook import Row
+from coursekit.grading.book.records import STATUSES
+from coursekit.grading.book.review import table
+from coursekit.grading.intake.files import file_name
 from coursekit.results.files import replace_file
 
 

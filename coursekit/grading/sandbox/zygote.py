@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from coursekit.grading import cells, jail, wire
+from coursekit.grading.sandbox import cells, confine, frames
 
 NESTED, SINGLE, TRUSTED = "nested", "single", "trusted"
 LOOK = 0.05  # seconds between two looks at the memory where no cgroup watches it
@@ -58,7 +58,7 @@ def main(
     """
     line, confined = socket.socket(fileno=control), False
     if mode != TRUSTED:
-        jail.prctl(jail.DUMPABLE, 0)  # nothing in this box may look into this process
+        confine.prctl(confine.DUMPABLE, 0)  # nothing in this box may look into this process
     try:
         shell, drive = _prepare(driver, preload)
         if mode == NESTED:
@@ -169,7 +169,7 @@ def _start(then: Callable[[], None], mode: str, limits: dict) -> Running:
         try:
             os.close(reader)
             if mode == NESTED:
-                jail.unshare(jail.NEW_PIDS)
+                confine.unshare(confine.NEW_PIDS)
             first = os.fork()
             if first == 0:
                 os.close(writer)
@@ -195,12 +195,12 @@ def _confine(mode: str, limits: dict) -> None:
         os.chdir(tempfile.mkdtemp())
         return
     if mode == NESTED:
-        jail.own_view(limits["files"], limits["shown"])
-    os.chdir(jail.WORK if os.path.isdir(jail.WORK) else "/")
-    jail.prctl(jail.DUMPABLE, 1)
-    jail.first_victim()
-    jail.prctl(jail.DUMPABLE, 0)  # the submission's processes may not look into this one
-    jail.drop_rights()
+        confine.own_view(limits["files"], limits["shown"])
+    os.chdir(confine.WORK if os.path.isdir(confine.WORK) else "/")
+    confine.prctl(confine.DUMPABLE, 1)
+    confine.first_victim()
+    confine.prctl(confine.DUMPABLE, 0)  # the submission's processes may not look into this one
+    confine.drop_rights()
 
 
 def _first_process(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> None:
@@ -230,14 +230,15 @@ def _work(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     with os.fdopen(os.dup(job), "rb") as file:
-        [(header, body)] = wire.take(bytearray(file.read()), LONGEST_JOB, LONGEST_JOB)
-    told = wire.unpack(header["job"], wire.arrays(header, body, most=LONGEST_JOB))
+        [(header, body)] = frames.take(bytearray(file.read()), LONGEST_JOB, LONGEST_JOB)
+    told = frames.unpack(header["job"], frames.arrays(header, body, most=LONGEST_JOB))
     channel = os.dup2(channel, 3, inheritable=False)
     os.closerange(4, 1 << 16)
     if mode != TRUSTED:
-        jail.prctl(jail.DUMPABLE, 1)  # else /proc/self belongs to root, and much of it is shut
-        jail.refuse_calls()
-    jail.bound(limits)
+        # Else /proc/self belongs to root, and much of it is shut.
+        confine.prctl(confine.DUMPABLE, 1)
+        confine.refuse_calls()
+    confine.bound(limits)
     cells.send(channel, "hello")  # whatever goes wrong from here on is the submission's doing
     cells.run_cells(shell, told["cells"], channel, limits["cell_seconds"])
     if mode == NESTED:
@@ -260,7 +261,7 @@ def _after_fork() -> Callable[[], None]:
 
 def _die_with_parent() -> None:
     if sys.platform == "linux":
-        jail.prctl(jail.DIE_WITH_PARENT, signal.SIGKILL)
+        confine.prctl(confine.DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def _kill(running: Running, mode: str) -> None:

@@ -14,7 +14,7 @@ from coursekit.results.files import replace_file
 CONFIG = '''\
 """Settings of nbgrader for this course; `coursekit grade --help` and the guide tell more."""
 
-from coursekit.grading.preprocessors import configure
+from coursekit.grading.nbgrader import configure
 
 c = get_config()  # noqa: F821 - nbgrader puts it here
 c.CourseDirectory.course_id = {course!r}

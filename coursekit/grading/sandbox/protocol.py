@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-from coursekit.grading import transcript
-from coursekit.grading.transcript import CRASHED, FAULT, MEMORY, TIME, Transcript
-from coursekit.grading.wire import Garbage
+from coursekit.grading.sandbox import transcript
+from coursekit.grading.sandbox.frames import Garbage
+from coursekit.grading.sandbox.transcript import CRASHED, FAULT, MEMORY, TIME, Transcript
 
 CHUNK = 1 << 16
 GARBAGE = "garbage"
