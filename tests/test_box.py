@@ -74,11 +74,11 @@ def server():
         yield listening
 
 
-def became(output):
+def became(reply):
     """Say what became of an answer: "right", "wrong" or its status."""
-    if output.status != "answered":
-        return output.status
-    result = output.arrays["result"]
+    if reply.status != "answered":
+        return reply.status
+    result = reply.arrays["result"]
     return "right" if result.shape == X.shape and np.allclose(result, 2 * X) else "wrong"
 
 
@@ -94,14 +94,14 @@ def test_attack(box, server, tmp_path, cells, status, answer):
     cells = [c.replace("@SECRET@", str(secret)).replace("@PORT@", port) for c in cells]
     process = box._process.pid
     outcome = box.run(cells, [QUESTION])
-    assert (outcome.status, became(outcome.outputs[0])) == (status, answer), printed(outcome)
+    assert (outcome.status, became(outcome.replies[0])) == (status, answer), printed(outcome)
     assert "ESCAPED" not in printed(outcome)
     assert (outcome.reason == "") == (status == "graded")
     assert max(len(cell.text) for cell in outcome.cells) <= 2000 + len(transcript.CUT)
     with pytest.raises(BlockingIOError):
         server.accept()
     after = box.run(GOOD, [QUESTION])
-    assert (after.status, became(after.outputs[0])) == ("graded", "right")
+    assert (after.status, became(after.replies[0])) == ("graded", "right")
     assert box._process.pid == process, "the box had to be restarted"
 
 
@@ -114,7 +114,7 @@ def test_every_answer_before_a_crash_is_kept(box):
     ]
     probes = [{"name": name, "inputs": {"n": n}} for name in ("dies", "loops") for n in (1, 2, 3)]
     outcome = box.run(cells, [*probes, QUESTION])
-    statuses = [output.status for output in outcome.outputs]
+    statuses = [reply.status for reply in outcome.replies]
     assert statuses == [
         *("answered", "crashed", "crashed"),
         *("answered", "time limit", "time limit"),
@@ -136,7 +136,7 @@ def test_cells_keep_their_own_output_and_errors(box):
     assert "three" in outcome.cells[2].text
     assert "one" not in outcome.cells[2].text
     assert (outcome.cells[2].error.name, outcome.cells[2].error.line) == ("AttributeError", 4)
-    error = outcome.outputs[0].error
+    error = outcome.replies[0].error
     assert (error.name, error.cell, error.line) == ("AttributeError", 3, 2)
     assert "code cell 4, line 2" in str(error)
 
@@ -152,35 +152,35 @@ def test_inputs_and_notes_cross_as_they_are(box):
     )
     inputs = {"a": {"deep": [X]}, "b": [1, None, "x", float("inf")]}
     code = code.replace("a['deep'][0]", "a['deep'][0].astype('f4')")
-    [output] = box.run([code], [{"name": "same", "inputs": inputs}]).outputs
-    assert output.error is None
-    assert output.arrays["result"].dtype == np.float32
-    np.testing.assert_array_equal(output.arrays["result"], X.astype("f4"))
-    assert output.notes == {"kind": "ndarray"}
+    [reply] = box.run([code], [{"name": "same", "inputs": inputs}]).replies
+    assert reply.error is None
+    assert reply.arrays["result"].dtype == np.float32
+    np.testing.assert_array_equal(reply.arrays["result"], X.astype("f4"))
+    assert reply.notes == {"kind": "ndarray"}
 
 
 def test_a_variant_reaches_the_driver_and_bad_notes_are_refused(box):
     probes = [{"name": "as it is", "function": "f", "variant": "key", "inputs": {}}]
-    [output] = box.run(["def f(): return {}"], probes).outputs
-    assert output.notes == {"variant": "key"}
+    [reply] = box.run(["def f(): return {}"], probes).replies
+    assert reply.notes == {"variant": "key"}
 
 
 def test_a_killed_box_is_a_fault_of_the_grader_and_is_restarted():
     with sandbox() as box:
         box._process.kill()
         outcome = box.run(GOOD, [QUESTION])
-        assert (outcome.status, became(outcome.outputs[0])) == ("graded", "right")
+        assert (outcome.status, became(outcome.replies[0])) == ("graded", "right")
 
 
 def test_a_box_that_keeps_failing_gives_no_zero(monkeypatch):
     def fail(*_, **__):
-        raise protocol.Fault("on purpose")
+        raise protocol.BoxFault("on purpose")
 
     with sandbox() as box:
         monkeypatch.setattr(protocol, "run", fail)
         outcome = box.run(GOOD, [QUESTION])
     assert (outcome.status, outcome.reason) == ("grader fault", "on purpose")
-    assert outcome.outputs[0].status == "not run"
+    assert outcome.replies[0].status == "not run"
 
 
 HARD = ("fork bomb |", "kill of everything", "files of the", "daemon left")
@@ -201,7 +201,7 @@ def test_other_ways_to_confine_hold_as_well(options, server, tmp_path):
             assert outcome.status == status, (attack.id, outcome)
             if "kill" not in attack.id:
                 assert "ESCAPED" not in printed(outcome)
-        assert became(box.run(GOOD, [QUESTION]).outputs[0]) == "right"
+        assert became(box.run(GOOD, [QUESTION]).replies[0]) == "right"
 
 
 MANY = """
@@ -220,14 +220,14 @@ def test_processes_together_get_no_more_memory_than_one(grouped, monkeypatch):
     limits = replace(LIMITS, seconds=20, cell_seconds=20, memory=2**27)
     with sandbox(limits, grouped=grouped) as box:
         assert box.run([MANY]).status == "memory limit"
-        assert became(box.run(GOOD, [QUESTION]).outputs[0]) == "right"
+        assert became(box.run(GOOD, [QUESTION]).replies[0]) == "right"
 
 
 def test_trusted_runs_without_bubblewrap(monkeypatch):
     monkeypatch.setattr(bubblewrap.shutil, "which", lambda name: None)
     with Box(LIMITS, trusted=True, readable=[ATTACKS], driver="fake_driver:drive") as box:
         outcome = box.run([*GOOD, "while True: pass"], [QUESTION])
-        assert (outcome.status, became(outcome.outputs[0])) == ("graded", "right")
+        assert (outcome.status, became(outcome.replies[0])) == ("graded", "right")
         assert box.run(["import os; os._exit(3)"]).status == "crashed"
     with pytest.raises(NoSandbox, match="apt install bubblewrap"):
         Box(LIMITS)
@@ -320,7 +320,7 @@ ANSWER = b'{"kind": "answer", "probe": 0, "notes": {}, "arrays": %s}'
 def test_garbage_is_refused(data):
     script = transcript.start(1, 1, 1000, 1000)
     with pytest.raises(frames.Garbage):
-        transcript.hear(script, data, lambda: None)
+        transcript.receive(script, data, lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -342,36 +342,36 @@ def test_garbage_is_refused(data):
 )
 def test_arrays_that_do_not_fit_are_refused(listed, body):
     script = transcript.start(0, 1, 1000, 1000)
-    transcript.hear(script, frame(ANSWER % listed, body), lambda: None)
-    assert script.outputs[0].status == "refused"
+    transcript.receive(script, frame(ANSWER % listed, body), lambda: None)
+    assert script.replies[0].status == "refused"
 
 
 def test_the_first_answer_counts_and_halves_of_frames_wait():
     script = transcript.start(0, 1, 1000, 1000)
     data = frame(ANSWER % b'[["a", "<f4", []]]', np.float32(3).tobytes())
     for byte in data + frame(b'{"kind": "missing", "probe": 0}'):
-        transcript.hear(script, bytes([byte]), lambda: None)
-    assert script.outputs[0].arrays == {"a": np.float32(3)}
+        transcript.receive(script, bytes([byte]), lambda: None)
+    assert script.replies[0].arrays == {"a": np.float32(3)}
 
 
 def test_good_frames_before_garbage_are_kept():
     script = transcript.start(0, 1, 1000, 1000)
     with pytest.raises(frames.Garbage):
-        transcript.hear(script, frame(ANSWER % b"[]") + b"\xff" * 20, lambda: None)
-    assert script.outputs[0].status == "answered"
+        transcript.receive(script, frame(ANSWER % b"[]") + b"\xff" * 20, lambda: None)
+    assert script.replies[0].status == "answered"
 
 
 def test_all_answers_together_are_limited():
     script = transcript.start(0, 3, 1000, 1000)
     one = frame(ANSWER % b'[["a", "|u1", [600]]]', bytes(600))
-    transcript.hear(script, one, lambda: None)
+    transcript.receive(script, one, lambda: None)
     with pytest.raises(frames.Garbage, match="together"):
-        transcript.hear(script, one, lambda: None)
+        transcript.receive(script, one, lambda: None)
 
 
 def test_frames_carry_every_plain_dtype_and_nothing_else():
     given = {k: np.ones((2, 3), dtype=k) for k in ("?", "b", "H", "<i4", ">f8", "f2", "D")}
-    [(header, body)] = frames.take(bytearray(frames.encode({"kind": "x"}, given)), 10_000)
+    [(header, body)] = frames.pop(bytearray(frames.encode({"kind": "x"}, given)), 10_000)
     back = frames.arrays(header, body)
     for name, array in given.items():
         np.testing.assert_array_equal(back[name], array)
@@ -391,9 +391,9 @@ def test_an_old_or_missing_bubblewrap_is_told(monkeypatch, tmp_path):
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoSandbox, match=r"0\.8 or newer[\s\S]*bubblewrap 0\.6\.1"):
-        bubblewrap.find()
+        bubblewrap.executable()
     old.write_text("#!/bin/sh\necho bubblewrap 0.10.0\n")
-    assert bubblewrap.find() == str(old)
+    assert bubblewrap.executable() == str(old)
 
 
 def test_forbidden_namespaces_name_the_settings_to_look_at(monkeypatch):
@@ -417,12 +417,12 @@ def test_an_import_that_fails_inside_is_told():
 def test_an_environment_that_is_a_whole_home_is_refused(monkeypatch):
     monkeypatch.setattr(bubblewrap, "_interpreter", lambda: [Path.home()])
     with pytest.raises(NoSandbox, match="folder of its own"):
-        bubblewrap._refuse_too_much(bubblewrap.everything_shown(()))
+        bubblewrap._refuse_too_much(bubblewrap.visible_paths(()))
 
 
 def test_the_lists_of_refused_calls_are_whole():
     for machine, column in confine.MACHINES.values():
-        lines = confine._program(machine, column)
+        lines = confine._bpf_program(machine, column)
         assert all(
             0 <= jump < 256 and i + jump < len(lines)
             for i, line in enumerate(lines)
@@ -439,12 +439,12 @@ def test_cgroup_of_version_2(tmp_path, monkeypatch):
     assert (tmp_path / "box/memory.max").read_text() == "1000"
     assert (tmp_path / "box/pids.max").read_text() == "10"
     (tmp_path / "box/memory.events").write_text("low 0\noom 3\noom_kill 2\n")
-    assert cgroup.killed(group) == 2
+    assert cgroup.oom_kills(group) == 2
 
 
 def test_no_cgroup_where_none_can_be_made(tmp_path):
     assert not cgroup.make("box", 1000, 10, root=tmp_path)
-    assert cgroup.killed(cgroup.Group()) == 0
+    assert cgroup.oom_kills(cgroup.Group()) == 0
 
 
 def test_exercises_are_driven_by_default():

@@ -114,7 +114,7 @@ def test_two_gradings_do_not_share_a_folder_and_leftovers_of_a_killed_one_go(tmp
     left = put(tmp_path / "grades" / "records" / ".ab-cd.json.xyz", b"half")
     other = put(tmp_path / "grades" / ".somebody.yaml", b"theirs")
     raised = pytest.raises(RuntimeError, match="another grading")
-    with records.only_one(tmp_path / "grades"), raised:
+    with records.lock(tmp_path / "grades"), raised:
         run(tmp_path)
     assert not left.exists()
     assert other.exists()

@@ -179,10 +179,10 @@ def test_a_link_hands_in_its_target_path_and_not_the_file(tmp_path):
 
 def test_a_file_that_becomes_a_link_after_the_look_is_not_followed(tmp_path):
     path = put(tmp_path / "in" / "ada.ipynb", NOTEBOOK)
-    [one] = collect.find(tmp_path / "in")
+    [one] = collect.files_in(tmp_path / "in")
     path.unlink()
     path.symlink_to(put(tmp_path / "secret", NOTEBOOK))
-    assert collect._keep(one, tmp_path / "out").rule == "cannot be opened"
+    assert collect._store(one, tmp_path / "out").rule == "cannot be opened"
 
 
 def encrypted():
@@ -275,7 +275,7 @@ HOSTILE += ["ada\u200b", "ada\u202e", "é", "a\x00b", "a\nb", "-rf", "~", "ada."
 
 
 def test_file_names_are_safe_and_collide_for_nobody():
-    names = [files.file_name(files.person(name)) for name in HOSTILE]
+    names = [files.file_name(files.student_name(name)) for name in HOSTILE]
     assert len({name.casefold() for name in names}) == len(HOSTILE)
     for name in names:
         assert name not in ("", ".", "..", "con")
@@ -286,6 +286,6 @@ def test_file_names_are_safe_and_collide_for_nobody():
 
 
 def test_a_name_with_unseen_letters_does_not_pass_for_another():
-    assert files.person("ada\u200b") != files.person("ada")
-    assert files.printable(files.person("ada\u200b")) == files.person("ada\u200b")
-    assert files.person(unicodedata.normalize("NFD", "é")) == files.person("é")
+    assert files.student_name("ada\u200b") != files.student_name("ada")
+    assert files.printable(files.student_name("ada\u200b")) == files.student_name("ada\u200b")
+    assert files.student_name(unicodedata.normalize("NFD", "é")) == files.student_name("é")

@@ -78,10 +78,10 @@ def processes():
 def done(folder, *orders, n_workers=2, fails=None):
     """Number to status and attempts."""
     given = jobs(folder, *orders)
-    told = list(workers.local(given, work, partial(Room, folder, fails), n_workers))
-    assert sorted(job["number"] for job, _, _ in told) == list(range(len(orders)))
+    results = list(workers.local(given, work, partial(Room, folder, fails), n_workers))
+    assert sorted(job["number"] for job, _, _ in results) == list(range(len(orders)))
     assert not processes()
-    return {job["number"]: (reply["status"], attempts) for job, reply, attempts in told}
+    return {job["number"]: (reply["status"], attempts) for job, reply, attempts in results}
 
 
 def test_each_job_is_done_once_and_comes_back(tmp_path):
@@ -152,11 +152,11 @@ def test_a_cluster_does_the_same(tmp_path):
         distributed.LocalCluster(**options) as cluster,
     ):
         address = cluster.scheduler_address
-        told = list(workers.cluster(given, work, partial(Room, tmp_path), address))
+        results = list(workers.cluster(given, work, partial(Room, tmp_path), address))
         # A worker's death is blamed on a job that only waited there, too: attempts may differ.
-        found = {job["number"]: reply["status"] for job, reply, _ in told}
+        found = {job["number"]: reply["status"] for job, reply, _ in results}
         assert found == dict.fromkeys([0, 2, 3, 4], "graded") | {1: FAULT}
-        assert next(n for job, _, n in told if job["number"] == 1) == 3
+        assert next(n for job, _, n in results if job["number"] == 1) == 3
         with pytest.raises(NoSandbox, match="here"):
             list(workers.cluster(jobs(tmp_path, "no-box"), work, partial(Room, tmp_path), address))
 
@@ -164,6 +164,7 @@ def test_a_cluster_does_the_same(tmp_path):
 def test_replies_are_json_and_never_pickles(tmp_path):
     [job] = jobs(tmp_path, "do")
     assert (
-        json.loads(workers.task(work, partial(Room, tmp_path), workers.loaded(job)))["name"] == "0"
+        json.loads(workers.task(work, partial(Room, tmp_path), workers.with_content(job)))["name"]
+        == "0"
     )
     workers._here.box = None

@@ -96,7 +96,7 @@ def write(folder: Path, record: Mapping[str, object]) -> None:
     replace_file(path_of(folder, record["sha256"], record["version"]), content)
 
 
-def find(folder: Path, sha256: str, of_version: str) -> dict | None:
+def read(folder: Path, sha256: str, of_version: str) -> dict | None:
     """Return a stored record; None if there is none, or it cannot be trusted."""
     try:
         text = path_of(folder, sha256, of_version).read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def find(folder: Path, sha256: str, of_version: str) -> dict | None:
 
 
 @contextmanager
-def only_one(out: Path) -> Iterator[None]:
+def lock(out: Path) -> Iterator[None]:
     """Keep a second grading out of a folder, and clear what a killed one left half-written.
 
     Raises
@@ -126,8 +126,8 @@ def only_one(out: Path) -> Iterator[None]:
         except ImportError:
             pass
         except OSError as error:
-            told = f"expected {out} for itself, got another grading that runs in it"
-            raise RuntimeError(f"{told}; try --out, or wait for it") from error
+            message = f"expected {out} for itself, got another grading that runs in it"
+            raise RuntimeError(f"{message}; try --out, or wait for it") from error
         for pattern in LEFT_BEHIND:
             for left in out.glob(pattern):
                 left.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ MAX_ARCHIVE = 100 << 20  # bytes, packed, of one student
 
 
 @dataclass(frozen=True)
-class Found:
+class File:
     """A file that a student handed in.
 
     Attributes
@@ -44,17 +44,17 @@ def ignored(*parts: str) -> bool:
     return any(p.startswith((".", "__MACOSX", "__pycache__")) and p != ".." for p in parts)
 
 
-def candidate(name: str) -> str:
+def notebook_stem(name: str) -> str:
     """Return the stem of a name that may be a notebook's, or "".
 
     A browser makes "x.ipynb" to "x.ipynb.txt", "x.ipynb.json" or "x.ipynb (1)".
     """
     last = PurePosixPath(name).name
-    found = re.match(r"(?is)(.+?)(\.ipynb.*|\.json)$", last)
-    return found[1] if found else ""
+    match = re.match(r"(?is)(.+?)(\.ipynb.*|\.json)$", last)
+    return match[1] if match else ""
 
 
-def person(name: str) -> str:
+def student_name(name: str) -> str:
     """Return a name for a student that can be shown, and is no other student's.
 
     Letters are composed in one way, as file systems differ there. A name with characters that
@@ -63,8 +63,8 @@ def person(name: str) -> str:
     """
     name = re.sub(r"(_\d+)_assignsubmission_.*$", r"\1", name, flags=re.DOTALL)
     name = unicodedata.normalize("NFC", name) or "?"
-    shown = printable(name)
-    return name if shown == name else f"{shown}~{short_hash(name)}"
+    printed = printable(name)
+    return name if printed == name else f"{printed}~{short_hash(name)}"
 
 
 def short_hash(text: str) -> str:
@@ -100,9 +100,10 @@ def printable(text: str, *, lines: bool = False) -> str:
     lines : bool
         Keep line breaks and tabs.
     """
-    kept = "\n\t" if lines else ""
+    whitespace = "\n\t" if lines else ""
     text = text.replace("\r\n", "\n").encode("utf-8", "replace").decode()
     # Cc steers terminals; Cf holds the marks that turn text around and those nobody sees.
     return "".join(
-        c if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else " " for c in text
+        c if c in whitespace or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else " "
+        for c in text
     )

@@ -27,7 +27,7 @@ class Unreadable(ValueError):
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudentCell:
     """A cell as it was handed in: its number counts code cells from 1, and is 0 for text."""
 
     id: str
@@ -88,7 +88,7 @@ def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
     cells, released = read(raw), release(lesson, key)
     notes = _class_note(cells, released["setup"])
     setup = f"{released['setup']}\n{QUIET}"
-    helpers = [(n, s) for n, s in (_kept(cell, released) for cell in cells) if s.strip()]
+    helpers = [(n, s) for n, s in (_to_run(cell, released) for cell in cells) if s.strip()]
     sources, numbers = [setup, *(s for _, s in helpers)], [0, *(n for n, _ in helpers)]
     defined = [set(), *(definitions(s) for s in sources[1:])]
     ids = {cell.number: cell.id for cell in cells if cell.code}
@@ -116,8 +116,8 @@ def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
     keep = [i for i in range(len(sources)) if i not in dropped]
     written = {}
     for question in bank.questions_of(lesson):
-        written[question.name], found = _explanation(cells, question.name, released)
-        notes += found
+        written[question.name], remarks = _explanation(cells, question.name, released)
+        notes += remarks
     return Rebuilt(
         [sources[i] for i in keep],
         [numbers[i] for i in keep],
@@ -134,7 +134,7 @@ def release(lesson: str, key: str | None) -> dict[str, str]:
     return {cell.id: cell.source for cell in pages.cells(lesson, key)}
 
 
-def _kept(cell: Cell, released: dict[str, str]) -> tuple[int, str]:
+def _to_run(cell: StudentCell, released: dict[str, str]) -> tuple[int, str]:
     """Return what of a cell is to run: all, nothing, or what was added to the setup."""
     if not cell.code:
         return 0, ""
@@ -156,17 +156,19 @@ def _additions(tree: ast.Module | None, setup: str) -> str:
     return "\n".join(ast.unparse(node) for node in added)
 
 
-def _class_note(cells: list[Cell], setup: str) -> list[str]:
+def _class_note(cells: list[StudentCell], setup: str) -> list[str]:
     def key(source: str) -> list[str]:
         return re.findall(r"Sheet\([^)]*?key\s*=\s*[\"']([^\"']*)", source)[-1:]
 
-    made = [cell.source for cell in cells if cell.code and "Sheet(" in cell.source[:LONGEST]]
-    if made and key(made[-1][:LONGEST]) != key(setup):
+    setups = [cell.source for cell in cells if cell.code and "Sheet(" in cell.source[:LONGEST]]
+    if setups and key(setups[-1][:LONGEST]) != key(setup):
         return ["The notebook was made for another class: its conventions may differ."]
     return []
 
 
-def _expect_lesson(cells: list[Cell], released: dict, defined: set[str], lesson: str) -> None:
+def _expect_lesson(
+    cells: list[StudentCell], released: dict, defined: set[str], lesson: str
+) -> None:
     """Raise Unreadable if nothing in a notebook belongs to this lesson."""
     own = {id for id in released if id not in OF_EVERY_LESSON}
     texts = {text.strip() for id, text in released.items() if not id.endswith("-explain")}
@@ -182,7 +184,7 @@ def _expect_lesson(cells: list[Cell], released: dict, defined: set[str], lesson:
     raise Unreadable("wrong lesson", f"No cell of this notebook answers lesson {lesson}{hint}.")
 
 
-def _explanation(cells: list[Cell], question: str, released: dict) -> tuple[str, list[str]]:
+def _explanation(cells: list[StudentCell], question: str, released: dict) -> tuple[str, list[str]]:
     """Return what a student wrote on a question, and what is odd about where it stands."""
     own, texts = pages.cell_id(f"{question}-explain"), {text.strip() for text in released.values()}
     here = [pages.cell_id(f"{question}-{part}") for part in ("task", "answer", "explain")]
@@ -207,16 +209,16 @@ def _explanation(cells: list[Cell], question: str, released: dict) -> tuple[str,
         )
     elif not written and loose:
         notes.append(f"The explanation of `{question}` was not in its cell; other text is shown.")
-    taken = written[-1:] or beside or loose
-    if any(cell.attached for cell in taken):
+    chosen = written[-1:] or beside or loose
+    if any(cell.attached for cell in chosen):
         notes.append(f"The explanation of `{question}` has pictures: see the original.")
-    return "\n\n".join(cell.source.strip() for cell in taken), notes
+    return "\n\n".join(cell.source.strip() for cell in chosen), notes
 
 
 # Cells
 
 
-def read(raw: bytes) -> list[Cell]:
+def read(raw: bytes) -> list[StudentCell]:
     """Return the cells of a notebook of any format version, whatever its metadata say.
 
     Raises
@@ -229,22 +231,22 @@ def read(raw: bytes) -> list[Cell]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        told = f"Expected text in UTF-8, got another byte at position {error.start}."
-        raise Unreadable("not UTF-8", told) from error
+        sentence = f"Expected text in UTF-8, got another byte at position {error.start}."
+        raise Unreadable("not UTF-8", sentence) from error
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        told = f"Expected a notebook, got a file that is damaged{where}: it is not valid JSON."
-        raise Unreadable("invalid JSON", told) from error
-    sheets = found.get("worksheets") if isinstance(found, dict) else None
+        sentence = f"Expected a notebook, got a file that is damaged{where}: it is not valid JSON."
+        raise Unreadable("invalid JSON", sentence) from error
+    sheets = content.get("worksheets") if isinstance(content, dict) else None
     if isinstance(sheets, list) and sheets and isinstance(sheets[0], dict):  # before format 4
-        found = sheets[0]
-    listed = found.get("cells") if isinstance(found, dict) else None
-    if not isinstance(listed, list):
+        content = sheets[0]
+    entries = content.get("cells") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
         raise Unreadable("not a notebook", "Expected a notebook, got JSON without cells.")
     cells, number = [], 0
-    for cell in (c for c in listed if isinstance(c, dict)):
+    for cell in (c for c in entries if isinstance(c, dict)):
         code = cell.get("cell_type") == "code"
         number += code
         source = cell.get("source", cell.get("input", ""))
@@ -253,7 +255,7 @@ def read(raw: bytes) -> list[Cell]:
         source = source if isinstance(source, str) else ""
         attached = cell.get("attachments")
         cells.append(
-            Cell(
+            StudentCell(
                 _id(cell),
                 code,
                 source.encode("utf-8", "replace").decode(),
@@ -267,9 +269,9 @@ def read(raw: bytes) -> list[Cell]:
 def _id(cell: dict) -> str:
     """Return the id, or nbgrader's name of the cell, which outlives programs that drop ids."""
     metadata = cell.get("metadata")
-    told = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    named = told.get("grade_id") if isinstance(told, dict) else None
-    return str(named or cell.get("id", ""))[:64]
+    nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    name = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+    return str(name or cell.get("id", ""))[:64]
 
 
 # What a source defines
@@ -288,8 +290,8 @@ def parsed(source: str) -> ast.Module | None:
         indent = line[: len(line) - len(bare)]
         if bare.startswith(("%", "!", "?")) or bare.rstrip().endswith("?"):
             line = f"{indent}pass"
-        elif found := re.match(r"([\w ,]+=\s*)[!%]", bare):
-            line = f"{indent}{found[1]}None"
+        elif match := re.match(r"([\w ,]+=\s*)[!%]", bare):
+            line = f"{indent}{match[1]}None"
         plain.append(line)
     try:
         return ast.parse("\n".join(plain))
@@ -341,8 +343,8 @@ def only_checks(tree: ast.Module | None) -> bool:
 
 def is_sheet(node: ast.stmt) -> bool:
     """Return whether a statement is `sheet = Sheet(...)`."""
-    made = isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-    return made and getattr(node.value.func, "id", getattr(node.value.func, "attr", "")) == "Sheet"
+    call = isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+    return call and getattr(node.value.func, "id", getattr(node.value.func, "attr", "")) == "Sheet"
 
 
 def makes_sheet(tree: ast.Module | None) -> bool:

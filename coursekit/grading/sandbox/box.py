@@ -25,10 +25,8 @@ from pathlib import Path
 
 from coursekit.grading.sandbox import bubblewrap, cgroup, frames, protocol, transcript, zygote
 from coursekit.grading.sandbox.bubblewrap import NoSandbox
-from coursekit.grading.sandbox.protocol import Fault
-from coursekit.grading.sandbox.transcript import Cell, Error, Output
-
-__all__ = ["Box", "Cell", "Error", "Limits", "NoSandbox", "Outcome", "Output"]
+from coursekit.grading.sandbox.protocol import BoxFault
+from coursekit.grading.sandbox.transcript import CellRun, Reply
 
 PATIENCE = 120  # seconds for the imports inside
 BASE = 512 * 2**20  # bytes that the waiting process and its libraries may take besides
@@ -85,7 +83,7 @@ class Outcome:
     reason : str
         A sentence, empty when graded.
     cells : list of Cell
-    outputs : list of Output
+    replies : list of Reply
         One for each probe, also where the submission did not come to its end.
     seconds : float
         By the clock.
@@ -95,8 +93,8 @@ class Outcome:
 
     status: str
     reason: str
-    cells: list[Cell]
-    outputs: list[Output]
+    cells: list[CellRun]
+    replies: list[Reply]
     seconds: float
     memory: int
 
@@ -150,7 +148,7 @@ class Box:
         self.group, self._process, self._line, self._log = cgroup.Group(), None, None, None
         self._ready = False
         if not trusted:
-            bubblewrap.find()
+            bubblewrap.executable()
 
     def __enter__(self) -> "Box":
         self.open()
@@ -176,7 +174,7 @@ class Box:
         try:
             self.begin()
             self._wait()
-        except Fault as fault:
+        except BoxFault as fault:
             self.close()
             if self.mode == zygote.NESTED and fault.confined:
                 self.mode = zygote.SINGLE
@@ -221,20 +219,20 @@ class Box:
         NoSandbox
             If the box cannot be opened.
         """
-        asked = [{"variant": None, "function": probe["name"], **probe} for probe in probes]
-        told = ""
+        questions = [{"variant": None, "function": probe["name"], **probe} for probe in probes]
+        message = ""
         for _ in range(2):
             try:
                 self.open()
-                return self._try(list(cells), asked)
-            except Fault as fault:
-                told = f"{fault} {self._said()}".strip()
+                return self._try(list(cells), questions)
+            except BoxFault as fault:
+                message = f"{fault} {self._last_line()}".strip()
                 self.close()
             finally:
                 if self.mode == zygote.SINGLE:
                     self.close()
-        script = transcript.start(len(cells), len(asked), 0, 0)
-        return Outcome(transcript.FAULT, told, script.cells, script.outputs, 0.0, 0)
+        script = transcript.start(len(cells), len(questions), 0, 0)
+        return Outcome(transcript.FAULT, message, script.cells, script.replies, 0.0, 0)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -254,21 +252,21 @@ class Box:
             )
 
     def _wait(self) -> None:
-        """Wait until everything is imported inside. Raises Fault or RuntimeError."""
+        """Wait until everything is imported inside. Raises BoxFault or RuntimeError."""
         try:
             ready = protocol.listen(self._line, PATIENCE)
-        except Fault as fault:
-            raise Fault(self._said() or str(fault)) from fault
+        except BoxFault as fault:
+            raise BoxFault(self._last_line() or str(fault)) from fault
         if ready.get("confined") is False:
             self.close()
             raise RuntimeError(f"what a submission needs cannot be imported: {ready['fault']}")
         if "fault" in ready:
-            raise Fault(str(ready["fault"]), confined=True)
+            raise BoxFault(str(ready["fault"]), confined=True)
         if ready.get("threads") != 1:
-            raise Fault(f"expected one thread after the imports, got {ready.get('threads')}")
+            raise BoxFault(f"expected one thread after the imports, got {ready.get('threads')}")
         self._ready = True
 
-    def _said(self) -> str:
+    def _last_line(self) -> str:
         """Last line that the waiting process, or bubblewrap, has printed."""
         if self._log is None:
             return ""
@@ -281,8 +279,8 @@ class Box:
         if self.grouped and not trusted:
             name = f"coursekit-{os.getpid()}-{next(_numbers)}"
             self.group = cgroup.make(name, limits.memory + BASE, limits.processes + 16)
-        shown = [str(path) for path in bubblewrap.everything_shown(self.readable)]
-        args = (handle, self.mode, not self.group, self.driver, shown, self.preload)
+        visible = [str(path) for path in bubblewrap.visible_paths(self.readable)]
+        args = (handle, self.mode, not self.group, self.driver, visible, self.preload)
         line = bubblewrap.python(args, self.readable)
         env = {**os.environ, **bubblewrap.EVERYWHERE}
         if trusted:
@@ -290,32 +288,32 @@ class Box:
         nested = self.mode == zygote.NESTED
         line = bubblewrap.command(line, self.readable, limits.files, nested=nested)
         groups = [str(folder) for folder in self.group.folders]
-        return bubblewrap.with_order(line, groups=groups, uid=_stranger()), env
+        return bubblewrap.with_order(line, groups=groups, uid=_unused_uid()), env
 
     def _try(self, cells: list[str], probes: list[dict]) -> Outcome:
         limits, began = self.limits, time.monotonic()
         script = transcript.start(len(cells), len(probes), limits.reply, limits.output)
-        before = cgroup.killed(self.group)
+        before = cgroup.oom_kills(self.group)
 
-        def short() -> bool:
-            return cgroup.killed(self.group) > before
+        def oom_killed() -> bool:
+            return cgroup.oom_kills(self.group) > before
 
         n_exercises = sum(1 for _ in itertools.groupby(probe["function"] for probe in probes))
         waits = limits.seconds, limits.exercise_seconds * n_exercises + GRACE
         try:
             ending, end = protocol.run(
-                self._line, _job(cells, probes), _bounds(limits, waits), script, waits, short
+                self._line, _job(cells, probes), _bounds(limits, waits), script, waits, oom_killed
             )
-        except Fault:
+        except BoxFault:
             # Alone in its sandbox with the waiting process, a submission can take it along.
             if self.mode == zygote.NESTED or not script.began:
                 raise
             ending, end = "", {"ended": 128 + signal.SIGKILL}
-        status, reason = protocol.judge(script, ending, end, short_of_memory=short())
+        status, reason = protocol.status(script, ending, end, short_of_memory=oom_killed())
         if status == transcript.FAULT:
-            raise Fault(reason)
+            raise BoxFault(reason)
         seconds = time.monotonic() - began
-        return Outcome(status, reason, script.cells, script.outputs, seconds, end.get("peak", 0))
+        return Outcome(status, reason, script.cells, script.replies, seconds, end.get("peak", 0))
 
 
 def _job(cells: list[str], probes: list[dict]) -> bytes:
@@ -331,16 +329,16 @@ def _bounds(limits: Limits, waits: tuple[float, float]) -> dict[str, float]:
     return asdict(limits) | {"cpu": cpu, "cell_seconds": cell_seconds}
 
 
-def _stranger() -> int | None:
+def _unused_uid() -> int | None:
     """Return a user whom nobody else is, if we are root: its process limit counts this box only."""
     if os.geteuid() != 0:
         return None
-    chosen = 100_000_000 + 64 * os.getpid() + next(_numbers) % 64
+    uid = 100_000_000 + 64 * os.getpid() + next(_numbers) % 64
     with suppress(OSError, ValueError):
         for mapped in Path("/proc/self/uid_map").read_text().splitlines():
             first, _, count = map(int, mapped.split())
-            if first <= chosen < first + count:
-                return chosen
+            if first <= uid < first + count:
+                return uid
     return NOBODY
 
 
