@@ -4,21 +4,24 @@ Records are written whole or not at all, so grading may be killed at any time an
 """
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-import coursekit
-from coursekit.exercises import bank, comparing, driving, exercise
+from coursekit.exercises import bank
+from coursekit.exercises.exercise import Exercise
 from coursekit.grading.sandbox.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
 from coursekit.results.files import replace_file
+from coursekit.results.fingerprint import fingerprint
 from coursekit.results.store import machine
 
 FORMAT = 1
-RULES = 1  # to be raised when a change to this package may change a grade
+RULES = 1  # to be raised when a change to `coursekit.grading` may change a grade
+# Of an exercise, what is read and not run; and the conventions of other classes.
+NOT_DECISIVE = {"task", "hints", "why", "rights", "variants"}
 UNREADABLE, REVIEW = "unreadable", "needs review"
 # Temporary files of a grading that was killed; only ours, as the folder may hold other things.
 LEFT_BEHIND = (
@@ -34,26 +37,26 @@ STATUSES = (GRADED, UNREADABLE, TIME, MEMORY, CRASHED, FAULT, REVIEW)
 
 
 def version(lesson: str, key: str | None = None) -> str:
-    """Return a short hash of what decides about grades: exercises, references, comparison, key.
+    """Return a short hash of what decides about grades and their sentences.
+
+    The random inputs, references, drivers, statistics, slips and points of the exercises, how
+    replies are compared, and all that these call, wherever it stands in the course. Comments,
+    docstrings, and what a learner reads before or after an answer do not count.
 
     Raises
     ------
     ValueError
         If no lesson with exercises has this number.
     """
-    exercises = bank.of_lesson(lesson, key)
-    files = [inspect.getsourcefile(module) for module in (comparing, driving, exercise)]
-    # A topic may be spread over modules that begin with its name.
-    files += Path(exercise.__file__).parent.glob(f"{bank.TOPICS[lesson]}*.py")
-    root = Path(coursekit.__file__).parent
-    for one in exercises:
-        with suppress(TypeError, OSError):  # a reference written in C has no source
-            path = Path(inspect.getsourcefile(inspect.unwrap(one.reference)) or "")
-            files += [path] if root in path.parents else []
-    digest = hashlib.sha256(f"{RULES} {lesson} {key}".encode())
-    for path in sorted({Path(path) for path in files}):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    exercises = [_decisive(one) for one in bank.of_lesson(lesson, key)]
+    questions = [(one.name, one.points) for one in bank.questions_of(lesson)]
+    return fingerprint(RULES, lesson, key, Exercise, exercises, questions, text=True)[:12]
+
+
+def _decisive(exercise: Exercise) -> dict[str, object]:
+    parts = {f.name: getattr(exercise, f.name) for f in fields(exercise) if f.name not in NOT_DECISIVE}
+    # The solution is a slip where a class has another convention.
+    return parts | {"solution": exercise.rights[:1]}
 
 
 def seed(sha256: str, of_version: str, attempt: int = 0) -> int:
