@@ -1,6 +1,7 @@
 """The sandbox: attacks that it must survive, each graded as its code deserves."""
 
 import os
+import re
 import socket
 import struct
 from dataclasses import replace
@@ -383,6 +384,18 @@ def test_frames_carry_every_plain_dtype_and_nothing_else():
 
 
 # The machine
+
+
+@pytest.mark.parametrize(
+    ("folder", "below"), [("sandbox", ""), ("intake", "|intake"), ("book", "|intake|book")]
+)
+def test_the_parts_of_grading_build_on_each_other(folder, below):
+    # The sandbox knows nothing of exercises and grades, so it stays small and starts fast.
+    for path in Path(box_module.__file__).parents[1].joinpath(folder).glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        used = re.findall(r"(?m)^(?:from|import) coursekit\.(\S+)", text)
+        allowed = rf"grading\.(sandbox{below})\b" + ("" if folder == "sandbox" else r"|(?!grading)")
+        assert [name for name in used if not re.match(allowed, name)] == [], path.name
 
 
 def test_an_old_or_missing_bubblewrap_is_told(monkeypatch, tmp_path):

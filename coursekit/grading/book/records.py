@@ -54,9 +54,9 @@ def version(lesson: str, key: str | None = None) -> str:
 
 
 def _decisive(exercise: Exercise) -> dict[str, object]:
-    parts = {f.name: getattr(exercise, f.name) for f in fields(exercise) if f.name not in NOT_DECISIVE}
+    names = {field.name for field in fields(exercise)} - NOT_DECISIVE
     # The solution is a slip where a class has another convention.
-    return parts | {"solution": exercise.rights[:1]}
+    return {name: getattr(exercise, name) for name in names} | {"solution": exercise.rights[:1]}
 
 
 def seed(sha256: str, of_version: str, attempt: int = 0) -> int:

@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from coursekit.grading.intake.files import (
+    LINK,
     MAX_ARCHIVE,
     MAX_NOTEBOOK,
     File,
@@ -35,7 +36,6 @@ BROKEN = "The archive could not be read: {}."
 CRYPT = "The archive has a password."
 MANY = "The archive was refused: it has {} files."
 NOTHING = "The archive has no notebook."
-LINK = "Expected a file, got a link to one."
 LARGE = "The file has {:.0f} MB; at most {:.0f} MB are read."
 # What the reader of zip files raises on one that is cut short, altered, or packed in odd ways.
 DAMAGE = (

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from coursekit.grading.intake import archives
 from coursekit.grading.intake.files import (
+    LINK,
     MAX_ARCHIVE,
     MAX_NOTEBOOK,
     File,
@@ -30,7 +31,6 @@ STAMP = "timestamp.txt"  # of nbgrader
 MAX_COPIES = 10  # of one student: a thousand copies must not hold up the class
 NO_NOTEBOOK = "No notebook was handed in, only {}."
 NOTHING = "The folder is empty."
-LINK = "Expected a file, got a link to one."
 NO_FILE = "Expected a file, got something else of that name."
 TOO_LARGE = "The file has {:.1f} MB; at most {:.0f} MB are read."
 EMPTY = "The file is empty."

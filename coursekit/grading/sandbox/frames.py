@@ -2,7 +2,8 @@
 
 A frame is two lengths, a JSON header, and the bytes of its arrays. Neither zip nor the header of a
 `.npy` is parsed: what a submission may have written goes through nothing but `json` and
-`numpy.frombuffer`.
+`numpy.frombuffer`. (Safetensors would save two dozen lines, but it writes foreign memory for a
+reversed view, knows no complex128, and reads 250,000 names before one can count them.)
 """
 
 import json
