@@ -18,7 +18,8 @@ from pathlib import Path
 import nbformat
 
 from coursekit.course import notebook
-from coursekit.grading import course, records
+from coursekit.grading import assignments
+from coursekit.grading.book import records
 from coursekit.results.files import replace_file
 from coursekit.results.store import machine
 
@@ -30,15 +31,15 @@ OWN = "c = get_config()\nc.CourseDirectory.course_id = 'own'\nc.Execute.timeout 
 def main() -> None:
     """Measure, print, and write results/grading.json."""
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(Path(folder))
-    replace_file(RESULTS, (json.dumps(found, indent=1) + "\n").encode())
-    print(told(found))
+        result = measured(Path(folder))
+    replace_file(RESULTS, (json.dumps(result, indent=1) + "\n").encode())
+    print(summary(result))
 
 
 def measured(folder: Path) -> dict:
     """Return seconds and memory of both ways, and whether they give the same points."""
-    name = course.assignment(LESSON)
-    course.init(folder, [LESSON])
+    name = assignments.assignment(LESSON)
+    assignments.init(folder, [LESSON])
     nbgrader(folder, "generate_assignment", name)
     hand_in(folder, name)
     # Nbgrader with its own settings: its own Execute, in the same folder.
@@ -93,16 +94,17 @@ def run(folder: Path, line: list) -> None:
     subprocess.run(line, cwd=folder, env=env, check=True, capture_output=True)
 
 
-def told(found: dict) -> str:
+def summary(result: dict) -> str:
     """Return the comparison in words, with the target and whether it is met."""
-    met = "met" if found["ratio"] >= TARGET else "missed"
+    met = "met" if result["ratio"] >= TARGET else "missed"
     return (
-        f"{found['submissions']} submissions of lesson {found['lesson']}, one process each way:\n"
-        f"  nbgrader's autograde  {found['nbgrader_seconds_each']:.2f} s each, not isolated\n"
-        f"  coursekit grade       {found['box_seconds_each']:.2f} s each, isolated, "
-        f"start and self-test included ({found['box_seconds_inside']:.2f} s in the median inside)\n"
-        f"  ratio {found['ratio']:.1f}; target {TARGET:.0f}: {met}\n"
-        f"  largest submission {found['box_peak_bytes_each'] / 2**20:.0f} MiB"
+        f"{result['submissions']} submissions of lesson {result['lesson']}, one process each way:\n"
+        f"  nbgrader's autograde  {result['nbgrader_seconds_each']:.2f} s each, not isolated\n"
+        f"  coursekit grade       {result['box_seconds_each']:.2f} s each, isolated, "
+        f"start and self-test included "
+        f"({result['box_seconds_inside']:.2f} s in the median inside)\n"
+        f"  ratio {result['ratio']:.1f}; target {TARGET:.0f}: {met}\n"
+        f"  largest submission {result['box_peak_bytes_each'] / 2**20:.0f} MiB"
     )
 
 

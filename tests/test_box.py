@@ -1,6 +1,7 @@
 """The sandbox: attacks that it must survive, each graded as its code deserves."""
 
 import os
+import re
 import socket
 import struct
 from dataclasses import replace
@@ -9,10 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coursekit.grading import box as box_module
-from coursekit.grading import bubble, cgroup, exchange, inside, jail, transcript, wire
-from coursekit.grading.box import Box, Limits, NoSandbox
-from coursekit.grading.selftest import ProvenBox, selftest
+from coursekit.grading.sandbox import box as box_module
+from coursekit.grading.sandbox import (
+    bubblewrap,
+    cgroup,
+    confine,
+    frames,
+    protocol,
+    transcript,
+    zygote,
+)
+from coursekit.grading.sandbox.box import Box, Limits, NoSandbox
+from coursekit.grading.sandbox.selftest import ProvenBox, selftest
 
 ATTACKS = Path(__file__).parent / "attacks"
 LIMITS = Limits(
@@ -66,11 +75,11 @@ def server():
         yield listening
 
 
-def became(output):
+def became(reply):
     """Say what became of an answer: "right", "wrong" or its status."""
-    if output.status != "answered":
-        return output.status
-    result = output.arrays["result"]
+    if reply.status != "answered":
+        return reply.status
+    result = reply.arrays["result"]
     return "right" if result.shape == X.shape and np.allclose(result, 2 * X) else "wrong"
 
 
@@ -86,14 +95,14 @@ def test_attack(box, server, tmp_path, cells, status, answer):
     cells = [c.replace("@SECRET@", str(secret)).replace("@PORT@", port) for c in cells]
     process = box._process.pid
     outcome = box.run(cells, [QUESTION])
-    assert (outcome.status, became(outcome.outputs[0])) == (status, answer), printed(outcome)
+    assert (outcome.status, became(outcome.replies[0])) == (status, answer), printed(outcome)
     assert "ESCAPED" not in printed(outcome)
     assert (outcome.reason == "") == (status == "graded")
     assert max(len(cell.text) for cell in outcome.cells) <= 2000 + len(transcript.CUT)
     with pytest.raises(BlockingIOError):
         server.accept()
     after = box.run(GOOD, [QUESTION])
-    assert (after.status, became(after.outputs[0])) == ("graded", "right")
+    assert (after.status, became(after.replies[0])) == ("graded", "right")
     assert box._process.pid == process, "the box had to be restarted"
 
 
@@ -106,7 +115,7 @@ def test_every_answer_before_a_crash_is_kept(box):
     ]
     probes = [{"name": name, "inputs": {"n": n}} for name in ("dies", "loops") for n in (1, 2, 3)]
     outcome = box.run(cells, [*probes, QUESTION])
-    statuses = [output.status for output in outcome.outputs]
+    statuses = [reply.status for reply in outcome.replies]
     assert statuses == [
         *("answered", "crashed", "crashed"),
         *("answered", "time limit", "time limit"),
@@ -128,7 +137,7 @@ def test_cells_keep_their_own_output_and_errors(box):
     assert "three" in outcome.cells[2].text
     assert "one" not in outcome.cells[2].text
     assert (outcome.cells[2].error.name, outcome.cells[2].error.line) == ("AttributeError", 4)
-    error = outcome.outputs[0].error
+    error = outcome.replies[0].error
     assert (error.name, error.cell, error.line) == ("AttributeError", 3, 2)
     assert "code cell 4, line 2" in str(error)
 
@@ -144,35 +153,35 @@ def test_inputs_and_notes_cross_as_they_are(box):
     )
     inputs = {"a": {"deep": [X]}, "b": [1, None, "x", float("inf")]}
     code = code.replace("a['deep'][0]", "a['deep'][0].astype('f4')")
-    [output] = box.run([code], [{"name": "same", "inputs": inputs}]).outputs
-    assert output.error is None
-    assert output.arrays["result"].dtype == np.float32
-    np.testing.assert_array_equal(output.arrays["result"], X.astype("f4"))
-    assert output.notes == {"kind": "ndarray"}
+    [reply] = box.run([code], [{"name": "same", "inputs": inputs}]).replies
+    assert reply.error is None
+    assert reply.arrays["result"].dtype == np.float32
+    np.testing.assert_array_equal(reply.arrays["result"], X.astype("f4"))
+    assert reply.notes == {"kind": "ndarray"}
 
 
 def test_a_variant_reaches_the_driver_and_bad_notes_are_refused(box):
     probes = [{"name": "as it is", "function": "f", "variant": "key", "inputs": {}}]
-    [output] = box.run(["def f(): return {}"], probes).outputs
-    assert output.notes == {"variant": "key"}
+    [reply] = box.run(["def f(): return {}"], probes).replies
+    assert reply.notes == {"variant": "key"}
 
 
 def test_a_killed_box_is_a_fault_of_the_grader_and_is_restarted():
     with sandbox() as box:
         box._process.kill()
         outcome = box.run(GOOD, [QUESTION])
-        assert (outcome.status, became(outcome.outputs[0])) == ("graded", "right")
+        assert (outcome.status, became(outcome.replies[0])) == ("graded", "right")
 
 
 def test_a_box_that_keeps_failing_gives_no_zero(monkeypatch):
     def fail(*_, **__):
-        raise exchange.Fault("on purpose")
+        raise protocol.BoxFault("on purpose")
 
     with sandbox() as box:
-        monkeypatch.setattr(exchange, "run", fail)
+        monkeypatch.setattr(protocol, "run", fail)
         outcome = box.run(GOOD, [QUESTION])
     assert (outcome.status, outcome.reason) == ("grader fault", "on purpose")
-    assert outcome.outputs[0].status == "not run"
+    assert outcome.replies[0].status == "not run"
 
 
 HARD = ("fork bomb |", "kill of everything", "files of the", "daemon left")
@@ -193,7 +202,7 @@ def test_other_ways_to_confine_hold_as_well(options, server, tmp_path):
             assert outcome.status == status, (attack.id, outcome)
             if "kill" not in attack.id:
                 assert "ESCAPED" not in printed(outcome)
-        assert became(box.run(GOOD, [QUESTION]).outputs[0]) == "right"
+        assert became(box.run(GOOD, [QUESTION]).replies[0]) == "right"
 
 
 MANY = """
@@ -212,14 +221,14 @@ def test_processes_together_get_no_more_memory_than_one(grouped, monkeypatch):
     limits = replace(LIMITS, seconds=20, cell_seconds=20, memory=2**27)
     with sandbox(limits, grouped=grouped) as box:
         assert box.run([MANY]).status == "memory limit"
-        assert became(box.run(GOOD, [QUESTION]).outputs[0]) == "right"
+        assert became(box.run(GOOD, [QUESTION]).replies[0]) == "right"
 
 
 def test_trusted_runs_without_bubblewrap(monkeypatch):
-    monkeypatch.setattr(bubble.shutil, "which", lambda name: None)
+    monkeypatch.setattr(bubblewrap.shutil, "which", lambda name: None)
     with Box(LIMITS, trusted=True, readable=[ATTACKS], driver="fake_driver:drive") as box:
         outcome = box.run([*GOOD, "while True: pass"], [QUESTION])
-        assert (outcome.status, became(outcome.outputs[0])) == ("graded", "right")
+        assert (outcome.status, became(outcome.replies[0])) == ("graded", "right")
         assert box.run(["import os; os._exit(3)"]).status == "crashed"
     with pytest.raises(NoSandbox, match="apt install bubblewrap"):
         Box(LIMITS)
@@ -265,7 +274,7 @@ def test_a_box_whose_trial_broke_off_is_not_proven(monkeypatch):
     sandbox().close()
     box = ProvenBox(LIMITS, readable=[ATTACKS], driver="fake_driver:drive")
     with monkeypatch.context() as patch:
-        patch.setattr("coursekit.grading.selftest._attempts", _full)
+        patch.setattr("coursekit.grading.sandbox.selftest._attempts", _full)
         with pytest.raises(OSError, match="full"):
             box.open()
     assert not box._proven
@@ -311,8 +320,8 @@ ANSWER = b'{"kind": "answer", "probe": 0, "notes": {}, "arrays": %s}'
 )
 def test_garbage_is_refused(data):
     script = transcript.start(1, 1, 1000, 1000)
-    with pytest.raises(wire.Garbage):
-        transcript.hear(script, data, lambda: None)
+    with pytest.raises(frames.Garbage):
+        transcript.receive(script, data, lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -334,47 +343,59 @@ def test_garbage_is_refused(data):
 )
 def test_arrays_that_do_not_fit_are_refused(listed, body):
     script = transcript.start(0, 1, 1000, 1000)
-    transcript.hear(script, frame(ANSWER % listed, body), lambda: None)
-    assert script.outputs[0].status == "refused"
+    transcript.receive(script, frame(ANSWER % listed, body), lambda: None)
+    assert script.replies[0].status == "refused"
 
 
 def test_the_first_answer_counts_and_halves_of_frames_wait():
     script = transcript.start(0, 1, 1000, 1000)
     data = frame(ANSWER % b'[["a", "<f4", []]]', np.float32(3).tobytes())
     for byte in data + frame(b'{"kind": "missing", "probe": 0}'):
-        transcript.hear(script, bytes([byte]), lambda: None)
-    assert script.outputs[0].arrays == {"a": np.float32(3)}
+        transcript.receive(script, bytes([byte]), lambda: None)
+    assert script.replies[0].arrays == {"a": np.float32(3)}
 
 
 def test_good_frames_before_garbage_are_kept():
     script = transcript.start(0, 1, 1000, 1000)
-    with pytest.raises(wire.Garbage):
-        transcript.hear(script, frame(ANSWER % b"[]") + b"\xff" * 20, lambda: None)
-    assert script.outputs[0].status == "answered"
+    with pytest.raises(frames.Garbage):
+        transcript.receive(script, frame(ANSWER % b"[]") + b"\xff" * 20, lambda: None)
+    assert script.replies[0].status == "answered"
 
 
 def test_all_answers_together_are_limited():
     script = transcript.start(0, 3, 1000, 1000)
     one = frame(ANSWER % b'[["a", "|u1", [600]]]', bytes(600))
-    transcript.hear(script, one, lambda: None)
-    with pytest.raises(wire.Garbage, match="together"):
-        transcript.hear(script, one, lambda: None)
+    transcript.receive(script, one, lambda: None)
+    with pytest.raises(frames.Garbage, match="together"):
+        transcript.receive(script, one, lambda: None)
 
 
 def test_frames_carry_every_plain_dtype_and_nothing_else():
     given = {k: np.ones((2, 3), dtype=k) for k in ("?", "b", "H", "<i4", ">f8", "f2", "D")}
-    [(header, body)] = wire.take(bytearray(wire.encode({"kind": "x"}, given)), 10_000)
-    back = wire.arrays(header, body)
+    [(header, body)] = frames.pop(bytearray(frames.encode({"kind": "x"}, given)), 10_000)
+    back = frames.arrays(header, body)
     for name, array in given.items():
         np.testing.assert_array_equal(back[name], array)
     for bad in (np.array([None]), np.array(["a"]), np.zeros(1, "V3"), np.zeros(1, "M8[s]")):
-        with pytest.raises(wire.Garbage):
-            wire.encode({}, {"bad": bad})
-    with pytest.raises(wire.Garbage):
-        wire.encode({"x": float("nan")})
+        with pytest.raises(frames.Garbage):
+            frames.encode({}, {"bad": bad})
+    with pytest.raises(frames.Garbage):
+        frames.encode({"x": float("nan")})
 
 
 # The machine
+
+
+@pytest.mark.parametrize(
+    ("folder", "below"), [("sandbox", ""), ("intake", "|intake"), ("book", "|intake|book")]
+)
+def test_the_parts_of_grading_build_on_each_other(folder, below):
+    # The sandbox knows nothing of exercises and grades, so it stays small and starts fast.
+    for path in Path(box_module.__file__).parents[1].joinpath(folder).glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        used = re.findall(r"(?m)^(?:from|import) coursekit\.(\S+)", text)
+        allowed = rf"grading\.(sandbox{below})\b" + ("" if folder == "sandbox" else r"|(?!grading)")
+        assert [name for name in used if not re.match(allowed, name)] == [], path.name
 
 
 def test_an_old_or_missing_bubblewrap_is_told(monkeypatch, tmp_path):
@@ -383,9 +404,9 @@ def test_an_old_or_missing_bubblewrap_is_told(monkeypatch, tmp_path):
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoSandbox, match=r"0\.8 or newer[\s\S]*bubblewrap 0\.6\.1"):
-        bubble.find()
+        bubblewrap.executable()
     old.write_text("#!/bin/sh\necho bubblewrap 0.10.0\n")
-    assert bubble.find() == str(old)
+    assert bubblewrap.executable() == str(old)
 
 
 def test_forbidden_namespaces_name_the_settings_to_look_at(monkeypatch):
@@ -394,8 +415,8 @@ def test_forbidden_namespaces_name_the_settings_to_look_at(monkeypatch):
     def refused(*args, **_):
         return ["sh", "-c", "echo bwrap: setting up uid map: Permission denied >&2; exit 1"]
 
-    monkeypatch.setattr(bubble, "command", refused)
-    monkeypatch.setattr(bubble, "with_order", lambda line, **_: line)
+    monkeypatch.setattr(bubblewrap, "command", refused)
+    monkeypatch.setattr(bubblewrap, "with_order", lambda line, **_: line)
     with pytest.raises(NoSandbox, match=r"Permission denied[\s\S]*apparmor_restrict"):
         Box(LIMITS).open()
 
@@ -407,20 +428,20 @@ def test_an_import_that_fails_inside_is_told():
 
 
 def test_an_environment_that_is_a_whole_home_is_refused(monkeypatch):
-    monkeypatch.setattr(bubble, "_interpreter", lambda: [Path.home()])
+    monkeypatch.setattr(bubblewrap, "_interpreter", lambda: [Path.home()])
     with pytest.raises(NoSandbox, match="folder of its own"):
-        bubble._refuse_too_much(bubble.everything_shown(()))
+        bubblewrap._refuse_too_much(bubblewrap.visible_paths(()))
 
 
 def test_the_lists_of_refused_calls_are_whole():
-    for machine, column in jail.MACHINES.values():
-        lines = jail._program(machine, column)
+    for machine, column in confine.MACHINES.values():
+        lines = confine._bpf_program(machine, column)
         assert all(
             0 <= jump < 256 and i + jump < len(lines)
             for i, line in enumerate(lines)
             for jump in line[1:3]
         )
-        numbers = [pair[column] for pair in jail.REFUSED.values()]
+        numbers = [pair[column] for pair in confine.REFUSED.values()]
         assert len(set(numbers)) == len(numbers)
 
 
@@ -431,12 +452,12 @@ def test_cgroup_of_version_2(tmp_path, monkeypatch):
     assert (tmp_path / "box/memory.max").read_text() == "1000"
     assert (tmp_path / "box/pids.max").read_text() == "10"
     (tmp_path / "box/memory.events").write_text("low 0\noom 3\noom_kill 2\n")
-    assert cgroup.killed(group) == 2
+    assert cgroup.oom_kills(group) == 2
 
 
 def test_no_cgroup_where_none_can_be_made(tmp_path):
     assert not cgroup.make("box", 1000, 10, root=tmp_path)
-    assert cgroup.killed(cgroup.Group()) == 0
+    assert cgroup.oom_kills(cgroup.Group()) == 0
 
 
 def test_exercises_are_driven_by_default():
@@ -447,7 +468,7 @@ def test_exercises_are_driven_by_default():
 
     name, exercise = next(iter(exercises().items()))
     probe = exercise.ask(0)[0]
-    arrays, notes = inside.drive(name, None, exercise.rights[0], asdict(probe))
+    arrays, notes = zygote.drive(name, None, exercise.rights[0], asdict(probe))
     assert arrays
     assert notes["error"] is None
     assert set(arrays) <= set(notes["kinds"])

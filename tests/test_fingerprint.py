@@ -72,6 +72,7 @@ def with_inner(value):
         (enclosing(0.1), enclosing(0.2)),
         (lambda x: x + 1, lambda x: x + 2),
         (lambda x: x, lambda x, y=0: x),
+        (lambda x: x[..., 0], lambda x: x[:, 0]),
         (with_inner(True), with_inner(False)),
         (Recipe(), Recipe(lr=0.1)),
         (models.mlp, models.cnn),

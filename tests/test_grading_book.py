@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from coursekit.grading import export, feedback, gradebook, records, review
-from coursekit.grading.gradebook import Row, Written
-from coursekit.grading.intake import Entry
+from coursekit.grading.book import export, feedback, gradebook, records, review
+from coursekit.grading.book.gradebook import Row, Written
+from coursekit.grading.intake.collect import Entry
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DEADLINE = START + timedelta(hours=10)
@@ -78,7 +78,7 @@ def test_the_same_file_of_two_is_shown_to_the_instructor_and_to_neither_of_them(
     found = {"a": record("a"), "b": record("b")}
     rows = gradebook.rows(entries, found)
     assert [r.same_as for r in rows] == [("bob",), ("ada",), ()]
-    assert "bob" not in feedback.page(rows[0], "04", "Dropout")
+    assert "bob" not in feedback.render(rows[0], "04", "Dropout")
     export.write_csv(tmp_path / "g.csv", rows, ["f"], ["why"])
     assert "The same file as bob." in lines(tmp_path / "g.csv")[0]["note"]
     empty = {"a": record("a", "unreadable"), "b": record("b")}
@@ -116,13 +116,13 @@ def reviewed(tmp_path, rows, *edits, questions=("why",)):
     """Write the table, edit it as text, and read it back into the rows."""
     path = tmp_path / "review.csv"
     known = review.read(path, dict.fromkeys(questions, 3))
-    rows = review.applied(rows, known)
+    rows = review.apply(rows, known)
     review.write(path, rows, known)
     raw = path.read_bytes()
     for edit in edits:
         raw = edit(raw)
     path.write_bytes(raw)
-    return review.applied(rows, review.read(path, dict.fromkeys(questions, 3)))
+    return review.apply(rows, review.read(path, dict.fromkeys(questions, 3)))
 
 
 def fill(points, comment):
@@ -142,9 +142,9 @@ def test_points_that_a_person_fills_in_count(tmp_path, program):
     assert rows[0].to_review == ("explanation of why",)
     [made] = reviewed(tmp_path, rows, fill("2.5", "well seen"), program)
     assert (made.total, made.to_review) == (4.5, ())
-    assert "well seen" in feedback.page(made, "04", "Dropout")
+    assert "well seen" in feedback.render(made, "04", "Dropout")
     review.write(tmp_path / "review.csv", [made], {})  # and stay
-    [again] = review.applied(rows, review.read(tmp_path / "review.csv", {"why": 3}))
+    [again] = review.apply(rows, review.read(tmp_path / "review.csv", {"why": 3}))
     assert again == made
 
 
@@ -221,7 +221,7 @@ def test_the_summary_counts_and_names_the_slowest():
 def test_everything_of_a_student_is_text():
     evil = "<script>alert(1)</script><img src=x onerror=y>\u202e\x1b[2J"
     made = row(evil, reason=evil, text=evil, sentence=evil, notes=[evil])
-    page = feedback.page(made, "04", evil)
+    page = feedback.render(made, "04", evil)
     assert "<script" not in page
     assert "<img" not in page
     assert not set("\u202e\x1b") & set(page)
@@ -243,10 +243,10 @@ def test_feedback_tells_points_sentence_version_and_no_seed(tmp_path):
 
 
 def test_a_fault_of_ours_shows_neither_its_traceback_nor_zero_points():
-    page = feedback.page(row(status="grader fault", reason="KeyError: 'x'"), "04", "Dropout")
+    page = feedback.render(row(status="grader fault", reason="KeyError: 'x'"), "04", "Dropout")
     assert "KeyError" not in page
     assert "no fault of yours" in page
     assert "0 of" not in page
-    page = feedback.page(row(status="unreadable", reason="The file is empty."), "04", "Dropout")
+    page = feedback.render(row(status="unreadable", reason="The file is empty."), "04", "Dropout")
     assert "The file is empty." in page
     assert "0 of" not in page

@@ -15,7 +15,8 @@ import pytest
 from test_grading_fake import RIGHT, FakeBox, handed_in, put
 
 from coursekit.exercises import bank
-from coursekit.grading import commands, records
+from coursekit.grading import commands
+from coursekit.grading.book import records
 from coursekit.grading.coordinator import grade_all
 
 N = 300
@@ -113,7 +114,7 @@ def test_two_gradings_do_not_share_a_folder_and_leftovers_of_a_killed_one_go(tmp
     left = put(tmp_path / "grades" / "records" / ".ab-cd.json.xyz", b"half")
     other = put(tmp_path / "grades" / ".somebody.yaml", b"theirs")
     raised = pytest.raises(RuntimeError, match="another grading")
-    with records.only_one(tmp_path / "grades"), raised:
+    with records.lock(tmp_path / "grades"), raised:
         run(tmp_path)
     assert not left.exists()
     assert other.exists()
@@ -215,7 +216,7 @@ def test_the_command_says_what_it_takes():
 
 
 def test_the_command_grades_in_the_box_that_it_is_given(tmp_path, monkeypatch, capsys):
-    from coursekit.grading import box
+    from coursekit.grading.sandbox import box
 
     monkeypatch.setattr(box, "Box", TrustedFake)
     put(tmp_path / "in" / "ada.ipynb", handed_in(text="A."))

@@ -14,9 +14,17 @@ import numpy as np
 import pytest
 
 from coursekit.exercises import pages
-from coursekit.grading import box as real
-from coursekit.grading import inside
-from coursekit.grading.transcript import ANSWERED, MISSING, NOT_RUN, TIME, Cell, Error, Output
+from coursekit.grading.sandbox import box as real
+from coursekit.grading.sandbox import zygote
+from coursekit.grading.sandbox.transcript import (
+    ANSWERED,
+    MISSING,
+    NOT_RUN,
+    TIME,
+    CellRun,
+    Error,
+    Reply,
+)
 
 RIGHT = "def classic_weights(weight, rate):\n    return weight * (1 - rate)"
 
@@ -55,23 +63,23 @@ class FakeBox:
         for source in cells:
             try:
                 exec(source, names)
-                told.append(Cell("ran"))
+                told.append(CellRun("ran"))
             except Exception as error:
                 line = getattr(error, "lineno", 1)
-                told.append(Cell("raised", Error(type(error).__name__, str(error), 0, line)))
-        outputs = [self.answer(names, probe) for probe in probes]
-        return real.Outcome("graded", "", told, outputs, 0.1, 1 << 20)
+                told.append(CellRun("raised", Error(type(error).__name__, str(error), 0, line)))
+        replies = [self.answer(names, probe) for probe in probes]
+        return real.Outcome("graded", "", told, replies, 0.1, 1 << 20)
 
     def answer(self, names, probe):
         if probe["function"] not in names:
-            return Output(MISSING)
+            return Reply(MISSING)
         given = names[probe["function"]]
-        arrays, notes = inside.drive(probe["name"], probe["variant"], given, probe["inputs"])
-        return Output(ANSWERED, arrays, notes)
+        arrays, notes = zygote.drive(probe["name"], probe["variant"], given, probe["inputs"])
+        return Reply(ANSWERED, arrays, notes)
 
 
 class Chatty(FakeBox):
-    """Alters the first answers of a run, as `self.change(output)` says."""
+    """Alters the first answers of a run, as `self.change(reply)` says."""
 
     def __init__(self, change):
         super().__init__()
@@ -83,8 +91,8 @@ class Chatty(FakeBox):
 
 def outcome(status, reason, cells, probes):
     """What a box tells that did not come to the end."""
-    outputs = [Output(NOT_RUN) for _ in probes]
-    return real.Outcome(status, reason, [Cell() for _ in cells], outputs, 1.0, 0)
+    replies = [Reply(NOT_RUN) for _ in probes]
+    return real.Outcome(status, reason, [CellRun() for _ in cells], replies, 1.0, 0)
 
 
 def handed_in(lesson="04", key=None, *, text=None, strip=False, empty=False, **answers):
@@ -130,4 +138,4 @@ def test_the_fake_box_answers_in_arrays():
     inputs = {"weight": np.ones((2, 3), np.float32), "rate": 0.5}
     asked = {**probe, "inputs": {"name": "p", "inputs": inputs}}
     told = FakeBox().run([RIGHT], [asked])
-    np.testing.assert_array_equal(told.outputs[0].arrays["the result"], np.full((2, 3), 0.5))
+    np.testing.assert_array_equal(told.replies[0].arrays["the result"], np.full((2, 3), 0.5))

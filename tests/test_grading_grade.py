@@ -10,8 +10,8 @@ from test_grading_fake import Chatty, FakeBox, handed_in
 from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG
 from coursekit.grading import grade as grading
-from coursekit.grading import records
-from coursekit.grading.transcript import (
+from coursekit.grading.book import records
+from coursekit.grading.sandbox.transcript import (
     CRASHED,
     MEMORY,
     NOT_RUN,
@@ -19,7 +19,7 @@ from coursekit.grading.transcript import (
     REFUSED,
     TIME,
     Error,
-    Output,
+    Reply,
 )
 
 NAME, RANDOM = "classic_weights", "inverted_dropout"
@@ -104,11 +104,11 @@ class Unlucky(FakeBox):
         return super().run(cells, probes)
 
     def answer(self, names, probe):
-        output = super().answer(names, probe)
+        reply = super().answer(names, probe)
         if probe["inputs"]["draws"] and self.runs == 1:
-            arrays = {k: np.zeros_like(v) for k, v in output.arrays.items()}
-            return replace(output, arrays=arrays)
-        return output
+            arrays = {k: np.zeros_like(v) for k, v in reply.arrays.items()}
+            return replace(reply, arrays=arrays)
+        return reply
 
 
 def test_what_fails_by_chance_is_asked_once_more_with_another_seed():
@@ -158,17 +158,17 @@ def test_no_function_at_all_is_told():
 
 
 @pytest.mark.parametrize(
-    ("output", "words"),
+    ("reply", "words"),
     [
-        (Output(TIME, error=Error(TIME, "took too long")), "took too long and was stopped"),
-        (Output(CRASHED, error=Error(CRASHED, "was killed by SIGSEGV")), "killed by SIGSEGV"),
-        (Output(RAISED, error=Error("ValueError", "oh")), "it raised ValueError: oh"),
-        (Output(REFUSED, error=Error("Garbage", "an object")), "no plain array: Garbage"),
+        (Reply(TIME, error=Error(TIME, "took too long")), "took too long and was stopped"),
+        (Reply(CRASHED, error=Error(CRASHED, "was killed by SIGSEGV")), "killed by SIGSEGV"),
+        (Reply(RAISED, error=Error("ValueError", "oh")), "it raised ValueError: oh"),
+        (Reply(REFUSED, error=Error("Garbage", "an object")), "no plain array: Garbage"),
     ],
 )
-def test_an_exercise_without_an_answer_says_why_and_spoils_no_other(output, words):
+def test_an_exercise_without_an_answer_says_why_and_spoils_no_other(reply, words):
     def change(given):
-        return output if set(given.arrays) & {"weight afterwards"} else given
+        return reply if set(given.arrays) & {"weight afterwards"} else given
 
     record = graded(handed_in(), Chatty(change))
     assert words in of(record)["sentence"]
@@ -180,7 +180,7 @@ def test_what_was_answered_before_the_end_counts():
     class Short(FakeBox):
         def answer(self, names, probe):
             known = probe["name"] == RANDOM
-            return super().answer(names, probe) if known else Output(NOT_RUN)
+            return super().answer(names, probe) if known else Reply(NOT_RUN)
 
         def run(self, cells, probes=()):
             return replace(super().run(cells, probes), status=MEMORY, reason="too much memory")
@@ -220,7 +220,7 @@ def test_a_broken_reference_is_our_fault_and_not_a_wrong_answer(monkeypatch):
     ],
 )
 def test_forged_notes_are_wrong_answers_and_stay_short(notes):
-    record = graded(handed_in(), Chatty(lambda output: replace(output, notes=notes)))
+    record = graded(handed_in(), Chatty(lambda reply: replace(reply, notes=notes)))
     assert of(record)["status"] == WRONG
     assert len(of(record)["sentence"]) <= grading.LONGEST
     assert "\x1b" not in of(record)["sentence"]
@@ -228,14 +228,14 @@ def test_forged_notes_are_wrong_answers_and_stay_short(notes):
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.bool_, np.int8, np.float16, np.uint64])
 def test_arrays_of_any_type_are_judged(dtype):
-    def change(output):
-        return replace(output, arrays={k: v.astype(dtype) for k, v in output.arrays.items()})
+    def change(reply):
+        return replace(reply, arrays={k: v.astype(dtype) for k, v in reply.arrays.items()})
 
     assert of(graded(handed_in(), Chatty(change)))["status"] == WRONG
 
 
 def test_a_reply_that_cannot_be_compared_goes_to_a_person(monkeypatch):
-    monkeypatch.setattr(grading, "_answer", lambda output: None)
+    monkeypatch.setattr(grading, "_answer", lambda reply: None)
     record = graded(handed_in())
     assert record["status"] == "needs review"
     assert of(record)["status"] == "needs review"

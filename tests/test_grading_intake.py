@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 from test_grading_fake import put
 
-from coursekit.grading import archives, found, intake
+from coursekit.grading.intake import archives, collect, files
 
 NOTEBOOK = b'{"cells": []}'
 
@@ -30,7 +30,7 @@ def zipped(files, *, method=zipfile.ZIP_DEFLATED):
 
 
 def taken(tmp_path, *paths):
-    return intake.collect(paths or [tmp_path / "in"], tmp_path / "out")
+    return collect.collect(paths or [tmp_path / "in"], tmp_path / "out")
 
 
 def by_student(entries):
@@ -142,7 +142,7 @@ def test_members_of_a_zip_have_its_times(tmp_path):
 
 
 def test_every_broken_file_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(intake, "MAX_NOTEBOOK", 100)
+    monkeypatch.setattr(collect, "MAX_NOTEBOOK", 100)
     folder = tmp_path / "in"
     put(folder / "good.ipynb", NOTEBOOK)
     put(folder / "empty.ipynb", b" \n")
@@ -179,10 +179,10 @@ def test_a_link_hands_in_its_target_path_and_not_the_file(tmp_path):
 
 def test_a_file_that_becomes_a_link_after_the_look_is_not_followed(tmp_path):
     path = put(tmp_path / "in" / "ada.ipynb", NOTEBOOK)
-    [one] = intake.find(tmp_path / "in")
+    [one] = collect.files_in(tmp_path / "in")
     path.unlink()
     path.symlink_to(put(tmp_path / "secret", NOTEBOOK))
-    assert intake._keep(one, tmp_path / "out").rule == "cannot be opened"
+    assert collect._store(one, tmp_path / "out").rule == "cannot be opened"
 
 
 def encrypted():
@@ -245,13 +245,13 @@ def test_archives_have_a_most_of_files_and_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_MEMBERS", 9)
     monkeypatch.setattr(archives, "MAX_NOTEBOOK", 5)
     assert by_student(taken(tmp_path)) == {"ada": "too large"}
-    monkeypatch.setattr(intake, "MAX_ARCHIVE", 5)
+    monkeypatch.setattr(collect, "MAX_ARCHIVE", 5)
     assert by_student(taken(tmp_path)) == {"ada": "too large"}
     assert path.exists()
 
 
 def test_only_so_many_copies_of_a_student_are_graded(tmp_path):
-    for number in range(intake.MAX_COPIES + 3):
+    for number in range(collect.MAX_COPIES + 3):
         path = put(tmp_path / "in" / "ada" / f"{number:02}.ipynb", NOTEBOOK + b" " * number)
         os.utime(path, (0, 1000 + number))
     passed_over = [e.name for e in taken(tmp_path) if e.rule == "too many copies"]
@@ -275,17 +275,17 @@ HOSTILE += ["ada\u200b", "ada\u202e", "é", "a\x00b", "a\nb", "-rf", "~", "ada."
 
 
 def test_file_names_are_safe_and_collide_for_nobody():
-    names = [intake.file_name(found.person(name)) for name in HOSTILE]
+    names = [files.file_name(files.student_name(name)) for name in HOSTILE]
     assert len({name.casefold() for name in names}) == len(HOSTILE)
     for name in names:
         assert name not in ("", ".", "..", "con")
         assert not set(name) & set('/\\:*?"<>|\0\n')
         assert not name.startswith((".", "-"))
         assert len(name.encode()) < 200
-    assert intake.file_name("ada.lovelace-1815") == "ada.lovelace-1815"
+    assert files.file_name("ada.lovelace-1815") == "ada.lovelace-1815"
 
 
 def test_a_name_with_unseen_letters_does_not_pass_for_another():
-    assert found.person("ada\u200b") != found.person("ada")
-    assert found.printable(found.person("ada\u200b")) == found.person("ada\u200b")
-    assert found.person(unicodedata.normalize("NFD", "é")) == found.person("é")
+    assert files.student_name("ada\u200b") != files.student_name("ada")
+    assert files.printable(files.student_name("ada\u200b")) == files.student_name("ada\u200b")
+    assert files.student_name(unicodedata.normalize("NFD", "é")) == files.student_name("é")

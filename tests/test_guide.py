@@ -51,7 +51,7 @@ def follow(line, folder):
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
-    from coursekit.grading.box import Box, NoSandbox
+    from coursekit.grading.sandbox.box import Box, NoSandbox
 
     try:
         with Box():

@@ -114,7 +114,7 @@ def test_imports_point_down():
     [
         "from coursekit import claims",
         "import coursekit.commands.cli",
-        "def f():\n    from coursekit.grading.box import Box",
+        "def f():\n    from coursekit.grading.sandbox.box import Box",
         "from .claims import claim",
         "from coursekit import nowhere",
     ],

@@ -17,7 +17,7 @@ import pytest
 from coursekit import exercises
 from coursekit.course import notebook
 from coursekit.exercises import bank, pages
-from coursekit.grading import course
+from coursekit.grading import assignments
 
 pytest.importorskip("nbgrader")
 
@@ -40,7 +40,7 @@ def nbgrader(folder, *command, fails=False):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("course")
-    course.init(folder, [LESSON], KEY)
+    assignments.init(folder, [LESSON], KEY)
     nbgrader(folder, "generate_assignment", NAME)
     return folder
 
@@ -90,7 +90,7 @@ def test_the_source_validates_and_the_release_does_not(made):
 
 @pytest.fixture(scope="module")
 def graded(made):
-    from coursekit.grading.box import Box, NoSandbox
+    from coursekit.grading.sandbox.box import Box, NoSandbox
 
     try:
         with Box():
@@ -174,9 +174,9 @@ def fetched(address):
 
 
 def test_a_course_folder_is_never_overwritten(tmp_path):
-    _, first = course.init(tmp_path, [LESSON])
+    _, first = assignments.init(tmp_path, [LESSON])
     (tmp_path / first[0]).write_text("# mine")
-    _, second = course.init(tmp_path, [LESSON, "00"])
+    _, second = assignments.init(tmp_path, [LESSON, "00"])
     assert second == ["source/00_measuring_a_claim/00_measuring_a_claim.ipynb"]
     assert (tmp_path / first[0]).read_text() == "# mine"
 
@@ -184,10 +184,10 @@ def test_a_course_folder_is_never_overwritten(tmp_path):
 @pytest.mark.parametrize("key", ["a b", "x'; import os", ""])
 def test_a_key_of_other_characters_is_refused(tmp_path, key):
     with pytest.raises(ValueError, match="expected a key of letters"):
-        course.init(tmp_path, [LESSON], key)
+        assignments.init(tmp_path, [LESSON], key)
 
 
 def test_a_file_in_the_way_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="expected a folder, got the file"):
-        course.init(tmp_path / "file")
+        assignments.init(tmp_path / "file")

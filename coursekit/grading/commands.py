@@ -19,8 +19,8 @@ def add_parsers(commands) -> None:
     sub = commands.add_parser("course", help=about, description=about)
     sub.set_defaults(command=course)
     sub.add_argument("action", choices=["init", "notebooks"])
-    told = "for init: the folder to make; for notebooks: default notebooks/exercises"
-    sub.add_argument("folder", nargs="?", metavar="DIR", help=told)
+    where = "for init: the folder to make; for notebooks: default notebooks/exercises"
+    sub.add_argument("folder", nargs="?", metavar="DIR", help=where)
     sub.add_argument("--lessons", nargs="+", default=[], metavar="NN", help="default: all")
     sub.add_argument("--key", help="key of the class, which chooses conventions")
     about = grade.__doc__.splitlines()[0]
@@ -44,19 +44,19 @@ def course(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from coursekit.course.lessons import folder
-    from coursekit.grading import course as made
+    from coursekit.grading import assignments
 
     if args.action == "notebooks":
         target = Path(args.folder) if args.folder else folder() / "exercises"
-        for path in made.write_pages(target, args.lessons, args.key):
+        for path in assignments.write_pages(target, args.lessons, args.key):
             print(path)
         return 0
     if args.folder is None:
         raise ValueError("expected a folder, as in `coursekit course init my-course`, got none")
-    target, written = made.init(args.folder, args.lessons, args.key)
-    for path in written:
+    target, new_files = assignments.init(args.folder, args.lessons, args.key)
+    for path in new_files:
         print(f"wrote {path}")
-    print(f"{target}: {len(written)} new files; what was there is untouched.")
+    print(f"{target}: {len(new_files)} new files; what was there is untouched.")
     print(f"Next: cd {target} && nbgrader generate_assignment NAME, a folder in source")
     return 0
 
@@ -68,10 +68,10 @@ def grade(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from coursekit.exercises import bank
-    from coursekit.grading import export
-    from coursekit.grading.box import Box
+    from coursekit.grading.book import export
     from coursekit.grading.coordinator import grade_all
-    from coursekit.grading.selftest import ProvenBox
+    from coursekit.grading.sandbox.box import Box
+    from coursekit.grading.sandbox.selftest import ProvenBox
 
     jobs = (os.cpu_count() or 1) if args.jobs is None else args.jobs
     if jobs < 1:

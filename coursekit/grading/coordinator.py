@@ -11,11 +11,12 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from coursekit.exercises import bank, pages
-from coursekit.grading import export, feedback, gradebook, pool, records, review
+from coursekit.grading import workers
+from coursekit.grading.book import export, feedback, gradebook, records, review
+from coursekit.grading.book.gradebook import Row
 from coursekit.grading.grade import grade
-from coursekit.grading.gradebook import Row
-from coursekit.grading.intake import Entry, collect
-from coursekit.grading.transcript import FAULT
+from coursekit.grading.intake.collect import Entry, collect
+from coursekit.grading.sandbox.transcript import FAULT
 from coursekit.train import progress
 
 PASSED_OVER = "too many copies"  # a rule about the student's other files, not about this one
@@ -31,7 +32,7 @@ def grade_all(
     jobs: int = 1,
     scheduler: str | None = None,
     deadline: datetime | None = None,
-    work: pool.Work = grade,
+    work: workers.Work = grade,
 ) -> list[Row]:
     """Grade all submissions in folders and files, and write records, feedback and grades.
 
@@ -74,11 +75,13 @@ def grade_all(
     out = Path(out)
     version = records.version(lesson, key)
     questions = {q.name: q.points for q in bank.questions_of(lesson)}
-    with records.only_one(out):
+    with records.lock(out):
         reviews = review.read(out / "review.csv", questions)
         entries = collect(paths, out)
-        found = _known(entries, out / "records", lesson, version)
-        wanted = {e.sha256: e for e in entries if not e.rule and not _settled(found.get(e.sha256))}
+        by_hash = _earlier(entries, out / "records", lesson, version)
+        missing = {
+            e.sha256: e for e in entries if not e.rule and not _settled(by_hash.get(e.sha256))
+        }
         tasks = [
             {
                 "sha256": sha256,
@@ -87,20 +90,20 @@ def grade_all(
                 "key": key,
                 "version": version,
             }
-            for sha256 in wanted
+            for sha256 in missing
         ]
         if scheduler is None:
-            done = pool.local(tasks, work, make_box, jobs)
+            replies = workers.local(tasks, work, make_box, jobs)
         else:
-            done = pool.cluster(tasks, work, make_box, scheduler)
+            replies = workers.cluster(tasks, work, make_box, scheduler)
         n_all = len({entry.sha256 for entry in entries if entry.rule != PASSED_OVER})
         with tqdm(total=n_all, initial=n_all - len(tasks), unit="file", **progress()) as bar:
-            for job, reply, attempts in done if tasks else ():
-                record = _record(job, reply, attempts, found.get(job["sha256"]))
+            for job, reply, attempts in replies if tasks else ():
+                record = _record(job, reply, attempts, by_hash.get(job["sha256"]))
                 records.write(out / "records", record)
-                found[job["sha256"]] = record
+                by_hash[job["sha256"]] = record
                 bar.update()
-        rows = review.applied(gradebook.rows(entries, found, deadline), reviews)
+        rows = review.apply(gradebook.rows(entries, by_hash, deadline), reviews)
         _write(out, rows, lesson, key, reviews)
     return rows
 
@@ -109,19 +112,18 @@ def _settled(record: dict | None) -> bool:
     return record is not None and record["status"] != FAULT
 
 
-def _known(entries: Sequence[Entry], folder: Path, lesson: str, version: str) -> dict[str, dict]:
+def _earlier(entries: Sequence[Entry], folder: Path, lesson: str, version: str) -> dict[str, dict]:
     """Return the records that are there; what was refused at the door gets its own now."""
-    found = {}
+    by_hash = {}
     for entry in entries:
-        record = records.find(folder, entry.sha256, version)
+        record = records.read(folder, entry.sha256, version)
         if record is None and entry.rule and entry.rule != PASSED_OVER:
-            told = entry.sentence
-            about = entry.sha256, version, lesson
-            record = records.new(*about, records.UNREADABLE, told, rule=entry.rule)
+            about = entry.sha256, version, lesson, records.UNREADABLE, entry.sentence
+            record = records.new(*about, rule=entry.rule)
             records.write(folder, record)
         if record is not None:
-            found[entry.sha256] = record
-    return found
+            by_hash[entry.sha256] = record
+    return by_hash
 
 
 def _record(job: dict, reply: dict, attempts: int, earlier: dict | None) -> dict:

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from coursekit.exercises import bank
 from coursekit.exercises.driving import Answer, Probe, Value
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
-from coursekit.grading import records, transcript
-from coursekit.grading.found import printable
-from coursekit.grading.reading import Unreadable
-from coursekit.grading.rebuild import Rebuilt, rebuild
+from coursekit.grading.book import records
+from coursekit.grading.intake.files import printable
+from coursekit.grading.intake.notebook import Rebuilt, Unreadable, rebuild
+from coursekit.grading.sandbox import transcript
 
 LONGEST = 600  # characters of a sentence; parts of it are a submission's own words
 # A number with a decimal point in a message may be one of the inputs.
@@ -26,7 +26,7 @@ UNSURE = "What it returned could not be compared; a person will look at it."
 bank.exercises()  # now, while a worker's box starts: the first submission need not wait for it
 
 
-class Fault(RuntimeError):
+class GraderFault(RuntimeError):
     """The grader failed; says nothing about the submission."""
 
 
@@ -53,14 +53,14 @@ def grade(job: Mapping[str, object], box) -> dict:
         return records.new(*about, records.UNREADABLE, str(error), rule=error.rule)
     tasks = bank.of_lesson(job["lesson"], job["key"])
     try:
-        outcome, found, seeds = _asked(job, box, rebuilt, tasks)
-    except Fault as fault:
+        outcome, results, seeds = _ask_all(job, box, rebuilt, tasks)
+    except GraderFault as fault:
         return records.new(*about, transcript.FAULT, str(fault)[:LONGEST])
     status, reason = outcome.status, _numbered(outcome.reason, rebuilt)
-    if any(result.status == records.REVIEW for result in found.values()):
+    if any(result.status == records.REVIEW for result in results.values()):
         status, reason = records.REVIEW, UNSURE
     rows = [
-        asdict(r) | {"seed": seeds[name][-1], "seeds": seeds[name]} for name, r in found.items()
+        asdict(r) | {"seed": seeds[name][-1], "seeds": seeds[name]} for name, r in results.items()
     ]
     questions = [
         {"name": q.name, "out_of": q.points, "explanation": rebuilt.written[q.name]}
@@ -70,37 +70,37 @@ def grade(job: Mapping[str, object], box) -> dict:
     return records.new(
         *about,
         status,
-        told(reason),
+        presentable(reason),
         points=sum(row["points"] for row in rows),
         out_of=sum(row["out_of"] for row in [*rows, *questions]),
         exercises=rows,
         questions=questions,
-        notes=[told(note) for note in rebuilt.notes],
+        notes=[presentable(note) for note in rebuilt.notes],
         seconds=round(time.monotonic() - began, 3),
         memory=int(outcome.memory or 0),
     )
 
 
-def told(text: str) -> str:
+def presentable(text: str) -> str:
     """Return a sentence that may have a submission's words in it: printable, and not endless."""
     text = printable(str(text))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 2]} …"
 
 
-def _asked(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise]):
+def _ask_all(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise]):
     """Ask everything, and what chance may have spoiled once more; return the first outcome."""
     seeds = {e.name: [records.seed(job["sha256"], job["version"])] for e in tasks}
-    outcome, found, again = _round(job, box, rebuilt, tasks, seeds)
+    outcome, results, again = _ask(job, box, rebuilt, tasks, seeds)
     if again:
         for exercise in again:
             seeds[exercise.name].append(records.seed(job["sha256"], job["version"], 1))
-        _, second, _ = _round(job, box, rebuilt, again, seeds)
-        found |= second
-    return outcome, found, seeds
+        _, second, _ = _ask(job, box, rebuilt, again, seeds)
+        results |= second
+    return outcome, results, seeds
 
 
-def _round(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds: dict):
-    asked = {e.name: e.ask(seeds[e.name][-1]) for e in tasks}
+def _ask(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds: dict):
+    probes_of = {e.name: e.ask(seeds[e.name][-1]) for e in tasks}
     probes = [
         {
             "name": e.name,
@@ -109,23 +109,25 @@ def _round(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds
             "inputs": asdict(probe) | {"inputs": dict(probe.inputs)},
         }
         for e in tasks
-        for probe in asked[e.name]
+        for probe in probes_of[e.name]
     ]
     outcome = box.run(rebuilt.cells, probes)
-    if outcome.status == transcript.FAULT or len(outcome.outputs) != len(probes):
-        raise Fault(outcome.reason or "the box did not answer all questions")
-    found, again, start = {}, [], 0
+    if outcome.status == transcript.FAULT or len(outcome.replies) != len(probes):
+        raise GraderFault(outcome.reason or "the box did not answer all questions")
+    results, again, start = {}, [], 0
     for exercise in tasks:
-        outputs = outcome.outputs[start : start + len(asked[exercise.name])]
-        start += len(outputs)
-        result, by_chance = judged(exercise, asked[exercise.name], outputs, outcome, rebuilt)
-        found[exercise.name] = result
+        replies = outcome.replies[start : start + len(probes_of[exercise.name])]
+        start += len(replies)
+        result, by_chance = judge_exercise(
+            exercise, probes_of[exercise.name], replies, outcome, rebuilt
+        )
+        results[exercise.name] = result
         again += [exercise] if by_chance else []
-    return outcome, found, again
+    return outcome, results, again
 
 
-def judged(
-    exercise: Exercise, probes: Sequence[Probe], outputs: Sequence, outcome, rebuilt: Rebuilt
+def judge_exercise(
+    exercise: Exercise, probes: Sequence[Probe], replies: Sequence, outcome, rebuilt: Rebuilt
 ) -> tuple[Result, bool]:
     """Judge the replies of one exercise, in order, up to the first that is wrong.
 
@@ -143,17 +145,17 @@ def judged(
     """
 
     def without_chance():
-        pairs = zip(probes, outputs, strict=True)
-        asked = [(p, o) for p, o in pairs if not p.draws and o.status == transcript.ANSWERED]
-        return [(p, _answer(o)) for p, o in asked]
+        pairs = zip(probes, replies, strict=True)
+        answered = [(p, o) for p, o in pairs if not p.draws and o.status == transcript.ANSWERED]
+        return [(p, _answer(o)) for p, o in answered]
 
-    for probe, output in zip(probes, outputs, strict=True):
-        if output.status != transcript.ANSWERED:
-            return _unanswered(exercise, probe, output, outcome, rebuilt), False
+    for probe, reply in zip(probes, replies, strict=True):
+        if reply.status != transcript.ANSWERED:
+            return _unanswered(exercise, probe, reply, outcome, rebuilt), False
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about numbers that a submission made up
-                result = exercise.judge_one(probe, _answer(output), without_chance)
+                result = exercise.judge_one(probe, _answer(reply), without_chance)
         except Exception as error:
             _expect_reference(exercise, probe, error)
             return _result(exercise, records.REVIEW, UNSURE), False
@@ -166,34 +168,38 @@ def _expect_reference(exercise: Exercise, probe: Probe, cause: Exception) -> Non
     try:
         exercise.expected(probe)
     except Exception as error:
-        raise Fault(f"{exercise.name}: {type(error).__name__}: {error}") from cause
+        raise GraderFault(f"{exercise.name}: {type(error).__name__}: {error}") from cause
 
 
-def _answer(output) -> Answer:
+def _answer(reply) -> Answer:
     """Return a reply as the judge wants it. Kinds and errors are the submission's words."""
-    kinds, error = output.notes.get("kinds"), output.notes.get("error")
+    kinds, error = reply.notes.get("kinds"), reply.notes.get("error")
     kinds = kinds if isinstance(kinds, dict) else {}
     if isinstance(error, dict):
-        words = {k: told(str(error.get(k, ""))[:LONGEST]) for k in ("type", "message", "where")}
+        words = {
+            k: presentable(str(error.get(k, ""))[:LONGEST]) for k in ("type", "message", "where")
+        }
         words["message"] = DECIMALS.sub("…", words["message"])
         return Answer(error=words)
-    names = dict.fromkeys([*kinds, *output.arrays])
-    values = {n: Value(told(kinds.get(n, "nothing"))[:60], output.arrays.get(n)) for n in names}
+    names = dict.fromkeys([*kinds, *reply.arrays])
+    values = {
+        n: Value(presentable(kinds.get(n, "nothing"))[:60], reply.arrays.get(n)) for n in names
+    }
     return Answer(values)
 
 
-def _unanswered(exercise: Exercise, probe: Probe, output, outcome, rebuilt: Rebuilt) -> Result:
-    if output.status == transcript.MISSING:
+def _unanswered(exercise: Exercise, probe: Probe, reply, outcome, rebuilt: Rebuilt) -> Result:
+    if reply.status == transcript.MISSING:
         return _missing(exercise, outcome, rebuilt)
-    words = DECIMALS.sub("…", str(output.error)) if output.error else ""
-    if output.status == transcript.RAISED:
+    words = DECIMALS.sub("…", str(reply.error)) if reply.error else ""
+    if reply.status == transcript.RAISED:
         sentence = f"On {probe.name} it raised {words}."
-    elif output.status == transcript.REFUSED:
+    elif reply.status == transcript.REFUSED:
         sentence = f"On {probe.name} it returned something that is no plain array: {words}."
-    elif output.status == transcript.TIME:
+    elif reply.status == transcript.TIME:
         sentence = f"On {probe.name} it took too long and was stopped."
-    elif output.status == transcript.CRASHED:
-        sentence = f"On {probe.name} it crashed: {output.error.message if output.error else ''}."
+    elif reply.status == transcript.CRASHED:
+        sentence = f"On {probe.name} it crashed: {reply.error.message if reply.error else ''}."
     elif outcome.status == transcript.GRADED:
         return _result(exercise, records.REVIEW, UNSURE)
     else:
@@ -219,14 +225,14 @@ def _missing(exercise: Exercise, outcome, rebuilt: Rebuilt) -> Result:
 def _numbered(reason: str, rebuilt: Rebuilt) -> str:
     """Count code cells as the student's notebook does, not as the rebuilt one."""
 
-    def renamed(found: re.Match) -> str:
-        index = int(found[1]) - 1
+    def rename(match: re.Match) -> str:
+        index = int(match[1]) - 1
         number = rebuilt.numbers[index] if index < len(rebuilt.numbers) else 0
         return f"code cell {number}" if number else "the setup cell"
 
-    return re.sub(r"code cell (\d{1,6})", renamed, reason)
+    return re.sub(r"code cell (\d{1,6})", rename, reason)
 
 
 def _result(exercise: Exercise, status: str, sentence: str) -> Result:
     points = exercise.points if status == RIGHT else 0
-    return Result(exercise.name, status, told(sentence), points, exercise.points)
+    return Result(exercise.name, status, presentable(sentence), points, exercise.points)

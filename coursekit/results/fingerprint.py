@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 FOLLOWED = (
-    "claims", "data", "datasets", "intervals", "judge", "linear", "measure", "models",
+    "claims", "data", "datasets", "exercises", "intervals", "judge", "linear", "measure", "models",
     "regularizers", "schedules", "stopping",
 )  # fmt: skip
 # Of a class: made by Python, or told by its methods anyway.
@@ -67,7 +67,7 @@ class _Walk:
     def pieces(self, value: object, *, strict: bool = True) -> Iterator[str | bytes]:
         yield type(value).__qualname__
         plain = bool | int | float | complex | str | bytes | range | torch.device | torch.dtype
-        if value is None or isinstance(value, plain):
+        if value is None or value is ... or isinstance(value, plain):
             yield repr(value)
         elif isinstance(value, torch.Tensor):
             yield from self.pieces(value.detach().cpu().numpy())
@@ -122,11 +122,12 @@ class _Walk:
         self.seen.add(id(value))
         yield from self.pieces(self.source(value) or value.__code__)
         yield from self.pieces((value.__defaults__, value.__kwdefaults__))
-        for cell in value.__closure__ or ():
-            yield from self.pieces(cell.cell_contents)
-        names = sorted(set(_names(value.__code__)))
-        # The course's own globals are made by code that is followed, or decide no number.
+        # What the course's own functions enclose and name is made by code that is followed, or
+        # decides no number.
         strict = not value.__module__.startswith("coursekit.")
+        for cell in value.__closure__ or ():
+            yield from self.pieces(cell.cell_contents, strict=strict)
+        names = sorted(set(_names(value.__code__)))
         for name in names:
             named = value.__globals__.get(name)
             if isinstance(named, types.ModuleType) and _is_followed(named.__name__):

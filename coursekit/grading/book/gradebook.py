@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from coursekit.grading.intake import Entry
-from coursekit.grading.records import REVIEW, UNREADABLE
-from coursekit.grading.transcript import FAULT
+from coursekit.grading.book.records import REVIEW, UNREADABLE
+from coursekit.grading.intake.collect import Entry
+from coursekit.grading.sandbox.transcript import FAULT
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class Row:
     @property
     def to_review(self) -> tuple[str, ...]:
         """What a person must still look at."""
-        found = [f"explanation of {w.name}" for w in self.written if w.text and w.points is None]
+        reasons = [f"explanation of {w.name}" for w in self.written if w.text and w.points is None]
         if self.status in (UNREADABLE, FAULT, REVIEW):
-            found.append(self.status)
-        return (*found, "late") if self.late else tuple(found)
+            reasons.append(self.status)
+        return (*reasons, "late") if self.late else tuple(reasons)
 
 
 def rows(
     entries: Sequence[Entry],
-    found: Mapping[str, Mapping],
+    records: Mapping[str, Mapping],
     deadline: datetime | None = None,
 ) -> list[Row]:
     """Return one row per student.
@@ -77,8 +77,8 @@ def rows(
     ----------
     entries : sequence of Entry
         In order of time for each student.
-    found : dict
-        Records by the hash of the submission; what has none does not count.
+    records : dict
+        By the hash of the submission; what has none does not count.
     deadline : datetime, optional
         With a time zone. Copies after it count if there is none before it.
 
@@ -90,31 +90,31 @@ def rows(
     students: dict[str, list[Entry]] = {}
     owners: dict[str, set[str]] = {}
     for entry in entries:
-        if entry.sha256 in found:
+        if entry.sha256 in records:
             students.setdefault(entry.student, []).append(entry)
             owners.setdefault(entry.sha256, set()).add(entry.student)
-    made = []
+    table = []
     for student, copies in sorted(students.items()):
-        entry, about, late = chosen(copies, found, deadline)
-        record = found[entry.sha256]
+        entry, about, late = copy_that_counts(copies, records, deadline)
+        record = records[entry.sha256]
         others = owners[entry.sha256] - {student} if record["status"] != UNREADABLE else set()
         written = tuple(
             Written(q["name"], q["out_of"], q["explanation"]) for q in record["questions"]
         )
         same = tuple(sorted(others))
-        made.append(Row(student, entry, record, written, tuple(about), late, same))
-    return made
+        table.append(Row(student, entry, record, written, tuple(about), late, same))
+    return table
 
 
-def chosen(
-    copies: Sequence[Entry], found: Mapping[str, Mapping], deadline: datetime | None
+def copy_that_counts(
+    copies: Sequence[Entry], records: Mapping[str, Mapping], deadline: datetime | None
 ) -> tuple[Entry, list[str], bool]:
     """Return the copy that counts, sentences on why, and whether it is late.
 
     The latest counts, among those that can be read and belong to the lesson, and among these the
     ones in time.
     """
-    fitting = [c for c in copies if found[c.sha256]["status"] != UNREADABLE] or list(copies)
+    fitting = [c for c in copies if records[c.sha256]["status"] != UNREADABLE] or list(copies)
 
     def is_late(entry: Entry) -> bool:
         return deadline is not None and datetime.fromisoformat(entry.when) > deadline

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coursekit.grading.found import printable
-from coursekit.grading.gradebook import Row, Written
+from coursekit.grading.book.gradebook import Row, Written
+from coursekit.grading.intake.files import printable
 from coursekit.results.files import replace_file
 
 COLUMNS = ("student", "question", "explanation", "points", "comment")
@@ -82,16 +82,16 @@ def read(path: Path, questions: Mapping[str, float]) -> dict[tuple[str, str], Re
     missing = set(COLUMNS) - set(lines.fieldnames or ())
     if missing:
         raise ValueError(f"{path}: expected columns {', '.join(COLUMNS)}, got no {missing.pop()}")
-    found = {}
+    reviews = {}
     for line in lines:
         student, question = line["student"] or "", line["question"] or ""
         points = _points(line["points"] or "", questions.get(question), path, lines.line_num)
         if not student and not question:
             continue
         comment = _bare(line["comment"] or "")
-        told = Review(student, question, line["explanation"] or "", points, comment, exact)
-        found[student, question] = told
-    return found
+        row = Review(student, question, line["explanation"] or "", points, comment, exact)
+        reviews[student, question] = row
+    return reviews
 
 
 def _points(text: str, most: float | None, path: Path, line: int) -> float | None:
@@ -116,19 +116,19 @@ def _bare(text: str) -> str:
     return text[1:] if text.startswith("'") and text[1:].lstrip(" ").startswith(FORMULA) else text
 
 
-def applied(rows: Sequence[Row], reviews: Mapping[tuple[str, str], Review]) -> list[Row]:
+def apply(rows: Sequence[Row], reviews: Mapping[tuple[str, str], Review]) -> list[Row]:
     """Return rows with the points that were filled in for the explanations they have now.
 
     Points for another text than the one handed in now count no more; the comment then says what
     they were.
     """
     return [
-        replace(row, written=tuple(_applied(row.student, w, reviews) for w in row.written))
+        replace(row, written=tuple(_apply(row.student, w, reviews) for w in row.written))
         for row in rows
     ]
 
 
-def _applied(student: str, written: Written, reviews: Mapping) -> Written:
+def _apply(student: str, written: Written, reviews: Mapping) -> Written:
     review = reviews.get((safe(student), written.name))
     if review is None:
         return written
@@ -136,15 +136,15 @@ def _applied(student: str, written: Written, reviews: Mapping) -> Written:
         return replace(written, points=review.points, comment=review.comment)
     if review.points is None:
         return replace(written, comment=review.comment)
-    told = f"{EARLIER} {review.points:g} points. {review.comment}".strip()
-    return replace(written, comment=told)
+    comment = f"{EARLIER} {review.points:g} points. {review.comment}".strip()
+    return replace(written, comment=comment)
 
 
 def _alike(review: Review, text: str) -> bool:
     # Programs change line ends, quotes and spaces; letters stay, if the encoding did.
     def letters(one: object) -> str:
-        kept = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", str(one)).lower())
-        return kept if review.exact else re.sub(r"[^a-z0-9]", "", kept)
+        plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", str(one)).lower())
+        return plain if review.exact else re.sub(r"[^a-z0-9]", "", plain)
 
     return letters(review.explanation) == letters(safe(text))
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coursekit.grading import wire
-from coursekit.grading.wire import Garbage
+from coursekit.grading.sandbox import frames
+from coursekit.grading.sandbox.frames import Garbage
 
 GRADED, TIME, MEMORY, CRASHED, FAULT = (
     "graded",
@@ -40,7 +40,7 @@ class Error:
 
 
 @dataclass
-class Cell:
+class CellRun:
     """What became of a cell.
 
     Attributes
@@ -57,7 +57,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Output:
+class Reply:
     """What became of a question.
 
     Attributes
@@ -81,8 +81,8 @@ class Output:
 class Transcript:
     """Cells and answers as far as they have come."""
 
-    cells: list[Cell]
-    outputs: list[Output]
+    cells: list[CellRun]
+    replies: list[Reply]
     most: int  # bytes of all answers
     longest: int  # bytes of the output of a cell
     current: int = 0  # the cell whose output arrives
@@ -97,11 +97,11 @@ class Transcript:
 
 def start(n_cells: int, n_probes: int, most: int, longest: int) -> Transcript:
     """Return an empty transcript."""
-    cells = [Cell() for _ in range(n_cells)]
-    return Transcript(cells, [Output()] * n_probes, most, longest)
+    cells = [CellRun() for _ in range(n_cells)]
+    return Transcript(cells, [Reply()] * n_probes, most, longest)
 
 
-def hear(script: Transcript, data: bytes, flush) -> None:
+def receive(script: Transcript, data: bytes, flush) -> None:
     """Take bytes of the reply channel.
 
     Parameters
@@ -117,8 +117,8 @@ def hear(script: Transcript, data: bytes, flush) -> None:
         If they are no frames that make sense. What came before is kept.
     """
     script.pending += data
-    while frames := wire.take(script.pending, script.most):
-        for header, body in frames:
+    while arrived := frames.pop(script.pending, script.most):
+        for header, body in arrived:
             script.received += len(body)
             if script.received > script.most:
                 raise Garbage(f"expected answers of at most {script.most} bytes together")
@@ -146,20 +146,20 @@ def _understand(script: Transcript, header: dict, body: bytes, flush) -> None:
     if kind == "hello":
         script.began = True
     elif kind == "cell":
-        _cell(script, header, flush)
+        _note_cell(script, header, flush)
     elif kind == "cells done":
         script.executed = True
     elif kind == "exercise":
-        _exercise(script, header)
+        _note_exercise(script, header)
     elif kind == "done":
         script.done = True
     elif kind in ("answer", "raised", "missing", "refused"):
-        _reply(script, kind, header, body)
+        _note_reply(script, kind, header, body)
     else:
         raise Garbage(f"unknown frame {str(kind)[:40]!r}")
 
 
-def _cell(script: Transcript, header: dict, flush) -> None:
+def _note_cell(script: Transcript, header: dict, flush) -> None:
     index = header.get("index")
     if type(index) is not int or index != script.current or index >= len(script.cells):
         raise Garbage(f"expected the end of cell {script.current}, got {str(index)[:40]}")
@@ -171,47 +171,47 @@ def _cell(script: Transcript, header: dict, flush) -> None:
     script.current += 1
 
 
-def _exercise(script: Transcript, header: dict) -> None:
+def _note_exercise(script: Transcript, header: dict) -> None:
     indices, ended = header.get("probes"), header.get("ended")
     if not isinstance(indices, list) or not isinstance(ended, str):
         raise Garbage("expected the end of an exercise")
     for index in indices:
-        if script.outputs[_probe(script, index)].status == NOT_RUN:
+        if script.replies[_probe(script, index)].status == NOT_RUN:
             status = TIME if ended == TIME else CRASHED
-            told = "took too long" if ended == TIME else ended[:100] or "stopped without an answer"
-            script.outputs[index] = Output(status, error=Error(status, told))
+            words = "took too long" if ended == TIME else ended[:100] or "stopped without an answer"
+            script.replies[index] = Reply(status, error=Error(status, words))
 
 
-def _reply(script: Transcript, kind: str, header: dict, body: bytes) -> None:
+def _note_reply(script: Transcript, kind: str, header: dict, body: bytes) -> None:
     index = _probe(script, header.get("probe"))
-    if script.outputs[index].status != NOT_RUN:
+    if script.replies[index].status != NOT_RUN:
         return  # the first answer counts
     if kind == "answer":
         try:
             notes = header.get("notes")
             if not isinstance(notes, dict):
                 raise Garbage("expected notes")
-            script.outputs[index] = Output(ANSWERED, wire.arrays(header, body), notes)
+            script.replies[index] = Reply(ANSWERED, frames.arrays(header, body), notes)
         except Garbage as error:
-            script.outputs[index] = Output(REFUSED, error=Error("Garbage", str(error)[:300]))
+            script.replies[index] = Reply(REFUSED, error=Error("Garbage", str(error)[:300]))
     elif kind == "missing":
-        script.outputs[index] = Output(MISSING)
+        script.replies[index] = Reply(MISSING)
     else:
         status = REFUSED if kind == "refused" else RAISED
-        script.outputs[index] = Output(status, error=_error(header.get("error")))
+        script.replies[index] = Reply(status, error=_error(header.get("error")))
 
 
 def _probe(script: Transcript, index: object) -> int:
-    if type(index) is not int or not 0 <= index < len(script.outputs):
+    if type(index) is not int or not 0 <= index < len(script.replies):
         raise Garbage(f"expected the number of a question, got {str(index)[:40]}")
     return index
 
 
-def _error(told: object) -> Error:
-    if not isinstance(told, dict):
+def _error(fields: object) -> Error:
+    if not isinstance(fields, dict):
         raise Garbage("expected an exception")
-    name, message = told.get("name"), told.get("message")
-    places = [told.get("cell"), told.get("line")]
+    name, message = fields.get("name"), fields.get("message")
+    places = [fields.get("cell"), fields.get("line")]
     if not isinstance(name, str) or not isinstance(message, str):
         raise Garbage("expected the name and the message of an exception")
     if not all(p is None or (type(p) is int and 0 <= p < math.inf) for p in places):
@@ -219,10 +219,10 @@ def _error(told: object) -> Error:
     return Error(name[:100], message[:300], *places)
 
 
-def verdict(script: Transcript, *, short_of_memory: bool) -> tuple[str, str]:
+def status(script: Transcript, *, short_of_memory: bool) -> tuple[str, str]:
     """Return status and reason of a submission that reached its end.
 
-    An exercise that fails by itself is told by its outputs. Only a cell that was stopped, and may
+    An exercise that fails by itself is told by its replies. Only a cell that was stopped, and may
     have left later ones without what they need, speaks for the whole.
 
     Parameters
@@ -231,10 +231,10 @@ def verdict(script: Transcript, *, short_of_memory: bool) -> tuple[str, str]:
     short_of_memory : bool
         Whether the kernel has killed a process for its memory.
     """
-    for index, output in enumerate(script.outputs):
-        if short_of_memory and output.status == CRASHED and "SIGKILL" in output.error.message:
-            script.outputs[index] = Output(MEMORY, error=Error(MEMORY, "needed too much memory"))
-    if all(output.status == ANSWERED for output in script.outputs):
+    for index, reply in enumerate(script.replies):
+        if short_of_memory and reply.status == CRASHED and "SIGKILL" in reply.error.message:
+            script.replies[index] = Reply(MEMORY, error=Error(MEMORY, "needed too much memory"))
+    if all(reply.status == ANSWERED for reply in script.replies):
         return GRADED, ""
     for index, error in enumerate(cell.error for cell in script.cells):
         if error and (error.name in OUT_OF_MEMORY or ALLOCATOR in error.message):

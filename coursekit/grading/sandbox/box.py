@@ -20,22 +20,83 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from coursekit.grading import bubble, cgroup, exchange, inside, transcript, wire
-from coursekit.grading.bubble import NoSandbox
-from coursekit.grading.exchange import Fault
-from coursekit.grading.outcome import Limits, Outcome
-from coursekit.grading.transcript import Cell, Error, Output
-
-__all__ = ["Box", "Cell", "Error", "Limits", "NoSandbox", "Outcome", "Output"]
+from coursekit.grading.sandbox import bubblewrap, cgroup, frames, protocol, transcript, zygote
+from coursekit.grading.sandbox.bubblewrap import NoSandbox
+from coursekit.grading.sandbox.protocol import BoxFault
+from coursekit.grading.sandbox.transcript import CellRun, Reply
 
 PATIENCE = 120  # seconds for the imports inside
 BASE = 512 * 2**20  # bytes that the waiting process and its libraries may take besides
 GRACE = 2  # seconds besides, for forks and for answers to arrive
 NOBODY = 65534
 _numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use.
+
+    Attributes
+    ----------
+    seconds : float
+        For all cells together, by the clock.
+    cell_seconds : float
+        After this long a cell is interrupted, and the next one runs.
+    exercise_seconds : float
+        For all questions of one exercise.
+    memory : int
+        Bytes: of each process, and where a cgroup can be had of all together.
+    processes : int
+        Processes and threads at a time.
+    output : int
+        Bytes of a cell's output that are kept.
+    files : int
+        Bytes of the working folder, of /tmp, and of /dev/shm, each.
+    open_files : int
+    reply : int
+        Bytes of all answers together.
+    """
+
+    seconds: float = 60
+    cell_seconds: float = 30
+    exercise_seconds: float = 20
+    memory: int = 2 * 2**30
+    processes: int = 64
+    output: int = 20_000
+    files: int = 64 * 2**20
+    open_files: int = 256
+    reply: int = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a submission.
+
+    Attributes
+    ----------
+    status : str
+        "graded" (it came to its end), "time limit", "memory limit", "crashed" or "grader fault"
+        (says nothing about the submission: try again).
+    reason : str
+        A sentence, empty when graded.
+    cells : list of Cell
+    replies : list of Reply
+        One for each probe, also where the submission did not come to its end.
+    seconds : float
+        By the clock.
+    memory : int
+        Bytes of its largest process, libraries included.
+    """
+
+    status: str
+    reason: str
+    cells: list[CellRun]
+    replies: list[Reply]
+    seconds: float
+    memory: int
 
 
 class Box:
@@ -75,19 +136,19 @@ class Box:
         *,
         trusted: bool = False,
         readable: Sequence[str | Path] = (),
-        driver: str = "coursekit.grading.inside:drive",
+        driver: str = "coursekit.grading.sandbox.zygote:drive",
         preload: Sequence[str] = (),
         nested: bool = True,
         grouped: bool = True,
     ):
         self.limits = limits or Limits()
-        self.mode = inside.TRUSTED if trusted else inside.NESTED if nested else inside.SINGLE
+        self.mode = zygote.TRUSTED if trusted else zygote.NESTED if nested else zygote.SINGLE
         self.readable = tuple(Path(p).absolute() for p in readable)
         self.driver, self.preload, self.grouped = driver, list(preload), grouped
         self.group, self._process, self._line, self._log = cgroup.Group(), None, None, None
         self._ready = False
         if not trusted:
-            bubble.find()
+            bubblewrap.executable()
 
     def __enter__(self) -> "Box":
         self.open()
@@ -113,15 +174,15 @@ class Box:
         try:
             self.begin()
             self._wait()
-        except Fault as fault:
+        except BoxFault as fault:
             self.close()
-            if self.mode == inside.NESTED and fault.confined:
-                self.mode = inside.SINGLE
+            if self.mode == zygote.NESTED and fault.confined:
+                self.mode = zygote.SINGLE
                 self.open()
                 return
-            if self.mode == inside.TRUSTED:
+            if self.mode == zygote.TRUSTED:
                 raise RuntimeError(f"the notebook's process did not start: {fault}") from fault
-            raise NoSandbox(bubble.FORBIDDEN.format(fault)) from fault
+            raise NoSandbox(bubblewrap.FORBIDDEN.format(fault)) from fault
 
     def close(self) -> None:
         """End the box and all that runs in it."""
@@ -158,20 +219,20 @@ class Box:
         NoSandbox
             If the box cannot be opened.
         """
-        asked = [{"variant": None, "function": probe["name"], **probe} for probe in probes]
-        told = ""
+        questions = [{"variant": None, "function": probe["name"], **probe} for probe in probes]
+        message = ""
         for _ in range(2):
             try:
                 self.open()
-                return self._try(list(cells), asked)
-            except Fault as fault:
-                told = f"{fault} {self._said()}".strip()
+                return self._try(list(cells), questions)
+            except BoxFault as fault:
+                message = f"{fault} {self._last_line()}".strip()
                 self.close()
             finally:
-                if self.mode == inside.SINGLE:
+                if self.mode == zygote.SINGLE:
                     self.close()
-        script = transcript.start(len(cells), len(asked), 0, 0)
-        return Outcome(transcript.FAULT, told, script.cells, script.outputs, 0.0, 0)
+        script = transcript.start(len(cells), len(questions), 0, 0)
+        return Outcome(transcript.FAULT, message, script.cells, script.replies, 0.0, 0)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -191,21 +252,21 @@ class Box:
             )
 
     def _wait(self) -> None:
-        """Wait until everything is imported inside. Raises Fault or RuntimeError."""
+        """Wait until everything is imported inside. Raises BoxFault or RuntimeError."""
         try:
-            ready = exchange.listen(self._line, PATIENCE)
-        except Fault as fault:
-            raise Fault(self._said() or str(fault)) from fault
+            ready = protocol.listen(self._line, PATIENCE)
+        except BoxFault as fault:
+            raise BoxFault(self._last_line() or str(fault)) from fault
         if ready.get("confined") is False:
             self.close()
             raise RuntimeError(f"what a submission needs cannot be imported: {ready['fault']}")
         if "fault" in ready:
-            raise Fault(str(ready["fault"]), confined=True)
+            raise BoxFault(str(ready["fault"]), confined=True)
         if ready.get("threads") != 1:
-            raise Fault(f"expected one thread after the imports, got {ready.get('threads')}")
+            raise BoxFault(f"expected one thread after the imports, got {ready.get('threads')}")
         self._ready = True
 
-    def _said(self) -> str:
+    def _last_line(self) -> str:
         """Last line that the waiting process, or bubblewrap, has printed."""
         if self._log is None:
             return ""
@@ -214,50 +275,50 @@ class Box:
         return lines[-1][:300] if lines else ""
 
     def _command(self, handle: int) -> tuple[list[str], dict[str, str]]:
-        limits, trusted = self.limits, self.mode == inside.TRUSTED
+        limits, trusted = self.limits, self.mode == zygote.TRUSTED
         if self.grouped and not trusted:
             name = f"coursekit-{os.getpid()}-{next(_numbers)}"
             self.group = cgroup.make(name, limits.memory + BASE, limits.processes + 16)
-        shown = [str(path) for path in bubble.everything_shown(self.readable)]
-        args = (handle, self.mode, not self.group, self.driver, shown, self.preload)
-        line = bubble.python(args, self.readable)
-        env = {**os.environ, **bubble.EVERYWHERE}
+        visible = [str(path) for path in bubblewrap.visible_paths(self.readable)]
+        args = (handle, self.mode, not self.group, self.driver, visible, self.preload)
+        line = bubblewrap.python(args, self.readable)
+        env = {**os.environ, **bubblewrap.EVERYWHERE}
         if trusted:
             return line, {**env, "TMPDIR": self._folder.name}
-        nested = self.mode == inside.NESTED
-        line = bubble.command(line, self.readable, limits.files, nested=nested)
+        nested = self.mode == zygote.NESTED
+        line = bubblewrap.command(line, self.readable, limits.files, nested=nested)
         groups = [str(folder) for folder in self.group.folders]
-        return bubble.with_order(line, groups=groups, uid=_stranger()), env
+        return bubblewrap.with_order(line, groups=groups, uid=_unused_uid()), env
 
     def _try(self, cells: list[str], probes: list[dict]) -> Outcome:
         limits, began = self.limits, time.monotonic()
         script = transcript.start(len(cells), len(probes), limits.reply, limits.output)
-        before = cgroup.killed(self.group)
+        before = cgroup.oom_kills(self.group)
 
-        def short() -> bool:
-            return cgroup.killed(self.group) > before
+        def oom_killed() -> bool:
+            return cgroup.oom_kills(self.group) > before
 
         n_exercises = sum(1 for _ in itertools.groupby(probe["function"] for probe in probes))
         waits = limits.seconds, limits.exercise_seconds * n_exercises + GRACE
         try:
-            ending, end = exchange.run(
-                self._line, _job(cells, probes), _bounds(limits, waits), script, waits, short
+            ending, end = protocol.run(
+                self._line, _job(cells, probes), _bounds(limits, waits), script, waits, oom_killed
             )
-        except Fault:
+        except BoxFault:
             # Alone in its sandbox with the waiting process, a submission can take it along.
-            if self.mode == inside.NESTED or not script.began:
+            if self.mode == zygote.NESTED or not script.began:
                 raise
             ending, end = "", {"ended": 128 + signal.SIGKILL}
-        status, reason = exchange.judge(script, ending, end, short_of_memory=short())
+        status, reason = protocol.status(script, ending, end, short_of_memory=oom_killed())
         if status == transcript.FAULT:
-            raise Fault(reason)
+            raise BoxFault(reason)
         seconds = time.monotonic() - began
-        return Outcome(status, reason, script.cells, script.outputs, seconds, end.get("peak", 0))
+        return Outcome(status, reason, script.cells, script.replies, seconds, end.get("peak", 0))
 
 
 def _job(cells: list[str], probes: list[dict]) -> bytes:
     arrays: dict = {}
-    return wire.encode({"job": wire.pack({"cells": cells, "probes": probes}, arrays)}, arrays)
+    return frames.encode({"job": frames.pack({"cells": cells, "probes": probes}, arrays)}, arrays)
 
 
 def _bounds(limits: Limits, waits: tuple[float, float]) -> dict[str, float]:
@@ -268,16 +329,16 @@ def _bounds(limits: Limits, waits: tuple[float, float]) -> dict[str, float]:
     return asdict(limits) | {"cpu": cpu, "cell_seconds": cell_seconds}
 
 
-def _stranger() -> int | None:
+def _unused_uid() -> int | None:
     """Return a user whom nobody else is, if we are root: its process limit counts this box only."""
     if os.geteuid() != 0:
         return None
-    chosen = 100_000_000 + 64 * os.getpid() + next(_numbers) % 64
+    uid = 100_000_000 + 64 * os.getpid() + next(_numbers) % 64
     with suppress(OSError, ValueError):
         for mapped in Path("/proc/self/uid_map").read_text().splitlines():
             first, _, count = map(int, mapped.split())
-            if first <= chosen < first + count:
-                return chosen
+            if first <= uid < first + count:
+                return uid
     return NOBODY
 
 

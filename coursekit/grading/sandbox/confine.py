@@ -76,7 +76,7 @@ MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int, what: str) -> None:
+def _check(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -84,7 +84,7 @@ def _checked(result: int, what: str) -> None:
 
 def unshare(flags: int) -> None:
     """Leave the namespaces that are named by CLONE_NEW* flags."""
-    _checked(_libc.unshare(flags), "unshare")
+    _check(_libc.unshare(flags), "unshare")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
@@ -93,32 +93,32 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
     done = _libc.mount(
         source.encode(), target.encode(), kind_bytes, ctypes.c_ulong(flags), options.encode()
     )
-    _checked(done, f"mount {target}")
+    _check(done, f"mount {target}")
 
 
 def prctl(option: int, *values: int) -> None:
     """Call prctl(2)."""
     padded = [ctypes.c_ulong(value) for value in (*values, *[0] * (4 - len(values)))]
-    _checked(_libc.prctl(option, *padded), f"prctl {option}")
+    _check(_libc.prctl(option, *padded), f"prctl {option}")
 
 
-def own_view(size: int, shown: list[str]) -> None:
+def enter_namespaces(size: int, visible: list[str]) -> None:
     """Give this process, the first of its process namespace, fresh folders and its own /proc.
 
     Parameters
     ----------
     size : int
         Bytes of each writable folder.
-    shown : list of path
+    visible : list of path
         Read-only folders and files; those in /tmp stay in sight.
     """
     unshare(NEW_MOUNTS | NEW_IPC | NEW_NAMES)
     mount("none", "/", None, RECURSIVE | PRIVATE)
-    kept = {path: os.open(path, os.O_PATH) for path in shown if path.startswith("/tmp/")}
+    handles = {path: os.open(path, os.O_PATH) for path in visible if path.startswith("/tmp/")}
     options = f"size={size},nr_inodes={FILES_PER_MOUNT},mode=0700"
     for folder in ("/tmp", "/dev/shm", WORK):
         mount("tmpfs", folder, "tmpfs", NOSUID | NODEV, options)
-    for path, handle in kept.items():
+    for path, handle in handles.items():
         if os.path.isdir(f"/proc/self/fd/{handle}"):
             os.makedirs(path)
         else:
@@ -129,21 +129,21 @@ def own_view(size: int, shown: list[str]) -> None:
     mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
 
 
-def first_victim() -> None:
+def be_killed_first() -> None:
     """Let the kernel kill this process and its children before all others when memory is short."""
     with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("1000")
 
 
-def drop_rights() -> None:
+def drop_capabilities() -> None:
     """Give up every capability, for good, and every door through which one could come back."""
     prctl(NO_NEW_PRIVS, 1)
     prctl(AMBIENT, 4)  # clear all
     header = struct.pack("=II", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
-    _checked(_libc.capset(header, bytes(24)), "capset")
+    _check(_libc.capset(header, bytes(24)), "capset")
 
 
-def bound(limits: dict[str, int]) -> None:
+def set_limits(limits: dict[str, int]) -> None:
     """Set resource limits, which cannot be raised again.
 
     Parameters
@@ -172,21 +172,21 @@ def bound(limits: dict[str, int]) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def refuse_calls() -> bool:
+def install_seccomp_filter() -> bool:
     """Let the kernel refuse dangerous system calls; False on a processor we have no numbers for."""
     machine = MACHINES.get(platform.machine())
     if machine is None:
         return False
-    filters = _program(*machine)
+    filters = _bpf_program(*machine)
     program = b"".join(struct.pack("=HBBI", *line) for line in filters)
-    kept = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("@HP", len(filters), ctypes.addressof(kept))
-    pointed = ctypes.create_string_buffer(header, len(header))
-    prctl(SECCOMP, 2, ctypes.addressof(pointed))
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HP", len(filters), ctypes.addressof(buffer))
+    pointer = ctypes.create_string_buffer(header, len(header))
+    prctl(SECCOMP, 2, ctypes.addressof(pointer))
     return True
 
 
-def _program(arch: int, column: int) -> list[tuple[int, int, int, int]]:
+def _bpf_program(arch: int, column: int) -> list[tuple[int, int, int, int]]:
     load, equal, at_least, any_bit, done = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF opcodes
     allow, refuse = 0x7FFF0000, 0x00050000  # the second carries an errno
     eperm, enosys, eafnosupport = refuse | 1, refuse | 38, refuse | 97

@@ -14,7 +14,15 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from coursekit.grading.found import MAX_ARCHIVE, MAX_NOTEBOOK, Found, candidate, ignored, person
+from coursekit.grading.intake.files import (
+    LINK,
+    MAX_ARCHIVE,
+    MAX_NOTEBOOK,
+    File,
+    ignored,
+    notebook_stem,
+    student_name,
+)
 
 MAX_MEMBERS = 20_000
 MAX_TOTAL = 2 << 30  # bytes, unpacked
@@ -28,7 +36,6 @@ BROKEN = "The archive could not be read: {}."
 CRYPT = "The archive has a password."
 MANY = "The archive was refused: it has {} files."
 NOTHING = "The archive has no notebook."
-LINK = "Expected a file, got a link to one."
 LARGE = "The file has {:.0f} MB; at most {:.0f} MB are read."
 # What the reader of zip files raises on one that is cut short, altered, or packed in odd ways.
 DAMAGE = (
@@ -68,17 +75,17 @@ def of_one(student: str, name: str, source: Path | bytes, when: datetime, depth:
 
     Yields
     ------
-    Found
+    File
     """
-    yield from _guarded(student, name, source, when, lambda _: student, depth)
+    yield from _contents(student, name, source, when, lambda _: student, depth)
 
 
-def of_many(name: str, source: Path, when: datetime, *, alone: bool) -> Iterator[Found]:
+def of_many(name: str, source: Path, when: datetime, *, alone: bool) -> Iterator[File]:
     """Yield what an archive holds that was given by name: of one student, or of a whole class.
 
     It is a class's if its notebooks lie in folders, or if it is given `alone` and has several.
     """
-    student = person(Path(name).stem)
+    student = student_name(Path(name).stem)
     names: list[PurePosixPath] = []
     with suppress(Refused), _opened(source) as archive:
         names = [PurePosixPath(_name(m)) for m in _members(archive)]
@@ -93,20 +100,22 @@ def of_many(name: str, source: Path, when: datetime, *, alone: bool) -> Iterator
         if in_folders or (alone and len(names) > 1):
             parts = member.parts[shared:]
             last = PurePosixPath(parts[0])
-            return person(last.name if len(parts) > 1 else candidate(last.name) or last.stem)
+            return student_name(
+                last.name if len(parts) > 1 else notebook_stem(last.name) or last.stem
+            )
         return student
 
-    yield from _guarded(student, name, source, when, owner, 1)
+    yield from _contents(student, name, source, when, owner, 1)
 
 
-def _guarded(
+def _contents(
     student: str,
     name: str,
     source: Path | bytes,
     when: datetime,
     owner: Callable[[PurePosixPath], str],
     depth: int,
-) -> Iterator[Found]:
+) -> Iterator[File]:
     try:
         if depth > MAX_DEPTH:
             raise Refused("zip bomb", NESTED)
@@ -115,10 +124,10 @@ def _guarded(
             for member in members:
                 yield from _read(archive, member, name, when, owner, depth)
     except Refused as error:
-        yield Found(student, name, when, source, error.rule, str(error))
+        yield File(student, name, when, source, error.rule, str(error))
         return
     if not members:
-        yield Found(student, name, when, source, "no notebook", NOTHING)
+        yield File(student, name, when, source, "no notebook", NOTHING)
 
 
 def _opened(source: Path | bytes) -> zipfile.ZipFile:
@@ -146,7 +155,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         member
         for member, name in zip(everything, names, strict=True)
         if not (member.is_dir() or ignored(*PurePosixPath(name).parts))
-        and (candidate(name) or name.lower().endswith(".zip"))
+        and (notebook_stem(name) or name.lower().endswith(".zip"))
     ]
 
 
@@ -159,25 +168,25 @@ def _outside(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or ":" in path.parts[:1] or name[1:2] == ":"
 
 
-def _read(archive, member, name: str, when: datetime, owner, depth: int) -> Iterator[Found]:
+def _read(archive, member, name: str, when: datetime, owner, depth: int) -> Iterator[File]:
     path = PurePosixPath(_name(member))
     student, own, written = owner(path), f"{name}/{path}", _when(member, when)
-    notebook = bool(candidate(str(path)))
+    notebook = bool(notebook_stem(str(path)))
     most = MAX_NOTEBOOK if notebook else MAX_ARCHIVE
     if stat.S_ISLNK(member.external_attr >> 16):
-        yield Found(student, own, written, b"", "symlink", LINK)
+        yield File(student, own, written, b"", "symlink", LINK)
     elif member.file_size > most:
-        told = LARGE.format(member.file_size / 2**20, most / 2**20)
-        yield Found(student, own, written, b"", "too large", told)
+        sentence = LARGE.format(member.file_size / 2**20, most / 2**20)
+        yield File(student, own, written, b"", "too large", sentence)
     else:
         try:
             content = archive.read(member)  # never more than the size promised
         except DAMAGE as error:
-            told = BROKEN.format(type(error).__name__)
-            yield Found(student, own, written, b"", "damaged archive", told)
+            sentence = BROKEN.format(type(error).__name__)
+            yield File(student, own, written, b"", "damaged archive", sentence)
             return
         if notebook:
-            yield Found(student, own, written, content)
+            yield File(student, own, written, content)
         else:
             yield from of_one(student, own, content, written, depth + 1)
 

@@ -6,8 +6,8 @@ import pytest
 from test_grading_fake import RIGHT, changed, handed_in
 
 from coursekit.exercises import bank, pages
-from coursekit.grading import reading
-from coursekit.grading.rebuild import QUIET, rebuild
+from coursekit.grading.intake import notebook
+from coursekit.grading.intake.notebook import QUIET, rebuild
 
 NAME, OTHER = "classic_weights", "inverted_dropout"
 CELL = "classic-weights"
@@ -54,7 +54,7 @@ def place(cells, id):
     ],
 )
 def test_what_is_no_notebook_of_this_lesson_is_named(raw, rule):
-    with pytest.raises(reading.Unreadable) as caught:
+    with pytest.raises(notebook.Unreadable) as caught:
         rebuild(raw, "04")
     assert caught.value.rule == rule
     assert str(caught.value).endswith(".")
@@ -62,7 +62,7 @@ def test_what_is_no_notebook_of_this_lesson_is_named(raw, rule):
 
 def test_another_lessons_notebook_is_recognized_by_its_sheet():
     raw = json.dumps({"cells": [code('sheet = Sheet("03")'), code("x = 1")]}).encode()
-    with pytest.raises(reading.Unreadable, match=r"lesson 04: it seems to belong to lesson 03\.$"):
+    with pytest.raises(notebook.Unreadable, match=r"lesson 04: it seems to belong to lesson 03\.$"):
         rebuild(raw, "04")
 
 
@@ -230,7 +230,7 @@ def test_a_notebook_of_another_class_is_told():
     ],
 )
 def test_definitions_are_found_beside_magics(source, names):
-    assert reading.definitions(source) == names
+    assert notebook.definitions(source) == names
 
 
 # Explanations

@@ -14,7 +14,7 @@ from coursekit.results.files import replace_file
 CONFIG = '''\
 """Settings of nbgrader for this course; `coursekit grade --help` and the guide tell more."""
 
-from coursekit.grading.preprocessors import configure
+from coursekit.grading.nbgrader import configure
 
 c = get_config()  # noqa: F821 - nbgrader puts it here
 c.CourseDirectory.course_id = {course!r}
@@ -40,7 +40,7 @@ def init(
     Returns
     -------
     folder : Path
-    written : list of str
+    new_files : list of str
         The files that were new, relative to the folder.
 
     Raises
@@ -61,13 +61,13 @@ def init(
         name = assignment(lesson)
         content = nbformat.writes(source(lesson, key)).encode() + b"\n"
         files[Path("source") / name / f"{name}.ipynb"] = content
-    written = []
+    new_files = []
     for path, content in files.items():
         if not (target / path).exists():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             replace_file(target / path, content)
-            written.append(str(path))
-    return target, written
+            new_files.append(str(path))
+    return target, new_files
 
 
 def write_pages(
@@ -93,13 +93,13 @@ def write_pages(
     ValueError
         If a lesson has no exercises.
     """
-    written = []
+    paths = []
     for lesson in lessons or bank.lessons():
         path = Path(target) / f"{assignment(lesson)}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         write(pages.page(lesson, key), path)
-        written.append(path)
-    return written
+        paths.append(path)
+    return paths
 
 
 def assignment(lesson: str) -> str:
@@ -141,7 +141,7 @@ def _mark(cell: NotebookNode, stub: str, points: dict[str, int]) -> None:
     stem, _, role = cell["id"].rpartition("-")
     graded = stem in points and role in ("check", "explain")
     answered = stem in points and role in ("answer", "explain")
-    told = {
+    metadata = {
         "grade": graded,
         "grade_id": cell["id"],
         "locked": not answered,
@@ -151,10 +151,10 @@ def _mark(cell: NotebookNode, stub: str, points: dict[str, int]) -> None:
         "cell_type": cell.cell_type,
     }
     if graded:
-        told["points"] = points[stem]
+        metadata["points"] = points[stem]
     if answered:
         cell.metadata["coursekit"] = {"stub": stub}
     if graded and role == "check":
         # nbgrader takes the number that a locked cell returns for its points.
         cell.source = cell.source.replace("sheet.check(", "sheet.score(")
-    cell.metadata["nbgrader"] = told
+    cell.metadata["nbgrader"] = metadata

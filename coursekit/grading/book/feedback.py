@@ -8,11 +8,10 @@ from html import escape
 from pathlib import Path
 
 from coursekit.exercises.exercise import OPEN, RIGHT
-from coursekit.grading.found import printable
-from coursekit.grading.gradebook import Row, Written
-from coursekit.grading.intake import file_name
-from coursekit.grading.records import REVIEW, UNREADABLE
-from coursekit.grading.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
+from coursekit.grading.book.gradebook import Row, Written
+from coursekit.grading.book.records import REVIEW, UNREADABLE
+from coursekit.grading.intake.files import file_name, printable
+from coursekit.grading.sandbox.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
 from coursekit.results.files import replace_file
 
 PAGE = """\
@@ -65,11 +64,11 @@ def write(folder: Path, row: Row, lesson: str, title: str) -> Path:
     Path
     """
     path = folder / f"{file_name(row.student)}.html"
-    replace_file(path, page(row, lesson, title).encode("utf-8", "replace"))
+    replace_file(path, render(row, lesson, title).encode("utf-8", "replace"))
     return path
 
 
-def page(row: Row, lesson: str, title: str) -> str:
+def render(row: Row, lesson: str, title: str) -> str:
     """Return the page as HTML."""
     record = row.record
     head = f"Lesson {lesson}: {title}"
@@ -78,10 +77,10 @@ def page(row: Row, lesson: str, title: str) -> str:
         open_ones = any(w.text and w.points is None for w in row.written)
         more = ", explanations not yet included" if open_ones else ""
         parts.append(f"<p><strong>{row.total:g} of {record['out_of']:g} points</strong>{more}</p>")
-    said = [MEANING[row.status]]
+    sentences = [MEANING[row.status]]
     if row.status not in (FAULT, REVIEW):
-        said.append(str(record["reason"]))
-    parts += [f"<p>{_text(sentence)}</p>" for sentence in said if sentence]
+        sentences.append(str(record["reason"]))
+    parts += [f"<p>{_text(sentence)}</p>" for sentence in sentences if sentence]
     if record["exercises"]:
         rows = "\n".join(_exercise(one) for one in record["exercises"])
         header = "<tr><th></th><th>exercise</th><th>points</th><th></th></tr>"
@@ -89,8 +88,8 @@ def page(row: Row, lesson: str, title: str) -> str:
     parts += [_explanation(written) for written in row.written]
     notes = [*row.about, *record["notes"]]
     if notes:
-        listed = "".join(f"<li>{_text(note)}</li>" for note in notes)
-        parts.append(f"<h2>Notes</h2>\n<ul>{listed}</ul>")
+        items = "".join(f"<li>{_text(note)}</li>" for note in notes)
+        parts.append(f"<h2>Notes</h2>\n<ul>{items}</ul>")
     parts.append(f'<p class="about">{_about(row)}</p>')
     return PAGE.format(title=_text(head), body="\n".join(parts))
 
@@ -98,8 +97,8 @@ def page(row: Row, lesson: str, title: str) -> str:
 def _exercise(one: Mapping) -> str:
     sign = SIGNS.get(one["status"], "✗")
     points = f"{one['points']:g} of {one['out_of']:g}"
-    told = f"{one['status']}. {one['sentence']}" if one["sentence"] else one["status"]
-    cells = (sign, f"<code>{_text(one['name'])}</code>", points, _text(told))
+    words = f"{one['status']}. {one['sentence']}" if one["sentence"] else one["status"]
+    cells = (sign, f"<code>{_text(one['name'])}</code>", points, _text(words))
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 

@@ -49,23 +49,23 @@ def make(name: str, memory: int, processes: int, root: Path = ROOT) -> Group:
     """
     two = {"memory.max": memory, "memory.swap.max": 0, "pids.max": processes}
     for parent in _parents(root):
-        if made := _limited(parent / name, two):
-            return Group((made,))
+        if folder := _make_limited(parent / name, two):
+            return Group((folder,))
     one = [
         ("memory", {"memory.limit_in_bytes": memory, "memory.memsw.limit_in_bytes": memory}),
         ("pids", {"pids.max": processes}),
     ]
-    made = []
+    folders = []
     for controller, limits in one:
-        folder = _limited(root / controller / name, limits)
+        folder = _make_limited(root / controller / name, limits)
         if folder is None:
-            remove(Group(tuple(made)))
+            remove(Group(tuple(folders)))
             return Group()
-        made.append(folder)
-    return Group(tuple(made))
+        folders.append(folder)
+    return Group(tuple(folders))
 
 
-def killed(group: Group) -> int:
+def oom_kills(group: Group) -> int:
     """Return how many processes the kernel has killed for their memory."""
     for folder in group.folders:
         for name in ("memory.events", "memory.oom_control"):
@@ -89,16 +89,16 @@ def _parents(root: Path) -> list[Path]:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
         path = next((line[3:] for line in lines if line.startswith("0::")), "/")
         mine = [root / path.lstrip("/"), (root / path.lstrip("/")).parent, root]
-    found = []
+    parents = []
     for folder in mine:
         with suppress(OSError):
-            handed = (folder / "cgroup.subtree_control").read_text().split()
-            if {"memory", "pids"} <= set(handed) and os.access(folder, os.W_OK):
-                found.append(folder)
-    return found
+            controllers = (folder / "cgroup.subtree_control").read_text().split()
+            if {"memory", "pids"} <= set(controllers) and os.access(folder, os.W_OK):
+                parents.append(folder)
+    return parents
 
 
-def _limited(folder: Path, limits: dict[str, int]) -> Path | None:
+def _make_limited(folder: Path, limits: dict[str, int]) -> Path | None:
     try:
         folder.mkdir()
     except OSError:

@@ -49,7 +49,7 @@ def stage(paths: list[str]) -> list[str]:
     mount(b"none", "/", None, RECURSIVE | PRIVATE)
     handles = [os.open(path, os.O_PATH) for path in paths]  # the stage may cover some of them
     mount(b"tmpfs", STAGE, b"tmpfs", NOSUID | NODEV, b"mode=0755,size=1m")
-    staged = []
+    targets = []
     for number, handle in enumerate(handles):
         target = f"{STAGE}/{number}"
         if os.path.isdir(f"/proc/self/fd/{handle}"):
@@ -58,8 +58,8 @@ def stage(paths: list[str]) -> list[str]:
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
         mount(f"/proc/self/fd/{handle}".encode(), target, None, BIND | RECURSIVE)
         os.close(handle)
-        staged.append(target)
-    return staged
+        targets.append(target)
+    return targets
 
 
 if __name__ == "__main__":

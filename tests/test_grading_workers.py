@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from coursekit.grading import pool
-from coursekit.grading.bubble import NoSandbox
+from coursekit.grading import workers
+from coursekit.grading.sandbox.bubblewrap import NoSandbox
 
 FAULT = "grader fault"
 
@@ -69,7 +69,7 @@ def jobs(folder, *orders):
     return made
 
 
-def workers():
+def processes():
     """Processes of the pool; joblib keeps idle ones of its own, of tests that ran before."""
     found = multiprocessing.active_children()
     return [process for process in found if "Loky" not in type(process).__name__]
@@ -78,10 +78,10 @@ def workers():
 def done(folder, *orders, n_workers=2, fails=None):
     """Number to status and attempts."""
     given = jobs(folder, *orders)
-    told = list(pool.local(given, work, partial(Room, folder, fails), n_workers))
-    assert sorted(job["number"] for job, _, _ in told) == list(range(len(orders)))
-    assert not workers()
-    return {job["number"]: (reply["status"], attempts) for job, reply, attempts in told}
+    results = list(workers.local(given, work, partial(Room, folder, fails), n_workers))
+    assert sorted(job["number"] for job, _, _ in results) == list(range(len(orders)))
+    assert not processes()
+    return {job["number"]: (reply["status"], attempts) for job, reply, attempts in results}
 
 
 def test_each_job_is_done_once_and_comes_back(tmp_path):
@@ -110,10 +110,10 @@ def test_faults_are_tried_again_in_a_fresh_box(tmp_path):
 
 
 def test_a_worker_that_hangs_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "PATIENCE", 1)
+    monkeypatch.setattr(workers, "PATIENCE", 1)
     given = jobs(tmp_path, "hang")
-    [(_, reply, attempts)] = pool.local(given, work, partial(Room, tmp_path), 1)
-    assert (reply["status"], reply["reason"], attempts) == (FAULT, pool.HUNG, 3)
+    [(_, reply, attempts)] = workers.local(given, work, partial(Room, tmp_path), 1)
+    assert (reply["status"], reply["reason"], attempts) == (FAULT, workers.HUNG, 3)
 
 
 @pytest.mark.parametrize("orders", [["no-box"], ["do"]])
@@ -121,7 +121,7 @@ def test_without_a_sandbox_nothing_is_graded(tmp_path, orders):
     fails = NoSandbox("no bubblewrap here") if orders == ["do"] else None
     with pytest.raises(NoSandbox, match="no bubblewrap here"):
         done(tmp_path, *orders, "do", fails=fails)
-    assert not workers()
+    assert not processes()
 
 
 def test_workers_that_never_start_are_given_up(tmp_path, capfd):
@@ -131,12 +131,12 @@ def test_workers_that_never_start_are_given_up(tmp_path, capfd):
 
 
 def test_stopping_in_the_middle_ends_the_workers(tmp_path):
-    coming = pool.local(jobs(tmp_path, "hang", "do"), work, partial(Room, tmp_path), 2)
+    coming = workers.local(jobs(tmp_path, "hang", "do"), work, partial(Room, tmp_path), 2)
     assert next(coming)[1]["name"] == "1"
     while not marks(tmp_path, "tried 0"):
         time.sleep(0.02)
     coming.close()
-    assert not workers()
+    assert not processes()
     assert marks(tmp_path, "opened") == marks(tmp_path, "closed")
 
 
@@ -152,16 +152,19 @@ def test_a_cluster_does_the_same(tmp_path):
         distributed.LocalCluster(**options) as cluster,
     ):
         address = cluster.scheduler_address
-        told = list(pool.cluster(given, work, partial(Room, tmp_path), address))
+        results = list(workers.cluster(given, work, partial(Room, tmp_path), address))
         # A worker's death is blamed on a job that only waited there, too: attempts may differ.
-        found = {job["number"]: reply["status"] for job, reply, _ in told}
+        found = {job["number"]: reply["status"] for job, reply, _ in results}
         assert found == dict.fromkeys([0, 2, 3, 4], "graded") | {1: FAULT}
-        assert next(n for job, _, n in told if job["number"] == 1) == 3
+        assert next(n for job, _, n in results if job["number"] == 1) == 3
         with pytest.raises(NoSandbox, match="here"):
-            list(pool.cluster(jobs(tmp_path, "no-box"), work, partial(Room, tmp_path), address))
+            list(workers.cluster(jobs(tmp_path, "no-box"), work, partial(Room, tmp_path), address))
 
 
 def test_replies_are_json_and_never_pickles(tmp_path):
     [job] = jobs(tmp_path, "do")
-    assert json.loads(pool.task(work, partial(Room, tmp_path), pool.loaded(job)))["name"] == "0"
-    pool._here.box = None
+    assert (
+        json.loads(workers.task(work, partial(Room, tmp_path), workers.with_content(job)))["name"]
+        == "0"
+    )
+    workers._here.box = None

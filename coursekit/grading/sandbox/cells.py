@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import groupby
 
-from coursekit.grading import wire
+from coursekit.grading.sandbox import frames
 
 MAX_MESSAGE = 300
 SHOWN_FRAMES = 8
@@ -71,9 +71,9 @@ def send(
     channel: int, kind: str, arrays: dict | None = None, *, most: int | None = None, **values
 ) -> None:
     """Write a frame into the reply channel; Garbage if it has more than `most` bytes."""
-    frame = wire.encode({"kind": kind, **values}, arrays)
+    frame = frames.encode({"kind": kind, **values}, arrays)
     if most is not None and len(frame) > most:
-        raise wire.Garbage(f"the reply has {len(frame)} bytes, more than {most}")
+        raise frames.Garbage(f"the reply has {len(frame)} bytes, more than {most}")
     rest = memoryview(frame)
     while rest:
         rest = rest[_write(channel, rest) :]
@@ -108,7 +108,7 @@ def run_cells(shell, cells: list[str], channel: int, seconds: float) -> None:
         if _getpid() != myself:
             _exit(0)  # a child that the cell forked and forgot
         _flush()
-        send(channel, "cell", index=index, error=None if error is None else told(error))
+        send(channel, "cell", index=index, error=None if error is None else describe(error))
     send(channel, "cells done")
 
 
@@ -122,7 +122,7 @@ def _flush() -> None:
             stream.flush()
 
 
-def told(error: BaseException) -> dict[str, object]:
+def describe(error: BaseException) -> dict[str, object]:
     """Return what happened and in which line of which cell."""
     try:
         message = str(error)[:MAX_MESSAGE]
@@ -172,7 +172,7 @@ def run_probes(
     """
     numbered = list(enumerate(probes))
     for _, group in groupby(numbered, key=lambda pair: pair[1]["function"]):
-        asked = list(group)
+        questions = list(group)
         try:
             child = _fork()
         except OSError:  # threads of the submission take all room: no process is left to be risked
@@ -182,13 +182,13 @@ def run_probes(
                 os.setpgid(0, 0)
                 prepare()
         if not child:
-            for index, probe in asked:
+            for index, probe in questions:
                 _ask(shell.user_ns, index, probe, channel, drive, limits["reply"])
         if child == 0:
             _flush()
             _exit(0)
         ended = _await(child, limits["exercise_seconds"]) if child else ""
-        send(channel, "exercise", probes=[index for index, _ in asked], ended=ended)
+        send(channel, "exercise", probes=[index for index, _ in questions], ended=ended)
     send(channel, "done")
 
 
@@ -202,10 +202,10 @@ def _ask(names: dict, index: int, probe: dict, channel: int, drive: Callable, mo
             warnings.simplefilter("ignore")
             arrays, notes = drive(probe["name"], probe["variant"], answer, probe["inputs"])
         send(channel, "answer", arrays, most=most, probe=index, notes=notes)
-    except wire.Garbage as error:
-        send(channel, "refused", probe=index, error=told(error))
+    except frames.Garbage as error:
+        send(channel, "refused", probe=index, error=describe(error))
     except BaseException as error:
-        send(channel, "raised", probe=index, error=told(error))
+        send(channel, "raised", probe=index, error=describe(error))
 
 
 def _await(child: int, seconds: float) -> str:

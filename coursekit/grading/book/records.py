@@ -4,21 +4,24 @@ Records are written whole or not at all, so grading may be killed at any time an
 """
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-import coursekit
-from coursekit.exercises import bank, comparing, driving, exercise
-from coursekit.grading.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
+from coursekit.exercises import bank
+from coursekit.exercises.exercise import Exercise
+from coursekit.grading.sandbox.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
 from coursekit.results.files import replace_file
+from coursekit.results.fingerprint import fingerprint
 from coursekit.results.store import machine
 
 FORMAT = 1
-RULES = 1  # to be raised when a change to this package may change a grade
+RULES = 1  # to be raised when a change to `coursekit.grading` may change a grade
+# Of an exercise, what is read and not run; and the conventions of other classes.
+NOT_DECISIVE = {"task", "hints", "why", "rights", "variants"}
 UNREADABLE, REVIEW = "unreadable", "needs review"
 # Temporary files of a grading that was killed; only ours, as the folder may hold other things.
 LEFT_BEHIND = (
@@ -34,26 +37,26 @@ STATUSES = (GRADED, UNREADABLE, TIME, MEMORY, CRASHED, FAULT, REVIEW)
 
 
 def version(lesson: str, key: str | None = None) -> str:
-    """Return a short hash of what decides about grades: exercises, references, comparison, key.
+    """Return a short hash of what decides about grades and their sentences.
+
+    The random inputs, references, drivers, statistics, slips and points of the exercises, how
+    replies are compared, and all that these call, wherever it stands in the course. Comments,
+    docstrings, and what a learner reads before or after an answer do not count.
 
     Raises
     ------
     ValueError
         If no lesson with exercises has this number.
     """
-    exercises = bank.of_lesson(lesson, key)
-    files = [inspect.getsourcefile(module) for module in (comparing, driving, exercise)]
-    # A topic may be spread over modules that begin with its name.
-    files += Path(exercise.__file__).parent.glob(f"{bank.TOPICS[lesson]}*.py")
-    root = Path(coursekit.__file__).parent
-    for one in exercises:
-        with suppress(TypeError, OSError):  # a reference written in C has no source
-            path = Path(inspect.getsourcefile(inspect.unwrap(one.reference)) or "")
-            files += [path] if root in path.parents else []
-    digest = hashlib.sha256(f"{RULES} {lesson} {key}".encode())
-    for path in sorted({Path(path) for path in files}):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    exercises = [_decisive(one) for one in bank.of_lesson(lesson, key)]
+    questions = [(one.name, one.points) for one in bank.questions_of(lesson)]
+    return fingerprint(RULES, lesson, key, Exercise, exercises, questions, text=True)[:12]
+
+
+def _decisive(exercise: Exercise) -> dict[str, object]:
+    names = {field.name for field in fields(exercise)} - NOT_DECISIVE
+    # The solution is a slip where a class has another convention.
+    return {name: getattr(exercise, name) for name in names} | {"solution": exercise.rights[:1]}
 
 
 def seed(sha256: str, of_version: str, attempt: int = 0) -> int:
@@ -96,7 +99,7 @@ def write(folder: Path, record: Mapping[str, object]) -> None:
     replace_file(path_of(folder, record["sha256"], record["version"]), content)
 
 
-def find(folder: Path, sha256: str, of_version: str) -> dict | None:
+def read(folder: Path, sha256: str, of_version: str) -> dict | None:
     """Return a stored record; None if there is none, or it cannot be trusted."""
     try:
         text = path_of(folder, sha256, of_version).read_text(encoding="utf-8")
@@ -109,7 +112,7 @@ def find(folder: Path, sha256: str, of_version: str) -> dict | None:
 
 
 @contextmanager
-def only_one(out: Path) -> Iterator[None]:
+def lock(out: Path) -> Iterator[None]:
     """Keep a second grading out of a folder, and clear what a killed one left half-written.
 
     Raises
@@ -126,8 +129,8 @@ def only_one(out: Path) -> Iterator[None]:
         except ImportError:
             pass
         except OSError as error:
-            told = f"expected {out} for itself, got another grading that runs in it"
-            raise RuntimeError(f"{told}; try --out, or wait for it") from error
+            message = f"expected {out} for itself, got another grading that runs in it"
+            raise RuntimeError(f"{message}; try --out, or wait for it") from error
         for pattern in LEFT_BEHIND:
             for left in out.glob(pattern):
                 left.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ sentence like everything else: no submission vanishes.
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -16,15 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from coursekit.grading import archives
-from coursekit.grading.found import (
+from coursekit.grading.intake import archives
+from coursekit.grading.intake.files import (
+    LINK,
     MAX_ARCHIVE,
     MAX_NOTEBOOK,
-    Found,
-    candidate,
+    File,
     ignored,
-    person,
-    short_hash,
+    notebook_stem,
+    student_name,
 )
 from coursekit.results.files import replace_file
 
@@ -32,7 +31,6 @@ STAMP = "timestamp.txt"  # of nbgrader
 MAX_COPIES = 10  # of one student: a thousand copies must not hold up the class
 NO_NOTEBOOK = "No notebook was handed in, only {}."
 NOTHING = "The folder is empty."
-LINK = "Expected a file, got a link to one."
 NO_FILE = "Expected a file, got something else of that name."
 TOO_LARGE = "The file has {:.1f} MB; at most {:.0f} MB are read."
 EMPTY = "The file is empty."
@@ -92,7 +90,7 @@ def collect(paths: Sequence[str | Path], out: Path) -> list[Entry]:
         If nothing was found, or a file is neither a notebook nor an archive.
     """
     paths = [Path(path) for path in paths]
-    entries = [_keep(found, out / "intake") for path in paths for found in find(path, paths)]
+    entries = [_store(file, out / "intake") for path in paths for file in files_in(path, paths)]
     if not entries:
         raise ValueError(f"expected submissions, got none in {', '.join(map(str, paths))}")
     entries = sorted(set(entries), key=lambda e: (e.student, e.when, e.name))
@@ -101,7 +99,7 @@ def collect(paths: Sequence[str | Path], out: Path) -> list[Entry]:
     return entries
 
 
-def find(path: Path, among: Sequence[Path] = ()) -> Iterator[Found]:
+def files_in(path: Path, among: Sequence[Path] = ()) -> Iterator[File]:
     """Yield what a folder, an archive or a notebook given by name holds.
 
     Raises
@@ -113,81 +111,83 @@ def find(path: Path, among: Sequence[Path] = ()) -> Iterator[Found]:
     """
     if path.is_dir():
         base = path / "submitted" if (path / "submitted").is_dir() else path  # nbgrader's course
-        yield from _class(base)
+        yield from _in_class(base)
     elif not path.exists():
         raise FileNotFoundError(f"expected a folder, a zip file or a notebook, got {path}")
     elif path.suffix.lower() == ".zip":
         alone = len(among) <= 1
         yield from archives.of_many(path.name, path, _when(path), alone=alone)
-    elif stem := candidate(path.name):
+    elif stem := notebook_stem(path.name):
         # ada/04.ipynb bob/04.ipynb: there the folders are the names.
         twins = [other for other in among if other.name == path.name]
-        yield _file(person(path.absolute().parent.name if len(twins) > 1 else stem), path, path)
+        yield _file(
+            student_name(path.absolute().parent.name if len(twins) > 1 else stem), path, path
+        )
     else:
         raise ValueError(f"expected a folder, a zip file or a notebook, got {path}")
 
 
-def _class(base: Path) -> Iterator[Found]:
+def _in_class(base: Path) -> Iterator[File]:
     for item in sorted(base.iterdir()):
         if ignored(item.name):
             continue
-        stem = candidate(item.name)
+        stem = notebook_stem(item.name)
         archive = item.suffix.lower() == ".zip"
         if item.is_symlink() and not (stem or archive or item.is_dir()):
             continue
         if item.is_symlink():
-            yield _file(person(stem or item.stem), item, base)
+            yield _file(student_name(stem or item.stem), item, base)
         elif item.is_dir():
-            yield from _student(person(item.name), item, base)
+            yield from _in_folder(student_name(item.name), item, base)
         elif archive:
-            yield from _archive(person(item.stem), item, base)
+            yield from _archive(student_name(item.stem), item, base)
         elif stem:
-            yield _file(person(stem), item, base)
+            yield _file(student_name(stem), item, base)
 
 
-def _student(student: str, folder: Path, base: Path) -> Iterator[Found]:
+def _in_folder(student: str, folder: Path, base: Path) -> Iterator[File]:
     others, some = [], False
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not ignored(name))
         links = [name for name in folders if (Path(root) / name).is_symlink()]
-        told = _timestamp(Path(root))
+        stamp = _timestamp(Path(root))
         files = [name for name in [*files, *links] if not ignored(name) and name != STAMP]
         for name in sorted(files):
             item = Path(root) / name
             if item.suffix.lower() == ".zip" and not item.is_symlink():
                 some = True
                 yield from _archive(student, item, base)
-            elif candidate(name) or name in links:
+            elif notebook_stem(name) or name in links:
                 some = True
-                yield _file(student, item, base, told)
+                yield _file(student, item, base, stamp)
             else:
                 others.append(name)
     if not some:
-        named = ", ".join(others[:5]) + (" and others" if len(others) > 5 else "")
-        sentence = NO_NOTEBOOK.format(named) if others else NOTHING
+        names = ", ".join(others[:5]) + (" and others" if len(others) > 5 else "")
+        sentence = NO_NOTEBOOK.format(names) if others else NOTHING
         name = str(folder.relative_to(base))
-        yield Found(student, name, _when(folder), b"", "no notebook", sentence)
+        yield File(student, name, _when(folder), b"", "no notebook", sentence)
 
 
-def _archive(student: str, path: Path, base: Path) -> Iterator[Found]:
+def _archive(student: str, path: Path, base: Path) -> Iterator[File]:
     name, when = str(path.relative_to(base)), _when(path)
     size = path.stat().st_size
     if size > MAX_ARCHIVE:
-        told = TOO_LARGE.format(size / 2**20, MAX_ARCHIVE / 2**20)
-        yield Found(student, name, when, path, "too large", told)
+        sentence = TOO_LARGE.format(size / 2**20, MAX_ARCHIVE / 2**20)
+        yield File(student, name, when, path, "too large", sentence)
     else:
         yield from archives.of_one(student, name, path, when)
 
 
-def _file(student: str, path: Path, base: Path, when: datetime | None = None) -> Found:
+def _file(student: str, path: Path, base: Path, when: datetime | None = None) -> File:
     name = path.name if path == base else str(path.relative_to(base))
     when = when or _when(path)
     if path.is_symlink():
         target = os.fsencode(os.readlink(path))
-        return Found(student, name, when, target, "symlink", LINK)
+        return File(student, name, when, target, "symlink", LINK)
     if not path.is_file():
-        return Found(student, name, when, b"", "no file", NO_FILE)
-    return Found(student, name, when, path)
+        return File(student, name, when, b"", "no file", NO_FILE)
+    return File(student, name, when, path)
 
 
 def _when(path: Path) -> datetime:
@@ -202,16 +202,16 @@ def _timestamp(folder: Path) -> datetime | None:
     with suppress(OSError, ValueError, KeyError):
         text = path.read_text(encoding="utf-8")[:100].strip()
         day, clock, *zone = text.split()
-        told = datetime.fromisoformat(f"{day} {clock}")
-        return told.replace(tzinfo=ZoneInfo(zone[0]) if zone else told.tzinfo or UTC)
+        time = datetime.fromisoformat(f"{day} {clock}")
+        return time.replace(tzinfo=ZoneInfo(zone[0]) if zone else time.tzinfo or UTC)
     return None
 
 
-def _keep(found: Found, folder: Path) -> Entry:
+def _store(file: File, folder: Path) -> Entry:
     """Store the original under its hash and name what is wrong with it at first sight."""
-    rule, sentence, kept = found.rule, found.sentence, False
+    rule, sentence, kept = file.rule, file.sentence, False
     try:
-        content, size = _content(found)
+        content, size = _content(file)
     except OSError as error:
         content, size = b"", 0
         rule, sentence = "cannot be opened", UNREADABLE.format(error.strerror or error)
@@ -221,7 +221,7 @@ def _keep(found: Found, folder: Path) -> Entry:
         digest = hashlib.sha256(content + f" {size}".encode()).hexdigest()
     elif rule and not content:
         # Without content, the name keeps two of these apart.
-        digest = hashlib.sha256(f"{rule} {found.name}".encode("utf-8", "replace")).hexdigest()
+        digest = hashlib.sha256(f"{rule} {file.name}".encode("utf-8", "replace")).hexdigest()
     else:
         digest, kept = hashlib.sha256(content).hexdigest(), True
         if not rule and not content.strip():
@@ -229,26 +229,26 @@ def _keep(found: Found, folder: Path) -> Entry:
         target = folder / digest
         if not target.exists() or target.stat().st_size != size:
             replace_file(target, content)
-    when = found.when.astimezone(UTC).isoformat(timespec="seconds")
-    return Entry(found.student, _shown(found.name), digest, size, when, kept, rule, sentence)
+    when = file.when.astimezone(UTC).isoformat(timespec="seconds")
+    return Entry(file.student, _shown(file.name), digest, size, when, kept, rule, sentence)
 
 
 def _shown(name: str) -> str:
     return name.encode("utf-8", "replace").decode()[-300:]
 
 
-def _content(found: Found) -> tuple[bytes, int]:
+def _content(file: File) -> tuple[bytes, int]:
     """Return the content up to what is read at most, and the size of the whole."""
-    most = MAX_ARCHIVE if found.rule else MAX_NOTEBOOK
-    if isinstance(found.source, bytes):
-        return found.source[:most], len(found.source)
+    most = MAX_ARCHIVE if file.rule else MAX_NOTEBOOK
+    if isinstance(file.source, bytes):
+        return file.source[:most], len(file.source)
     # The file may have become a link or a pipe since it was looked at.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with os.fdopen(os.open(found.source, flags), "rb") as file:
-        facts = os.fstat(file.fileno())
+    with os.fdopen(os.open(file.source, flags), "rb") as handle:
+        facts = os.fstat(handle.fileno())
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(0, "it is no regular file")
-        content = file.read(most)
+        content = handle.read(most)
         return content, max(facts.st_size, len(content))
 
 
@@ -270,24 +270,5 @@ def _list(entries: list[Entry], path: Path) -> None:
     with suppress(OSError, ValueError):
         earlier = json.loads(path.read_text(encoding="utf-8"))
     now = [asdict(entry) for entry in entries]
-    listed = [row for row in earlier if isinstance(row, dict) and row not in now] + now
-    replace_file(path, json.dumps(listed, indent=1).encode())
-
-
-def unsafe(name: str) -> bool:
-    """Return whether a student's name cannot serve as a file name as it is."""
-    plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,60}", name)
-    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name)
-    return not plain or bool(device) or name.endswith(".")
-
-
-def file_name(student: str) -> str:
-    """Return a file name for a student: safe anywhere, and no two students' are alike.
-
-    Other than plain names in small letters get a piece of a hash: "Ada" and "ada" are two people
-    but one file on many machines.
-    """
-    if not unsafe(student):
-        return student
-    readable = re.sub(r"[^\w-]+", "_", student)[:40].strip("_-")
-    return f"{readable}~{short_hash(student)}"
+    rows = [row for row in earlier if isinstance(row, dict) and row not in now] + now
+    replace_file(path, json.dumps(rows, indent=1).encode())

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from coursekit.grading import cells, jail, wire
+from coursekit.grading.sandbox import cells, confine, frames
 
 NESTED, SINGLE, TRUSTED = "nested", "single", "trusted"
 LOOK = 0.05  # seconds between two looks at the memory where no cgroup watches it
@@ -38,7 +38,7 @@ class Running:
 
 
 def main(
-    control: int, mode: str, watch: bool, driver: str, shown: list[str], preload: list[str]
+    control: int, mode: str, watch: bool, driver: str, visible: list[str], preload: list[str]
 ) -> None:
     """Import what submissions need, say so, and obey until the grader closes the socket.
 
@@ -53,25 +53,25 @@ def main(
         Look after the memory, since no cgroup does.
     driver : str
         "module:function", imported here; the function is called for each question.
-    shown, preload : list of str
+    visible, preload : list of str
         Paths that the box shows; modules to import besides.
     """
     line, confined = socket.socket(fileno=control), False
     if mode != TRUSTED:
-        jail.prctl(jail.DUMPABLE, 0)  # nothing in this box may look into this process
+        confine.prctl(confine.DUMPABLE, 0)  # nothing in this box may look into this process
     try:
-        shell, drive = _prepare(driver, preload)
+        shell, drive = _import_all(driver, preload)
         if mode == NESTED:
             confined = True
-            _rehearse(shown)
+            _try_namespaces(visible)
     except Exception as error:
-        _say(line, fault=f"{type(error).__name__}: {error}", confined=confined)
+        _send(line, fault=f"{type(error).__name__}: {error}", confined=confined)
         return
-    _say(line, ready=True, threads=len(os.listdir("/proc/self/task")) if watch_able() else 1)
-    serve(line, mode, watch and mode == NESTED, shown, shell, drive)
+    _send(line, ready=True, threads=len(os.listdir("/proc/self/task")) if has_proc() else 1)
+    serve(line, mode, watch and mode == NESTED, visible, shell, drive)
 
 
-def watch_able() -> bool:
+def has_proc() -> bool:
     """Whether this system has /proc."""
     return os.path.isdir("/proc/self")
 
@@ -86,7 +86,7 @@ def drive(name: str, variant: str | None, answer: object, inputs: dict) -> tuple
     return arrays, {"kinds": kinds, "error": reply.error}
 
 
-def _prepare(driver: str, preload: list[str]) -> tuple[object, Callable]:
+def _import_all(driver: str, preload: list[str]) -> tuple[object, Callable]:
     import matplotlib
     import numpy  # noqa: F401
     import torch
@@ -96,8 +96,8 @@ def _prepare(driver: str, preload: list[str]) -> tuple[object, Callable]:
 
     torch.set_num_threads(1)  # a second thread would be missing, with its locks, after a fork
     module, _, name = driver.partition(":")
-    found = getattr(import_module(module), name)
-    if found is drive:
+    function = getattr(import_module(module), name)
+    if function is drive:
         import_module("coursekit.exercises").exercises()
     for name in preload:
         import_module(name)
@@ -107,18 +107,20 @@ def _prepare(driver: str, preload: list[str]) -> tuple[object, Callable]:
             thread.join(10)
     gc.collect()
     gc.freeze()  # a collection must not touch, and so copy, the pages shared with all children
-    return shell, found
+    return shell, function
 
 
-def _rehearse(shown: list[str]) -> None:
+def _try_namespaces(visible: list[str]) -> None:
     """Raise OSError if a process cannot get namespaces of its own here."""
-    running = _start(lambda: os._exit(0), NESTED, {"files": 1 << 20, "shown": shown})
+    running = _spawn(lambda: os._exit(0), NESTED, {"files": 1 << 20, "visible": visible})
     code, _ = _end(running, kill=False)
     if code != 0:
         raise OSError(f"no namespaces inside the sandbox (code {code})")
 
 
-def serve(line: socket.socket, mode: str, watch: bool, shown: list, shell, drive: Callable) -> None:
+def serve(
+    line: socket.socket, mode: str, watch: bool, visible: list, shell, drive: Callable
+) -> None:
     """Obey the grader: "run" and "end", one submission at a time."""
     running, shut = None, 0
     while True:
@@ -126,7 +128,7 @@ def serve(line: socket.socket, mode: str, watch: bool, shown: list, shell, drive
         try:
             text, handles, *_ = socket.recv_fds(line, 65536, 3)
         except TimeoutError:
-            if _used(shut) > shut:
+            if _memory_used(shut) > shut:
                 running.why = "memory"
                 _kill(running, mode)
             continue
@@ -134,12 +136,12 @@ def serve(line: socket.socket, mode: str, watch: bool, shown: list, shell, drive
             break
         order = json.loads(text)
         if order["do"] == "run":
-            limits = order["limits"] | {"shown": shown}
+            limits = order["limits"] | {"visible": visible}
             running, shut = _run(limits, handles, mode, shell, drive), limits["memory"]
-            _say(line, started=bool(running.first))
+            _send(line, started=bool(running.first))
         else:
             code, peak = _end(running, kill=True, mode=mode)
-            _say(line, ended=code, peak=peak, why=running.why)
+            _send(line, ended=code, peak=peak, why=running.why)
             running = None
     if running:
         _kill(running, mode)
@@ -147,19 +149,19 @@ def serve(line: socket.socket, mode: str, watch: bool, shown: list, shell, drive
 
 def _run(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> Running:
     def confined():
-        _first_process(limits, handles, mode, shell, drive)
+        _init(limits, handles, mode, shell, drive)
 
-    running = _start(confined, mode, limits)
+    running = _spawn(confined, mode, limits)
     for handle in handles:
         os.close(handle)
     return running
 
 
-def _say(line: socket.socket, **values: object) -> None:
+def _send(line: socket.socket, **values: object) -> None:
     line.sendall(json.dumps(values).encode() + b"\n")
 
 
-def _start(then: Callable[[], None], mode: str, limits: dict) -> Running:
+def _spawn(then: Callable[[], None], mode: str, limits: dict) -> Running:
     """Fork a process, in new namespaces if nested, that calls `then`."""
     reader, writer = os.pipe()
     helper = os.fork()
@@ -169,7 +171,7 @@ def _start(then: Callable[[], None], mode: str, limits: dict) -> Running:
         try:
             os.close(reader)
             if mode == NESTED:
-                jail.unshare(jail.NEW_PIDS)
+                confine.unshare(confine.NEW_PIDS)
             first = os.fork()
             if first == 0:
                 os.close(writer)
@@ -195,19 +197,19 @@ def _confine(mode: str, limits: dict) -> None:
         os.chdir(tempfile.mkdtemp())
         return
     if mode == NESTED:
-        jail.own_view(limits["files"], limits["shown"])
-    os.chdir(jail.WORK if os.path.isdir(jail.WORK) else "/")
-    jail.prctl(jail.DUMPABLE, 1)
-    jail.first_victim()
-    jail.prctl(jail.DUMPABLE, 0)  # the submission's processes may not look into this one
-    jail.drop_rights()
+        confine.enter_namespaces(limits["files"], limits["visible"])
+    os.chdir(confine.WORK if os.path.isdir(confine.WORK) else "/")
+    confine.prctl(confine.DUMPABLE, 1)
+    confine.be_killed_first()
+    confine.prctl(confine.DUMPABLE, 0)  # the submission's processes may not look into this one
+    confine.drop_capabilities()
 
 
-def _first_process(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> None:
+def _init(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> None:
     """Start the process that executes the cells, bury the dead, and end with it."""
     worker = os.fork()
     if worker == 0:
-        _work(limits, handles, mode, shell, drive)
+        _run_submission(limits, handles, mode, shell, drive)
     os.closerange(3, 1 << 16)  # an open reply channel would look like a living submission
     while True:
         child, status = os.waitpid(-1, 0)
@@ -221,7 +223,7 @@ def _code(status: int) -> int:
     return 128 - code if code < 0 else min(code, 127)
 
 
-def _work(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> None:
+def _run_submission(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> None:
     job, channel, output = handles
     _die_with_parent()
     if mode != TRUSTED:
@@ -230,19 +232,20 @@ def _work(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     with os.fdopen(os.dup(job), "rb") as file:
-        [(header, body)] = wire.take(bytearray(file.read()), LONGEST_JOB, LONGEST_JOB)
-    told = wire.unpack(header["job"], wire.arrays(header, body, most=LONGEST_JOB))
+        [(header, body)] = frames.pop(bytearray(file.read()), LONGEST_JOB, LONGEST_JOB)
+    task = frames.unpack(header["job"], frames.arrays(header, body, most=LONGEST_JOB))
     channel = os.dup2(channel, 3, inheritable=False)
     os.closerange(4, 1 << 16)
     if mode != TRUSTED:
-        jail.prctl(jail.DUMPABLE, 1)  # else /proc/self belongs to root, and much of it is shut
-        jail.refuse_calls()
-    jail.bound(limits)
+        # Else /proc/self belongs to root, and much of it is shut.
+        confine.prctl(confine.DUMPABLE, 1)
+        confine.install_seccomp_filter()
+    confine.set_limits(limits)
     cells.send(channel, "hello")  # whatever goes wrong from here on is the submission's doing
-    cells.run_cells(shell, told["cells"], channel, limits["cell_seconds"])
+    cells.run_cells(shell, task["cells"], channel, limits["cell_seconds"])
     if mode == NESTED:
         cells.clear_away()
-    cells.run_probes(shell, told["probes"], channel, drive, limits, _after_fork())
+    cells.run_probes(shell, task["probes"], channel, drive, limits, _after_fork())
     os._exit(0)
 
 
@@ -260,7 +263,7 @@ def _after_fork() -> Callable[[], None]:
 
 def _die_with_parent() -> None:
     if sys.platform == "linux":
-        jail.prctl(jail.DIE_WITH_PARENT, signal.SIGKILL)
+        confine.prctl(confine.DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def _kill(running: Running, mode: str) -> None:
@@ -278,7 +281,7 @@ def _end(running: Running, *, kill: bool, mode: str = NESTED) -> tuple[int, int]
     return _code(status), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _used(most: int) -> int:
+def _memory_used(most: int) -> int:
     """Bytes of memory that the submission's processes hold; exact only beyond `most`."""
     me, folders, total = os.getpid(), [], 0
     for folder in Path("/proc").iterdir():
@@ -288,10 +291,10 @@ def _used(most: int) -> int:
                 total += (int(size[1]) - int(size[2])) * resource.getpagesize()
                 folders.append(folder)
     # So far pages shared by a fork count twice. What counts them once takes milliseconds.
-    return sum(_own(folder) for folder in folders) if total > most else total
+    return sum(_private_memory(folder) for folder in folders) if total > most else total
 
 
-def _own(folder: Path) -> int:
+def _private_memory(folder: Path) -> int:
     with suppress(OSError, IndexError, ValueError):
         for line in (folder / "smaps_rollup").read_text().splitlines():
             if line.startswith("Pss_Anon"):

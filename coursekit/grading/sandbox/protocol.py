@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-from coursekit.grading import transcript
-from coursekit.grading.transcript import CRASHED, FAULT, MEMORY, TIME, Transcript
-from coursekit.grading.wire import Garbage
+from coursekit.grading.sandbox import transcript
+from coursekit.grading.sandbox.frames import Garbage
+from coursekit.grading.sandbox.transcript import CRASHED, FAULT, MEMORY, TIME, Transcript
 
 CHUNK = 1 << 16
 GARBAGE = "garbage"
@@ -20,7 +20,7 @@ LOOK = 0.1  # seconds between two looks at the memory
 ANSWER = 20.0  # seconds that the waiting process may take to obey
 
 
-class Fault(RuntimeError):
+class BoxFault(RuntimeError):
     """The box does not work. Says nothing about a submission.
 
     Attributes
@@ -29,24 +29,24 @@ class Fault(RuntimeError):
         Whether the kernel refused namespaces inside the sandbox.
     """
 
-    def __init__(self, told: str, *, confined: bool = False):
-        super().__init__(told)
+    def __init__(self, message: str, *, confined: bool = False):
+        super().__init__(message)
         self.confined = confined
 
 
 def listen(line: socket.socket, seconds: float) -> dict:
-    """Return the next message of the waiting process, or raise Fault."""
+    """Return the next message of the waiting process, or raise BoxFault."""
     data = b""
     line.settimeout(seconds)
     try:
         while not data.endswith(b"\n"):
             more = line.recv(CHUNK)
             if not more:
-                raise Fault("the sandbox ended by itself")
+                raise BoxFault("the sandbox ended by itself")
             data += more
         return json.loads(data)
     except (OSError, ValueError) as error:
-        raise Fault(f"the sandbox does not answer ({error})") from error
+        raise BoxFault(f"the sandbox does not answer ({error})") from error
 
 
 def run(
@@ -55,7 +55,7 @@ def run(
     limits: dict,
     script: Transcript,
     waits: tuple[float, float],
-    short: Callable[[], bool],
+    oom_killed: Callable[[], bool],
 ) -> tuple[str, dict]:
     """Run a submission and end it.
 
@@ -66,12 +66,12 @@ def run(
     job : bytes
         A frame: cells and probes.
     limits : dict
-        As `jail.bound` and `cells` want them.
+        As `confine.set_limits` and `cells` want them.
     script : Transcript
         Filled.
     waits : (float, float)
         Seconds for the cells, and for the answers after them.
-    short : callable
+    oom_killed : callable
         Whether the kernel has killed a process of this submission for its memory.
 
     Returns
@@ -83,7 +83,7 @@ def run(
 
     Raises
     ------
-    Fault
+    BoxFault
         If the box fails.
     """
     with ExitStack() as stack:
@@ -97,12 +97,12 @@ def run(
             text = json.dumps({"do": "run", "limits": limits}).encode()
             socket.send_fds(line, [text], handles)
         except OSError as error:
-            raise Fault(f"the sandbox is gone ({error})") from error
+            raise BoxFault(f"the sandbox is gone ({error})") from error
         their_reply.close()
         their_output.close()
         if not listen(line, ANSWER).get("started"):
-            raise Fault("the sandbox could not start a process")
-        ending = follow(script, line, reply.fileno(), output.fileno(), waits, short)
+            raise BoxFault("the sandbox could not start a process")
+        ending = follow(script, line, reply.fileno(), output.fileno(), waits, oom_killed)
         with suppress(OSError):
             line.sendall(json.dumps({"do": "end"}).encode())
         end = listen(line, ANSWER)
@@ -123,7 +123,7 @@ def follow(
     reply: int,
     output: int,
     waits: tuple[float, float],
-    short: Callable[[], bool],
+    oom_killed: Callable[[], bool],
 ) -> str:
     """Listen to a submission until it ends, is done, speaks garbage, or has had its time."""
 
@@ -145,7 +145,7 @@ def follow(
             if left <= 0:
                 return TIME
             # Whom the kernel kills is chance, so a first victim of the cells ends all.
-            if not script.executed and short():
+            if not script.executed and oom_killed():
                 return MEMORY
             ready = {key.fileobj for key, _ in wait.select(min(left, LOOK))}
             if reply in ready:
@@ -153,7 +153,7 @@ def follow(
                 if data == b"":
                     return ""
                 try:
-                    transcript.hear(script, data or b"", flush)
+                    transcript.receive(script, data or b"", flush)
                 except Garbage as error:
                     return f"{GARBAGE}: {error}"
             if output in ready:
@@ -162,7 +162,7 @@ def follow(
                     wait.unregister(output)
                 transcript.print_out(script, data or b"")
             if line in ready and not script.done:
-                raise Fault("the sandbox ended by itself")
+                raise BoxFault("the sandbox ended by itself")
     return ""
 
 
@@ -177,7 +177,7 @@ def _read(handle: int) -> bytes | None:
 def _drain(script: Transcript, reply: int, output: int) -> None:
     """Take what a submission said before its end: pipes hold 64 kB."""
     for handle, take in (
-        (reply, lambda data: transcript.hear(script, data, lambda: None)),
+        (reply, lambda data: transcript.receive(script, data, lambda: None)),
         (output, lambda data: transcript.print_out(script, data)),
     ):
         for _ in range(32):
@@ -190,7 +190,7 @@ def _drain(script: Transcript, reply: int, output: int) -> None:
         transcript.close_cell(script)
 
 
-def judge(script: Transcript, ending: str, end: dict, *, short_of_memory: bool) -> tuple[str, str]:
+def status(script: Transcript, ending: str, end: dict, *, short_of_memory: bool) -> tuple[str, str]:
     """Return status and reason.
 
     Parameters
@@ -204,10 +204,10 @@ def judge(script: Transcript, ending: str, end: dict, *, short_of_memory: bool) 
     code = end.get("ended", 0)
     where = "an answer" if script.executed else f"code cell {script.current + 1}"
     if not script.began:
-        said = bytes(script.printed).decode("utf-8", "replace").strip() or f"code {code}"
-        return FAULT, f"the submission did not start ({said[-200:]})"
+        words = bytes(script.printed).decode("utf-8", "replace").strip() or f"code {code}"
+        return FAULT, f"the submission did not start ({words[-200:]})"
     if script.done:
-        return transcript.verdict(script, short_of_memory=short_of_memory)
+        return transcript.status(script, short_of_memory=short_of_memory)
     if ending == TIME or code == 128 + signal.SIGXCPU:
         return TIME, f"{where} took too long and did not stop when it was interrupted"
     killed = short_of_memory and code == 128 + signal.SIGKILL
@@ -215,10 +215,10 @@ def judge(script: Transcript, ending: str, end: dict, *, short_of_memory: bool) 
         return MEMORY, f"{where} needed more memory than there is"
     if ending:
         return CRASHED, f"{where} wrote into the channel of the answers: {ending}"[:300]
-    return CRASHED, f"{where} {_how(code)}"
+    return CRASHED, f"{where} {_ending(code)}"
 
 
-def _how(code: int) -> str:
+def _ending(code: int) -> str:
     if code < 128:
         return f"ended the process with exit code {code}"
     names = {s.value: s.name for s in signal.Signals}

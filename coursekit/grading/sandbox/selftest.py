@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from coursekit.grading import transcript
-from coursekit.grading.box import Box, Limits, NoSandbox, Outcome
+from coursekit.grading.sandbox import transcript
+from coursekit.grading.sandbox.box import Box, Limits, NoSandbox, Outcome
 
 HELD, BROKE = "HELD", "BROKE"
 # `attempt` is the line that must fail.
@@ -56,19 +56,19 @@ class Report:
     ----------
     held : dict
         Attempt to whether the sandbox held.
-    told : dict
+    details : dict
         Attempt to what was seen.
     """
 
     held: dict[str, bool] = field(default_factory=dict)
-    told: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
         return bool(self.held) and all(self.held.values())
 
     def __str__(self) -> str:
-        lines = [f"{'held ' if ok else 'BROKE'} {name} ({self.told[name]})" for name, ok in self]
+        lines = [f"{'held ' if ok else 'BROKE'} {name} ({self.details[name]})" for name, ok in self]
         return "\n".join(lines)
 
     def __iter__(self):
@@ -94,22 +94,22 @@ def selftest(limits: Limits | None = None, *, make_box: Callable[..., Box] = Box
         If this machine cannot run it.
     """
     with make_box(limits) as box:
-        return tried(box)
+        return try_all(box)
 
 
-def tried(box: Box) -> Report:
+def try_all(box: Box) -> Report:
     """Try to break out of an open box, and to take more than it allows."""
     report, usual = Report(), box.limits
     box.limits = replace(usual, seconds=20, cell_seconds=10)
     try:
-        good, reached, untouched = _attempted(box, report)
+        good, reached, untouched = _run_attempts(box, report)
     finally:
         box.limits = usual
     report.held["nothing reached the server outside"] = not reached
     report.held["nothing was written outside"] = untouched
     report.held["the next submission runs"] = good.status == transcript.GRADED
     for name, ok in report:
-        report.told.setdefault(name, "yes" if ok else "no")
+        report.details.setdefault(name, "yes" if ok else "no")
     return report
 
 
@@ -130,7 +130,7 @@ class ProvenBox(Box):
             return  # once: a box that is started again stands on the same kernel
         report, self._proven = None, True  # as the attempts, too, open it
         try:
-            report = tried(self)
+            report = try_all(self)
         finally:
             self._proven = report is not None and report.passed
         if not report.passed:
@@ -138,7 +138,7 @@ class ProvenBox(Box):
             raise NoSandbox(BROKEN.format(report))
 
 
-def _attempted(box: Box, report: Report) -> tuple[Outcome, bool, bool]:
+def _run_attempts(box: Box, report: Report) -> tuple[Outcome, bool, bool]:
     """Note all attempts; return what ran after them, and what they did outside."""
     with tempfile.TemporaryDirectory() as folder, _server() as server:
         secret = Path(folder, "secret")
@@ -165,8 +165,8 @@ def _attempts(limits: Limits, secret: Path, port: int) -> dict[str, str]:
         ),
         "shadow file": attempt('open("/etc/shadow").read()'),
         "a file of the grader": attempt(f"open({str(secret)!r}).read()"),
-        "home folder": f"import os\nkept = os.path.isdir({str(Path.home())!r})\n"
-        f"names = os.listdir({str(Path.home())!r}) if kept else []\n"
+        "home folder": f"import os\nhere = os.path.isdir({str(Path.home())!r})\n"
+        f"names = os.listdir({str(Path.home())!r}) if here else []\n"
         f"print('BROKE' if set(names) & {_private()!r} else 'HELD')",
         "writing beside a file of the grader": attempt(
             f'open({str(secret.with_name("more"))!r}, "w")'
@@ -184,10 +184,10 @@ def _attempts(limits: Limits, secret: Path, port: int) -> dict[str, str]:
 
 def _private() -> set[str]:
     """Names in the home folder, except the ways to what the sandbox shows."""
-    from coursekit.grading import bubble
+    from coursekit.grading.sandbox import bubblewrap
 
-    home, shown = Path.home(), bubble.everything_shown(())
-    ways = {p.relative_to(home).parts[0] for p in shown if p.is_relative_to(home)}
+    home, visible = Path.home(), bubblewrap.visible_paths(())
+    ways = {p.relative_to(home).parts[0] for p in visible if p.is_relative_to(home)}
     return set(os.listdir(home)) - ways if home.is_dir() else set()
 
 
@@ -196,7 +196,7 @@ def _note(report: Report, name: str, outcome: Outcome) -> None:
     # Ended for its memory or its time is held as well; a fault of the box is not.
     stopped = outcome.status in (transcript.MEMORY, transcript.TIME)
     report.held[name] = (HELD in text or stopped) and BROKE not in text
-    report.told[name] = text[:60] or outcome.reason or outcome.status
+    report.details[name] = text[:60] or outcome.reason or outcome.status
 
 
 def _server() -> socket.socket:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import coursekit
-from coursekit.grading import jail, launch
+from coursekit.grading.sandbox import confine, launcher
 
 OLDEST = (0, 8)  # of bubblewrap: the first that can forbid further user namespaces
 INSTALL = """the sandbox needs bubblewrap 0.8 or newer, which is not here; install it:
@@ -24,8 +24,8 @@ It needs user namespaces that ordinary users may create. Look at
 In a Docker container it also takes --security-opt seccomp=unconfined and
 --security-opt systempaths=unconfined."""
 SETTINGS = {
-    "HOME": jail.WORK,
-    "PWD": jail.WORK,
+    "HOME": confine.WORK,
+    "PWD": confine.WORK,
     "USER": "student",
     "LOGNAME": "student",
     "TMPDIR": "/tmp",
@@ -45,7 +45,8 @@ EVERYWHERE = {
     ),
 }
 START = (
-    "import sys; sys.path[:0] = {path!r}; from coursekit.grading.inside import main; main{args!r}"
+    "import sys; sys.path[:0] = {path!r}; "
+    "from coursekit.grading.sandbox.zygote import main; main{args!r}"
 )
 
 
@@ -53,16 +54,16 @@ class NoSandbox(RuntimeError):
     """This machine cannot confine a submission. The message says what to install or switch on."""
 
 
-def find() -> str:
+def executable() -> str:
     """Return the path of bubblewrap, or raise NoSandbox."""
-    found = shutil.which("bwrap")
-    if not sys.platform.startswith("linux") or found is None:
+    path = shutil.which("bwrap")
+    if not sys.platform.startswith("linux") or path is None:
         raise NoSandbox(INSTALL)
-    told = subprocess.run([found, "--version"], capture_output=True, text=True).stdout
-    version = tuple(int(n) for n in re.findall(r"\d+", told)[:2])
+    text = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    version = tuple(int(n) for n in re.findall(r"\d+", text)[:2])
     if version < OLDEST:
-        raise NoSandbox(f"{INSTALL}\n(here is {told.strip() or found})")
-    return found
+        raise NoSandbox(f"{INSTALL}\n(here is {text.strip() or path})")
+    return path
 
 
 def python(args: tuple, readable: tuple[Path, ...]) -> list[str]:
@@ -86,23 +87,23 @@ def command(inner: list[str], readable: tuple[Path, ...], files: int, *, nested:
     nested : bool
         Whether the inside makes namespaces for each submission, and needs the right to.
     """
-    shown = everything_shown(readable)
-    _refuse_too_much(shown)
+    visible = visible_paths(readable)
+    _refuse_too_much(visible)
     flags = "--unshare-all --unshare-user --uid 65534 --gid 65534 --disable-userns --cap-drop ALL"
     flags += " --die-with-parent --new-session --clearenv --hostname box"
-    parts = [find(), *flags.split()]
+    parts = [executable(), *flags.split()]
     parts += ["--cap-add", "CAP_SYS_ADMIN"] if nested else []
     for name, value in (SETTINGS | EVERYWHERE | {"PATH": _path()}).items():
         parts += ["--setenv", name, value]
-    parts += _system(shown)
+    parts += _system(visible)
     parts += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", "/dev/shm", jail.WORK):
+    for folder in ("/tmp", "/dev/shm", confine.WORK):
         parts += ["--size", str(files), "--perms", "0700", "--tmpfs", folder]
-    for path in shown:  # after /tmp: one of them may lie in it
+    for path in visible:  # after /tmp: one of them may lie in it
         parts += ["--ro-bind", "{}", str(path)]
-    parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", jail.WORK]
-    order = {"command": [*parts, *inner], "stage": [str(p) for p in shown]}
-    return [sys.executable, "-I", "-S", launch.__file__, json.dumps(order)]
+    parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", confine.WORK]
+    order = {"command": [*parts, *inner], "stage": [str(p) for p in visible]}
+    return [sys.executable, "-I", "-S", launcher.__file__, json.dumps(order)]
 
 
 def with_order(line: list[str], **more: object) -> list[str]:
@@ -114,10 +115,10 @@ def _path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
 
 
-def _system(shown: list[Path]) -> list[str]:
+def _system(visible: list[Path]) -> list[str]:
     parts = ["--ro-bind", "/usr", "/usr"]
     # What an administrator has put there is no part of the system, and may be anything.
-    if not any(path.is_relative_to("/usr/local") for path in shown):
+    if not any(path.is_relative_to("/usr/local") for path in visible):
         parts += ["--tmpfs", "/usr/local", "--remount-ro", "/usr/local"]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         if os.path.islink(name):
@@ -129,7 +130,7 @@ def _system(shown: list[Path]) -> list[str]:
     return [*parts, "--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
 
 
-def everything_shown(readable: tuple[Path, ...]) -> list[Path]:
+def visible_paths(readable: tuple[Path, ...]) -> list[Path]:
     """Return what a sandbox shows besides the system, read-only."""
     return [*_interpreter(), *readable]
 
@@ -137,19 +138,19 @@ def everything_shown(readable: tuple[Path, ...]) -> list[Path]:
 def _interpreter() -> list[Path]:
     """Folders of the interpreter, its environment and this package, outside /usr."""
     package = Path(coursekit.__file__).parent
-    named = [Path(sys.base_prefix), Path(sys.prefix), Path(sys.executable).parent.parent, package]
-    both = {path for given in named for path in (given.absolute(), given.resolve())}
+    folders = [Path(sys.base_prefix), Path(sys.prefix), Path(sys.executable).parent.parent, package]
+    both = {path for folder in folders for path in (folder.absolute(), folder.resolve())}
     outside = [p for p in both if not p.is_relative_to("/usr") or p.is_relative_to("/usr/local")]
     # Shorter first: a folder inside another one is shown with it.
-    kept: list[Path] = []
+    outermost: list[Path] = []
     for path in sorted(outside, key=lambda p: len(p.parts)):
-        if not any(path.is_relative_to(other) for other in kept):
-            kept.append(path)
-    return kept
+        if not any(path.is_relative_to(other) for other in outermost):
+            outermost.append(path)
+    return outermost
 
 
-def _refuse_too_much(shown: list[Path]) -> None:
-    for path in shown:
+def _refuse_too_much(visible: list[Path]) -> None:
+    for path in visible:
         if Path.home().is_relative_to(path) or Path("/etc").is_relative_to(path):
             raise NoSandbox(
                 f"expected an environment in a folder of its own, got {path}, which the sandbox "

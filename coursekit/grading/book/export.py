@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from coursekit.grading.gradebook import Row
-from coursekit.grading.intake import file_name
-from coursekit.grading.records import STATUSES
-from coursekit.grading.review import table
+from coursekit.grading.book.gradebook import Row
+from coursekit.grading.book.records import STATUSES
+from coursekit.grading.book.review import table
+from coursekit.grading.intake.files import file_name
 from coursekit.results.files import replace_file
 
 
@@ -26,9 +26,11 @@ def write_csv(path: Path, rows: Sequence[Row], exercises: Sequence[str], questio
     lines = []
     for row in rows:
         points = {e["name"]: e["points"] for e in row.record["exercises"]}
-        given = {w.name: 0 if not w.text and w.points is None else w.points for w in row.written}
+        explanations = {
+            w.name: 0 if not w.text and w.points is None else w.points for w in row.written
+        }
         line = [row.student, *(points.get(name) for name in exercises)]
-        line += [given.get(name) for name in questions]
+        line += [explanations.get(name) for name in questions]
         line += [row.total, row.record["out_of"], row.status, "; ".join(row.to_review)]
         lines.append([*line, _note(row)])
     replace_file(path, table([*columns, "note"], lines))
@@ -41,7 +43,7 @@ def _note(row: Row) -> str:
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:
     """Write everything known of each student, except what can be read in the records."""
-    told = [
+    students = [
         {
             "student": row.student,
             "status": row.status,
@@ -66,14 +68,14 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
         }
         for row in rows
     ]
-    replace_file(path, json.dumps(told, indent=1).encode())
+    replace_file(path, json.dumps(students, indent=1).encode())
 
 
 def summary(rows: Sequence[Row], slowest: int = 3) -> str:
     """Return counts by status, the slowest submissions, and how many need a person."""
     counts = Counter(row.status for row in rows)
-    told = ", ".join(f"{counts[name]} {name}" for name in STATUSES if counts[name])
-    lines = [f"{len(rows)} students: {told}"]
+    statuses = ", ".join(f"{counts[name]} {name}" for name in STATUSES if counts[name])
+    lines = [f"{len(rows)} students: {statuses}"]
     timed = sorted(rows, key=lambda row: -row.record["seconds"])[:slowest]
     if timed and timed[0].record["seconds"]:
         each = ", ".join(f"{row.student} {row.record['seconds']:.1f} s" for row in timed)

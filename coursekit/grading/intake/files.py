@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 
 MAX_NOTEBOOK = 20 << 20  # bytes
 MAX_ARCHIVE = 100 << 20  # bytes, packed, of one student
+LINK = "Expected a file, got a link to one."
 
 
 @dataclass(frozen=True)
-class Found:
+class File:
     """A file that a student handed in.
 
     Attributes
@@ -44,17 +45,17 @@ def ignored(*parts: str) -> bool:
     return any(p.startswith((".", "__MACOSX", "__pycache__")) and p != ".." for p in parts)
 
 
-def candidate(name: str) -> str:
+def notebook_stem(name: str) -> str:
     """Return the stem of a name that may be a notebook's, or "".
 
     A browser makes "x.ipynb" to "x.ipynb.txt", "x.ipynb.json" or "x.ipynb (1)".
     """
     last = PurePosixPath(name).name
-    found = re.match(r"(?is)(.+?)(\.ipynb.*|\.json)$", last)
-    return found[1] if found else ""
+    match = re.match(r"(?is)(.+?)(\.ipynb.*|\.json)$", last)
+    return match[1] if match else ""
 
 
-def person(name: str) -> str:
+def student_name(name: str) -> str:
     """Return a name for a student that can be shown, and is no other student's.
 
     Letters are composed in one way, as file systems differ there. A name with characters that
@@ -63,13 +64,32 @@ def person(name: str) -> str:
     """
     name = re.sub(r"(_\d+)_assignsubmission_.*$", r"\1", name, flags=re.DOTALL)
     name = unicodedata.normalize("NFC", name) or "?"
-    shown = printable(name)
-    return name if shown == name else f"{shown}~{short_hash(name)}"
+    printed = printable(name)
+    return name if printed == name else f"{printed}~{short_hash(name)}"
 
 
 def short_hash(text: str) -> str:
     """Return ten hexadecimal digits that stand for a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
+def unsafe(name: str) -> bool:
+    """Return whether a student's name cannot serve as a file name as it is."""
+    plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,60}", name)
+    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name)
+    return not plain or bool(device) or name.endswith(".")
+
+
+def file_name(student: str) -> str:
+    """Return a file name for a student: safe anywhere, and no two students' are alike.
+
+    Other than plain names in small letters get a piece of a hash: "Ada" and "ada" are two people
+    but one file on many machines.
+    """
+    if not unsafe(student):
+        return student
+    readable = re.sub(r"[^\w-]+", "_", student)[:40].strip("_-")
+    return f"{readable}~{short_hash(student)}"
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -81,9 +101,10 @@ def printable(text: str, *, lines: bool = False) -> str:
     lines : bool
         Keep line breaks and tabs.
     """
-    kept = "\n\t" if lines else ""
+    whitespace = "\n\t" if lines else ""
     text = text.replace("\r\n", "\n").encode("utf-8", "replace").decode()
     # Cc steers terminals; Cf holds the marks that turn text around and those nobody sees.
     return "".join(
-        c if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else " " for c in text
+        c if c in whitespace or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else " "
+        for c in text
     )

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from coursekit.grading.bubble import NoSandbox
-from coursekit.grading.transcript import FAULT
+from coursekit.grading.sandbox.bubblewrap import NoSandbox
+from coursekit.grading.sandbox.transcript import FAULT
 
 ATTEMPTS = 3
 PATIENCE = 1800  # seconds after which a worker that says nothing is ended
@@ -30,7 +30,7 @@ HUNG = "the worker said nothing for half an hour"
 
 Work = Callable[[dict, object], dict]
 MakeBox = Callable[[], object]
-Done = tuple[dict, dict, int]  # job, reply, attempts
+JobResult = tuple[dict, dict, int]  # job, reply, attempts
 
 
 @dataclass
@@ -42,7 +42,9 @@ class _Worker:
     ready: bool = False
 
 
-def local(jobs: Sequence[dict], work: Work, make_box: MakeBox, n_workers: int) -> Iterator[Done]:
+def local(
+    jobs: Sequence[dict], work: Work, make_box: MakeBox, n_workers: int
+) -> Iterator[JobResult]:
     """Work on jobs in processes of this machine, and yield each one as it is done.
 
     Parameters
@@ -81,8 +83,8 @@ def local(jobs: Sequence[dict], work: Work, make_box: MakeBox, n_workers: int) -
                     job, attempt = waiting.popleft()
                     attempts[id(job)] = attempt
                     _give(worker, job)
-            for worker in _heard(workers):
-                reply = _reply(worker)
+            for worker in _ready(workers):
+                reply = _receive(worker)
                 if reply is None:  # it died
                     workers.remove(worker)
                     _end(worker)
@@ -129,17 +131,17 @@ def _start(work: Work, make_box: MakeBox) -> _Worker:
 
 def _give(worker: _Worker, job: dict) -> None:
     worker.job, worker.since = job, time.monotonic()
-    content = loaded(job)
+    content = with_content(job)
     with suppress(OSError):  # a worker that has died is noticed when nothing comes back
         worker.line.send(content)
 
 
-def loaded(job: Mapping[str, object]) -> dict:
+def with_content(job: Mapping[str, object]) -> dict:
     """Return a job with the bytes of its file."""
     return {**job, "raw": Path(job["path"]).read_bytes()}
 
 
-def _heard(workers: Sequence[_Worker]) -> list[_Worker]:
+def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
     """Return the workers that said something, died, or were ended since they hang."""
     now = time.monotonic()
     for worker in workers:
@@ -150,7 +152,7 @@ def _heard(workers: Sequence[_Worker]) -> list[_Worker]:
     return [worker for worker in workers if worker.line in ready]
 
 
-def _reply(worker: _Worker) -> dict | None:
+def _receive(worker: _Worker) -> dict | None:
     try:
         return json.loads(worker.line.recv_bytes())
     except (EOFError, OSError):
@@ -213,7 +215,9 @@ def _answer(work: Work, job: dict, box) -> dict:
 _here = threading.local()  # a box ends with the thread that opened it: one for each of Dask's
 
 
-def cluster(jobs: Sequence[dict], work: Work, make_box: MakeBox, scheduler: str) -> Iterator[Done]:
+def cluster(
+    jobs: Sequence[dict], work: Work, make_box: MakeBox, scheduler: str
+) -> Iterator[JobResult]:
     """Work on jobs on a Dask cluster, one task for each. As `local` otherwise.
 
     Raises
@@ -232,12 +236,12 @@ def cluster(jobs: Sequence[dict], work: Work, make_box: MakeBox, scheduler: str)
     with Client(scheduler, timeout=CONNECT) as client:
 
         def submit(job: dict):
-            return client.submit(task, work, make_box, loaded(job), pure=False)
+            return client.submit(task, work, make_box, with_content(job), pure=False)
 
-        asked = {submit(job): (job, 1) for job in jobs}
-        finished = as_completed(asked)
+        pending = {submit(job): (job, 1) for job in jobs}
+        finished = as_completed(pending)
         for future in finished:
-            job, attempt = asked.pop(future)
+            job, attempt = pending.pop(future)
             error = future.exception()
             if isinstance(error, NoSandbox):
                 raise error
@@ -246,7 +250,7 @@ def cluster(jobs: Sequence[dict], work: Work, make_box: MakeBox, scheduler: str)
             reply = failed if error else json.loads(future.result())
             if reply["status"] == FAULT and attempt < ATTEMPTS:
                 again = submit(job)
-                asked[again] = (job, attempt + 1)
+                pending[again] = (job, attempt + 1)
                 finished.add(again)
             else:
                 yield job, reply, attempt

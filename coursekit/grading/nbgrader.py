@@ -17,9 +17,11 @@ from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor
 from traitlets import Unicode
 
 from coursekit.exercises import pages
-from coursekit.grading import pool, records, transcript
+from coursekit.grading import workers
+from coursekit.grading.book import records
 from coursekit.grading.grade import grade
-from coursekit.grading.selftest import ProvenBox
+from coursekit.grading.sandbox import transcript
+from coursekit.grading.sandbox.selftest import ProvenBox
 
 
 def configure(config, key: str | None = None) -> None:
@@ -34,16 +36,16 @@ def configure(config, key: str | None = None) -> None:
     """
     from nbgrader.converters import Autograde, GenerateAssignment
 
-    config.GenerateAssignment.preprocessors = _replaced(
+    config.GenerateAssignment.preprocessors = _replace(
         GenerateAssignment.preprocessors.default(), ClearSolutions, PutStubs
     )
-    config.Autograde.autograde_preprocessors = _replaced(
+    config.Autograde.autograde_preprocessors = _replace(
         Autograde.autograde_preprocessors.default(), Execute, GradeInBox
     )
     config.GradeInBox.key = key or ""
 
 
-def _replaced(preprocessors: list, old: type, new: type) -> list:
+def _replace(preprocessors: list, old: type, new: type) -> list:
     return [new if one is old else one for one in preprocessors]
 
 
@@ -82,13 +84,14 @@ class GradeInBox(NbGraderPreprocessor):
     def preprocess(
         self, nb: NotebookNode, resources: ResourcesDict
     ) -> tuple[NotebookNode, ResourcesDict]:
-        told = resources["nbgrader"]
+        student, notebook = (resources["nbgrader"][key] for key in ("student", "notebook"))
         course = CourseDirectory(config=self.config)
-        folder = course.format_path("submitted", told["student"], told["assignment"])
-        lesson = told["notebook"][:2]
-        raw = (Path(folder) / f"{told['notebook']}.ipynb").read_bytes()
-        record = graded(raw, lesson, self.key or None, Path(course.root) / self.records / "records")
-        self.log.info("%s of %s: %s", told["notebook"], told["student"], record["status"])
+        folder = course.format_path("submitted", student, resources["nbgrader"]["assignment"])
+        raw = (Path(folder) / f"{notebook}.ipynb").read_bytes()
+        lesson = notebook[:2]
+        folder = Path(course.root) / self.records / "records"
+        record = record_of(raw, lesson, self.key or None, folder)
+        self.log.info("%s of %s: %s", notebook, student, record["status"])
         results = {pages.cell_id(f"{r['name']}-check"): r for r in record["exercises"]}
         for cell in nb.cells:
             if cell.cell_type != "code":
@@ -102,7 +105,7 @@ class GradeInBox(NbGraderPreprocessor):
         return nb, resources
 
 
-def graded(raw: bytes, lesson: str, key: str | None, folder: Path) -> dict:
+def record_of(raw: bytes, lesson: str, key: str | None, folder: Path) -> dict:
     """Return the record of a submission; grade it in the box if there is none.
 
     Parameters
@@ -131,13 +134,13 @@ def graded(raw: bytes, lesson: str, key: str | None, folder: Path) -> dict:
     """
     version = records.version(lesson, key)
     job = {"sha256": hashlib.sha256(raw).hexdigest(), "raw": raw, "lesson": lesson, "key": key}
-    record = records.find(folder, job["sha256"], version)
-    for _ in range(pool.ATTEMPTS):
+    record = records.read(folder, job["sha256"], version)
+    for _ in range(workers.ATTEMPTS):
         if record is not None and record["status"] != transcript.FAULT:
             return record
         record = grade(job | {"version": version}, _box())
         records.write(folder, record)
-    raise RuntimeError(f"the grader failed {pool.ATTEMPTS} times: {record['reason']}")
+    raise RuntimeError(f"the grader failed {workers.ATTEMPTS} times: {record['reason']}")
 
 
 @cache
@@ -150,8 +153,8 @@ def _box() -> ProvenBox:
 
 
 def _outputs(row: dict, reason: str) -> list[NotebookNode]:
-    said = row.get("sentence") or reason
-    words = f"{row['status']}. {said}" if said else row["status"]
+    sentence = row.get("sentence") or reason
+    words = f"{row['status']}. {sentence}" if sentence else row["status"]
     # nbgrader takes a number that a locked cell returns for its points.
     points = {"text/plain": str(float(row["points"]))}
     return [

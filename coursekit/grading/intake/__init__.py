@@ -1,0 +1,1 @@
+"""Submissions as they come: files and archives are found, notebooks are read, nothing runs."""
