@@ -45,8 +45,8 @@ from coursekit.results.runs import (
 __all__ = ["Recipe", "Runs", "batch_order", "evaluate", "fit", "initial_net", "outputs"]
 
 # Raise this when a seed may train to other numbers than before: stored chunks of a sweep are then
-# trained again. 2: random draws became a hash of a counter. 3: `F.dropout` keeps a unit for the same
-# draws as `nn.Dropout`, and a single network is trained by the plain loop.
+# trained again. 2: random draws became a hash of a counter. 3: `F.dropout` keeps a unit for the
+# same draws as `nn.Dropout`, and a single network is trained by the plain loop.
 ENGINE = 3
 
 
@@ -270,17 +270,25 @@ def _apart(runners: Runners, task: Task, hooks: Hooks, why: str, watched: bool) 
     """Train one after another, or in as many processes as joblib was told to use."""
     one = len(runners) == 1
     how = {"bar": watched and one, "partly": watched and one}
-    jobs = (delayed(train_one)(arm, seed, task, hooks, **how) for arm, seed in runners)
     done: list[Runs] = []
+    if watched and not one:
+        jobs = (delayed(_in_process)(arm, seed, task, hooks) for arm, seed in runners)
+        trained = Parallel(return_as="generator")(jobs)
+    else:  # a sweep has shared its work out already
+        trained = (train_one(arm, seed, task, hooks, **how) for arm, seed in runners)
     try:
-        bar = progress(watched and not one)
-        for runs in tqdm(Parallel(return_as="generator")(jobs), total=len(runners), **bar):
+        for runs in tqdm(trained, total=len(runners), **progress(watched and not one)):
             done.append(runs)
     except KeyboardInterrupt:
         if not (watched and done):
             raise
         warnings.warn(f"interrupted: kept {len(done)} finished networks", stacklevel=4)
     return dataclasses.replace(join(done), apart=why)
+
+
+def _in_process(arm: Arm, seed: int, task: Task, hooks: Hooks) -> Runs:
+    with kept_pages(), matmul_precision(arm.recipe.precision):
+        return train_one(arm, seed, task, hooks)
 
 
 def _together(

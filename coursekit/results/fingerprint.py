@@ -153,7 +153,8 @@ class _Walk:
             yield from self.pieces((field.default, field.default_factory), strict=False)
         for name in sorted(set(vars(value)) - BY_THE_WAY):
             member = vars(value)[name]
-            code = getattr(member, "__code__", None)
+            own = inspect.unwrap(member) if callable(member) else member
+            code = getattr(own, "__code__", None)
             if is_dataclass(value) and name[:2] == "__" and code and code.co_filename == "<string>":
                 continue  # written by Python from the fields
             if isinstance(member, staticmethod | classmethod):
@@ -164,12 +165,12 @@ class _Walk:
             yield from self.pieces(member, strict=False)
 
     def source(self, value: types.FunctionType | type) -> str | None:
-        """The text, if wanted and known: a lambda's would be that of its whole line."""
-        if not self.text or value.__name__ == "<lambda>":
+        """The text, if wanted and known; of a lambda, that of its whole line."""
+        if not self.text:
             return None
         try:
             text = textwrap.dedent(inspect.getsource(value))
-        except (OSError, TypeError):  # not from a file, or made by a decorator
+        except (OSError, TypeError, SyntaxError):  # not from a file, or made by a decorator
             return None
         text = re.sub(r'"""[\s\S]*?"""', "", text)
         return "".join(re.sub(r"(^|\s)#.*", "", text).split())

@@ -134,10 +134,11 @@ class Runs:
     def __repr__(self) -> str:
         bad = int((self.diverged > 0).sum())
         n_epochs = int(self.last_epoch.max())
+        apart = self.apart if len(self.seeds) > 1 else ""
         return (
             f"Runs({len(self.seeds)} seeds of {self.task}, {n_epochs} epochs, "
             f"{self.seconds:.1f} s{f', {bad} diverged' if bad else ''}"
-            f"{f'; one after another: {self.apart}' if self.apart else ''})"
+            f"{f'; one after another: {apart}' if apart else ''})"
         )
 
 
