@@ -1,4 +1,7 @@
-"""Intervals and probabilities for paired differences: one number per seed, one seed one draw."""
+"""Intervals and probabilities for paired differences: one number per seed, one seed one draw.
+
+Axes: S seeds, M hypotheses.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple

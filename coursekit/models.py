@@ -2,6 +2,9 @@
 
 A function and not a network, because every seed needs its own initial weights:
 `fit(models.mlp(task), task, recipe)` calls it once per seed.
+
+Axes: N examples, B batch, C classes; (C, H, W) and (C, L) are images and signals of C channels, and
+there classes are written out.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,6 +2,8 @@
 
 Functions take results and an `ax`, train nothing, and label the lines directly. One color per role
 (Okabe and Ito's palette: safe for color-blind readers); line styles differ too, for print in gray.
+
+Axes: S seeds, T epochs (or other points along x), A strengths, D features, K columns or dots.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Data augmentation: change the training images at random, in ways that should keep the label.
 
-Axes: B images, C channels, H rows, W columns. Every transformation comes twice: a function of its
+Axes: B batch, C channels, H rows, W columns. Every transformation comes twice: a function of its
 parameters, which has values and gradients to check, and a `random_...` that draws parameters of
 its own for each image. The second kind is an `augment=` hook of `fit`; its limits may be numbers,
 or scalar tensors with one value per network. What moves out of the frame is lost, and what moves

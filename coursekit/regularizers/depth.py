@@ -1,4 +1,7 @@
-"""Stochastic depth: skip whole residual blocks at random while training."""
+"""Stochastic depth: skip whole residual blocks at random while training.
+
+Axes: B batch, L blocks.
+"""
 
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,7 @@
 """Dropout: silence units at random while training.
 
 Everywhere here `rate` is the probability of *dropping*; the papers' p is often that of keeping.
-Axes: B batch, H hidden, N examples, C classes.
+Axes: B batch, H hidden, N examples, C classes; C channels in (B, C, ...) of `SpatialDropout`.
 """
 
 from collections.abc import Callable, Iterator
@@ -136,7 +136,7 @@ def convert_classic_weights(weight: Tensor, rate: float) -> Tensor:
     Parameters
     ----------
     weight : (C, H) or (C, H, ...) float tensor
-        Of the layer that reads the dropped units.
+        Of the layer that reads the H dropped units; C is the number of its outputs.
     rate : float in [0, 1)
         Probability that a unit was silenced while training.
 

@@ -3,7 +3,7 @@
 With D inputs there are M = 2^D masks, each a network of its own. For one softmax layer the whole
 network, used once, *is* the geometric mean of them all; for deeper ones that is an approximation.
 
-Axes: M masks, N examples, D inputs, C classes.
+Axes: M masks, N examples, D features (the inputs of the layer), C classes.
 """
 
 from typing import NamedTuple

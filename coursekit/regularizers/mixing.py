@@ -1,9 +1,9 @@
 """Mixup and CutMix: blend pairs of images *and* their labels.
 
-Axes: B images, C classes. The partner of image i is image `order[i]` of the same batch; picture
-and label of a pair are blended by one share and one order, or the label is wrong. The `random_...`
-functions are `mix=` hooks of `fit`, for instance
-`partial(random_mixup, alpha=0.2, n_classes=10)`.
+Axes: B batch, C classes; for images (B, C, H, W), C is channels and classes are written out.
+The partner of image i is image `order[i]` of the same batch; picture and label of a pair are
+blended by one share and one order, or the label is wrong. The `random_...` functions are `mix=`
+hooks of `fit`, for instance `partial(random_mixup, alpha=0.2, n_classes=10)`.
 """
 
 import math

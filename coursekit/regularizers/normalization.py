@@ -2,6 +2,8 @@
 
 All three do one thing, `standardize`, and differ in the axes over which they do it. Only batch norm
 mixes the examples of a batch, so only batch norm needs running statistics for the test.
+
+Axes: B batch, C channels; the features of a table are its channels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
