@@ -1,6 +1,6 @@
 """Numbers that describe predictions: accuracy, losses, calibration, bias and variance.
 
-Axes: S seeds, N examples, C classes, R training sets. Every function that takes (S, N, C) also takes (N, C), and
+Axes: S seeds, N examples, C classes, R training sets. What takes (S, N, C) also takes (N, C), and
 then returns a number instead of (S,).
 """
 
