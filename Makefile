@@ -2,10 +2,15 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab test run check format execute bench bench-grading gpu pins clean
+.PHONY: help lab quick test run check format execute bench bench-grading gpu pins clean
 
 READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
+# `make quick` leaves out the files that open sandboxes, kernels, clusters or wheels, or train whole
+# studies, and single tests that start processes or compile. Any other new test is in it.
+SLOW := box cli cluster course devices devices_lessons grading_% guide layout nbgrader verdicts
+QUICK := $(filter-out $(SLOW:%=tests/test_%.py), $(wildcard tests/test_*.py)) \
+  -k "not another_process and not killed_process and not compiled_training and not newer_switches"
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
 # Set up again when the checkout was moved or the Python underneath is gone.
@@ -18,6 +23,10 @@ help:  ## list the targets
 
 lab: $(READY)  ## open the course in JupyterLab
 	@.venv/bin/coursekit lab || [ $$? -eq 130 ]
+
+quick: $(READY)  ## while editing: engine, statistics, exercises on few seeds, in about a minute
+	@COURSEKIT_EXERCISE_RUNS=5 COURSEKIT_STATIC=1 COURSEKIT_HOME="$(CURDIR)/build/home" OMP_NUM_THREADS=1 \
+	  .venv/bin/python -m pytest -q -n 2 --dist worksteal $(QUICK)
 
 test: $(READY) check  ## everything that CI runs: style, tests, all notebooks
 	@# Two processes of one thread each: more threads would only fight over the same cores.

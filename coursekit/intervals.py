@@ -1,4 +1,7 @@
-"""Intervals and probabilities for paired differences: one number per seed, one seed one draw."""
+"""Intervals and probabilities for paired differences: one number per seed, one seed one draw.
+
+Axes: S seeds, M hypotheses.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -36,6 +39,14 @@ def paired_interval(control, treated, *, confidence: float = 0.95) -> Interval:
     References
     ----------
     Student, "The probable error of a mean", Biometrika 6, 1908.
+
+    Examples
+    --------
+    >>> from coursekit import intervals
+    >>> control, treated = [0.90, 0.92, 0.88, 0.91], [0.92, 0.93, 0.91, 0.92]  # four seeds
+    >>> interval = intervals.paired_interval(control, treated)
+    >>> print("{:.4f} [{:.4f}, {:.4f}]".format(*interval))
+    0.0175 [0.0023, 0.0327]
     """
     return t_interval(differences(control, treated), confidence)
 
@@ -48,9 +59,22 @@ def bootstrap_interval(
     It does not assume normal differences, but is too narrow with few seeds. Arguments as in
     `paired_interval`; the resampling is seeded.
 
+    Raises
+    ------
+    ValueError
+        As `paired_interval`.
+
     References
     ----------
     Efron, "Better bootstrap confidence intervals", JASA 82, 1987.
+
+    Examples
+    --------
+    >>> from coursekit import intervals
+    >>> control, treated = [0.90, 0.92, 0.88, 0.91], [0.92, 0.93, 0.91, 0.92]
+    >>> interval = intervals.bootstrap_interval(control, treated)
+    >>> bool(interval.low > 0)
+    True
     """
     d = differences(control, treated)
     mean = float(d.mean())
@@ -88,6 +112,13 @@ def jackknife(statistic: Callable[[np.ndarray], float], samples: np.ndarray) -> 
     References
     ----------
     Tukey, "Bias and confidence in not quite large samples", Ann. Math. Stat. 29, 1958.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from coursekit import intervals
+    >>> intervals.jackknife(np.std, [1.0, 2.0, 6.0]).round(2)  # judge these as if they were means
+    array([2.48, 1.48, 5.48])
     """
     samples = np.asarray(samples)
     n = len(samples)
@@ -110,9 +141,20 @@ def holm(p_values) -> np.ndarray:
         In the order given. Rejecting those at most 0.05 keeps the chance of any false rejection
         at 5 %, however the tests depend on each other.
 
+    Raises
+    ------
+    ValueError
+        If a p-value is outside [0, 1], or there is none.
+
     References
     ----------
     Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6, 1979.
+
+    Examples
+    --------
+    >>> from coursekit import intervals
+    >>> intervals.holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
     """
     p = np.asarray(p_values, dtype=float)
     if p.ndim != 1 or not p.size or not ((p >= 0) & (p <= 1)).all():
@@ -136,6 +178,19 @@ def p_wrong_sign(effect: float, sd: float, n_seeds: int = 1) -> float:
     Returns
     -------
     float in [0, 0.5]
+
+    Raises
+    ------
+    ValueError
+        If `sd` is not positive, `effect` is not finite, or there is no seed.
+
+    Examples
+    --------
+    >>> from coursekit import intervals
+    >>> round(intervals.p_wrong_sign(effect=1.0, sd=2.0), 2)  # one seed
+    0.31
+    >>> round(intervals.p_wrong_sign(effect=1.0, sd=2.0, n_seeds=12), 2)
+    0.04
     """
     if not (0 < sd < np.inf and np.isfinite(effect)) or n_seeds < 1:
         raise ValueError(
@@ -145,7 +200,14 @@ def p_wrong_sign(effect: float, sd: float, n_seeds: int = 1) -> float:
 
 
 def differences(control, treated) -> np.ndarray:
-    """Return `treated - control` per seed, (S,). Arguments and errors as in `paired_interval`."""
+    """Return `treated - control` per seed, (S,). Parameters and errors as in `paired_interval`.
+
+    Examples
+    --------
+    >>> from coursekit import intervals
+    >>> intervals.differences([1.0, 2.0], [1.5, 2.0])
+    array([0.5, 0. ])
+    """
     control, treated = (np.asarray(arm, dtype=float) for arm in (control, treated))
     if max(control.ndim, treated.ndim) != 1 or (
         control.ndim == treated.ndim and control.shape != treated.shape
@@ -166,7 +228,25 @@ def differences(control, treated) -> np.ndarray:
 
 
 def t_interval(d: np.ndarray, confidence: float) -> Interval:
-    """Student's interval for the mean of differences (S,)."""
+    """Student's interval for the mean of differences (S,).
+
+    Raises
+    ------
+    ValueError
+        If `confidence` is outside (0, 1).
+
+    References
+    ----------
+    Student, "The probable error of a mean", Biometrika 6, 1908.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from coursekit import intervals
+    >>> interval = intervals.t_interval(np.array([1.0, 2.0, 3.0]), confidence=0.95)
+    >>> print("{:.2f} [{:.2f}, {:.2f}]".format(*interval))
+    2.00 [-0.48, 4.48]
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence in (0, 1), got {confidence}")
     mean = float(d.mean())

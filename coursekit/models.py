@@ -2,6 +2,9 @@
 
 A function and not a network, because every seed needs its own initial weights:
 `fit(models.mlp(task), task, recipe)` calls it once per seed.
+
+Axes: N examples, B batch, C classes; (C, H, W) and (C, L) are images and signals of C channels, and
+there classes are written out.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +30,15 @@ def linear(task) -> MakeNet:
     -------
     callable
         Makes an `nn.Module` from (B, ...) inputs to (B, C) logits, or to (B, 1) predictions.
+
+    Examples
+    --------
+    >>> from coursekit import data, models
+    >>> models.linear(data.load("wine"))()
+    Sequential(
+      (0): Flatten(start_dim=1, end_dim=-1)
+      (1): Linear(in_features=13, out_features=3, bias=True)
+    )
     """
     return mlp(task, hidden=())
 
@@ -56,6 +68,19 @@ def mlp(
     ------
     ValueError
         If a width is below 1 or `dropout` is outside [0, 1).
+
+    Examples
+    --------
+    >>> from coursekit import data, models
+    >>> make = models.mlp(data.load("wine"), hidden=(8,), dropout=0.5)
+    >>> make()
+    Sequential(
+      (0): Flatten(start_dim=1, end_dim=-1)
+      (1): Linear(in_features=13, out_features=8, bias=True)
+      (2): ReLU()
+      (3): Dropout(rate=0.5)
+      (4): Linear(in_features=8, out_features=3, bias=True)
+    )
     """
     _require_widths(hidden)
     Dropout(dropout)  # fails here, where the caller is looking, and not inside `fit`
@@ -105,7 +130,16 @@ def cnn(
     Raises
     ------
     ValueError
-        If the task has no spatial axis, or a resolution is too small to be halved.
+        If the task has no spatial axis, a resolution is too small to be halved, a width is
+        below 1 or `dropout` is outside [0, 1).
+
+    Examples
+    --------
+    >>> from coursekit import data, models
+    >>> task = data.load("digits")
+    >>> net = models.cnn(task, channels=(8, 16))()
+    >>> net(task.x[:5]).shape
+    torch.Size([5, 10])
     """
     _require_widths(channels)
     Dropout(dropout)
@@ -180,6 +214,14 @@ def resnet(
     References
     ----------
     He et al., "Identity mappings in deep residual networks", ECCV 2016.
+
+    Examples
+    --------
+    >>> from coursekit import data, models
+    >>> task = data.load("digits")
+    >>> net = models.resnet(task, n_blocks=4, width=16, survival=0.5)()
+    >>> net.eval()(task.x[:5]).shape
+    torch.Size([5, 10])
     """
     _require_widths([width])
     kept = survivals(n_blocks, survival, rule=rule)

@@ -2,6 +2,8 @@
 
 Functions take results and an `ax`, train nothing, and label the lines directly. One color per role
 (Okabe and Ito's palette: safe for color-blind readers); line styles differ too, for print in gray.
+
+Axes: S seeds, T epochs (or other points along x), A strengths, D features, K columns or dots.
 """
 
 import base64
@@ -72,6 +74,14 @@ def figure(alt: str, panels: int = 1, *, height: float = PANEL[1], width: float 
     ------
     ValueError
         If the text is missing or there are too many panels.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> with plots.figure("A line that rises from 0 to 1.") as ax:
+    ...     _ = ax.plot([0, 1])
+    ...
+    A line that rises from 0 to 1.
     """
     if not alt.strip():
         raise ValueError("expected a text that tells what the figure shows, got an empty one")
@@ -88,7 +98,22 @@ def figure(alt: str, panels: int = 1, *, height: float = PANEL[1], width: float 
 
 
 def show(fig: Figure, alt: str) -> None:
-    """Display a figure as a picture that carries its alternative text, then close it."""
+    """Display a figure as a picture that carries its alternative text, then close it.
+
+    Parameters
+    ----------
+    fig : Figure
+    alt : str
+        What the figure shows, in one or two sentences.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from coursekit import plots
+    >>> fig, ax = plt.subplots()
+    >>> plots.show(fig, "Empty axes.")
+    Empty axes.
+    """
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=STYLE["figure.dpi"])
     plt.close(fig)
@@ -122,6 +147,22 @@ def curves(
         Positions; epochs 1 to T by default.
     where : float in [0, 1]
         Which part of the curve the label stands beside.
+
+    Raises
+    ------
+    ValueError
+        If the curves are not (S, T), or no value is finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from coursekit import plots
+    >>> loss = np.random.default_rng(0).random((8, 20))  # eight seeds, twenty epochs
+    >>> with plots.figure("Eight noisy losses and their median.") as ax:
+    ...     plots.curves(ax, loss, "validation", "val")
+    ...     _ = ax.set(xlabel="epoch", ylabel="loss, nats")
+    ...
+    Eight noisy losses and their median.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 2:
@@ -159,6 +200,20 @@ def forest(ax: Axes, verdicts: Mapping[str, Verdict], *, unit: str = "") -> None
         By label, top to bottom; all with one smallest effect.
     unit : str
         For the axis; the verdicts' own by default.
+
+    Raises
+    ------
+    ValueError
+        If there is no verdict, or their smallest effects differ.
+
+    Examples
+    --------
+    >>> from coursekit import judge, plots
+    >>> verdict = judge.raises("it helps", [0.90, 0.92, 0.88], [0.93, 0.94, 0.92], "accuracy")
+    >>> with plots.figure("Dropout helps by 3 points.") as ax:
+    ...     plots.forest(ax, {"dropout 0.5": verdict})
+    ...
+    Dropout helps by 3 points.
     """
     items = list(verdicts.items())
     smallest = {verdict.smallest for verdict in verdicts.values()}
@@ -197,6 +252,15 @@ def dots(ax: Axes, groups: Mapping[str, Sequence[float]], roles: Sequence[str] =
         By column label, all of one length.
     roles : sequence of str, optional
         A key of `COLORS` per column; control first and treated after it by default.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> with plots.figure("Both networks gain from dropout.") as ax:
+    ...     plots.dots(ax, {"plain": [0.90, 0.92], "dropout": [0.93, 0.94]})
+    ...     _ = ax.set_ylabel("accuracy")
+    ...
+    Both networks gain from dropout.
     """
     columns = np.array([np.asarray(values, float) for values in groups.values()])  # (K, S)
     roles = list(roles) or ["control"] + ["treated"] * (len(columns) - 1)
@@ -219,6 +283,15 @@ def paths(ax: Axes, strengths: np.ndarray, coefs: np.ndarray, *, highlight=()) -
     coefs : (A, D) array
     highlight : sequence of int
         Columns drawn in color; the others are gray.
+
+    Examples
+    --------
+    >>> from coursekit import linear, plots
+    >>> x, y, alphas = [[1, 0], [-1, 0], [0, 1], [0, -1]], [2, -2, 0.5, -0.5], [0.1, 1.0, 10.0]
+    >>> with plots.figure("Both coefficients shrink.") as ax:
+    ...     plots.paths(ax, alphas, linear.ridge_path(x, y, alphas), highlight=[0])
+    ...
+    Both coefficients shrink.
     """
     ax.axhline(0, color="#999999", linewidth=1)
     for column in range(coefs.shape[1]):
@@ -240,6 +313,14 @@ def scatter(ax: Axes, x, y, *, highlight: Mapping[int, str] | None = None) -> No
     x, y : (K,) arrays
     highlight : mapping of int to str, optional
         Names of single dots by position; these are drawn larger and in color.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> with plots.figure("Three settings, the second is the best.") as ax:
+    ...     plots.scatter(ax, [1, 2, 3], [0.7, 0.9, 0.8], highlight={1: "best"})
+    ...
+    Three settings, the second is the best.
     """
     ax.plot(x, y, "o", color=COLORS["control"], alpha=0.6)
     for k, name in (highlight or {}).items():
@@ -282,6 +363,25 @@ def lines(
         As in `curves`.
     **settings
         Passed to `Axes.set`, such as `xscale="log"`.
+
+    Raises
+    ------
+    ValueError
+        As `curves` and `figure`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from coursekit import plots
+    >>> loss = np.random.default_rng(0).random((8, 20))
+    >>> plots.lines(
+    ...     {"validation": (loss, "val")},
+    ...     title="It does not fall",
+    ...     alt="A flat line.",
+    ...     xlabel="epoch",
+    ...     ylabel="loss, nats",
+    ... )
+    A flat line.
     """
     with figure(alt) as ax:
         for label, (values, role) in groups.items():

@@ -11,7 +11,14 @@ Schedule = Callable[[int], float]  # epoch, counted from 0, to the factor on the
 
 
 def constant() -> Schedule:
-    """Keep the learning rate."""
+    """Keep the learning rate.
+
+    Examples
+    --------
+    >>> from coursekit import schedules
+    >>> [schedules.constant()(epoch) for epoch in range(3)]
+    [1.0, 1.0, 1.0]
+    """
     return lambda epoch: 1.0
 
 
@@ -28,6 +35,13 @@ def step(milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
     ------
     ValueError
         If the milestones are not sorted, or a number is out of range.
+
+    Examples
+    --------
+    >>> from coursekit import schedules
+    >>> factor = schedules.step([2, 4], gamma=0.5)
+    >>> [factor(epoch) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
     """
     milestones = tuple(milestones)
     if list(milestones) != sorted(milestones) or any(m < 0 for m in milestones):
@@ -56,6 +70,13 @@ def cosine(epochs: int, lowest: float = 0.0) -> Schedule:
     References
     ----------
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+
+    Examples
+    --------
+    >>> from coursekit import schedules
+    >>> factor = schedules.cosine(epochs=4)
+    >>> [round(factor(epoch), 3) for epoch in range(5)]
+    [1.0, 0.854, 0.5, 0.146, 0.0]
     """
     if epochs < 1 or not 0 <= lowest <= 1:
         raise ValueError(f"expected epochs >= 1 and lowest in [0, 1], got {epochs} and {lowest}")
@@ -81,6 +102,13 @@ def warmup(epochs: int, after: Schedule | None = None, start: float = 0.1) -> Sc
     References
     ----------
     Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", 2017.
+
+    Examples
+    --------
+    >>> from coursekit import schedules
+    >>> factor = schedules.warmup(2, after=schedules.cosine(4), start=0.5)
+    >>> [round(factor(epoch), 3) for epoch in range(6)]
+    [0.5, 0.75, 1.0, 0.854, 0.5, 0.146]
     """
     if epochs < 0 or not 0 < start <= 1:
         raise ValueError(f"expected epochs >= 0 and start in (0, 1], got {epochs} and {start}")
@@ -124,6 +152,13 @@ class ReduceOnPlateau:
     ------
     ValueError
         If a setting is out of range.
+
+    Examples
+    --------
+    >>> from coursekit import schedules
+    >>> plateau = schedules.ReduceOnPlateau(lr=0.1, factor=0.5, patience=1)
+    >>> [plateau.step(loss) for loss in (1.0, 0.8, 0.9, 0.9, 0.9)]
+    [0.1, 0.1, 0.1, 0.05, 0.05]
     """
 
     def __init__(

@@ -31,12 +31,35 @@ class Stop(NamedTuple):
 class Monitor:
     """Follow S validation losses epoch by epoch, by the rule of `patience`.
 
+    Parameters
+    ----------
+    n_seeds : int
+        S.
+    patience, min_delta
+        As in `patience`.
+
     Attributes
     ----------
     best, last : (S,) int array
         As in `Stop`, up to now.
     running : (S,) bool array
         Seeds whose patience has not run out.
+
+    Raises
+    ------
+    ValueError
+        If `patience` or `min_delta` is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from coursekit import stopping
+    >>> monitor = stopping.Monitor(n_seeds=2, patience=1)
+    >>> for loss in ([1.0, 1.0], [0.5, 2.0], [0.4, 0.1]):  # each epoch, one loss per seed
+    ...     _ = monitor.update(np.array(loss))
+    ...
+    >>> monitor.best, monitor.running
+    (array([3, 1]), array([ True, False]))
     """
 
     def __init__(self, n_seeds: int, patience: int | None, min_delta: float = 0.0):
@@ -93,6 +116,14 @@ def patience(loss: np.ndarray, patience: int | None, *, min_delta: float = 0.0) 
     References
     ----------
     Prechelt, "Early stopping: but when?", in Neural Networks: Tricks of the Trade, 1998.
+
+    Examples
+    --------
+    >>> from coursekit import stopping
+    >>> loss = [[1.0, 0.6, 0.7, 0.8, 0.5], [1.0, 0.9, 0.8, 0.7, 0.6]]  # two seeds, five epochs
+    >>> stop = stopping.patience(loss, patience=2)
+    >>> stop.best, stop.last
+    (array([2, 5]), array([4, 5]))
     """
     loss = _curves(loss)
     monitor = Monitor(loss.shape[0], patience, min_delta)
@@ -102,7 +133,19 @@ def patience(loss: np.ndarray, patience: int | None, *, min_delta: float = 0.0) 
 
 
 def lowest(loss: np.ndarray) -> np.ndarray:
-    """Return the epoch of the lowest finite loss per seed, (S,) int; 0 if there is none."""
+    """Return the epoch of the lowest finite loss per seed, (S,) int; 0 if there is none.
+
+    Raises
+    ------
+    ValueError
+        If the curves are not (S, T).
+
+    Examples
+    --------
+    >>> from coursekit import stopping
+    >>> stopping.lowest([[1.0, 0.6, 0.7, 0.8, 0.5], [1.0, 0.9, 0.8, 0.7, 0.7]])
+    array([5, 4])
+    """
     return patience(loss, None).best
 
 
@@ -110,6 +153,17 @@ def first_rise(loss: np.ndarray) -> np.ndarray:
     """Return the epoch before the loss first rises, (S,) int: the rule that noise defeats.
 
     Turning NaN counts as a rise; a loss that never rises is kept at its last epoch.
+
+    Raises
+    ------
+    ValueError
+        If the curves are not (S, T).
+
+    Examples
+    --------
+    >>> from coursekit import stopping
+    >>> stopping.first_rise([[1.0, 0.6, 0.7, 0.8, 0.5], [1.0, 0.9, 0.8, 0.7, 0.7]])
+    array([2, 5])
     """
     loss = _curves(loss)
     rises = ~(loss[:, 1:] <= loss[:, :-1])  # (S, T - 1), True for NaN
@@ -133,7 +187,16 @@ def at(curve: np.ndarray, epochs: np.ndarray | int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If an epoch was not recorded.
+        If the curves are not (S, T), or an epoch was not recorded.
+
+    Examples
+    --------
+    >>> from coursekit import stopping
+    >>> accuracy = [[0.5, 0.8, 0.7], [0.4, 0.6, 0.9]]
+    >>> stopping.at(accuracy, [2, 3])
+    array([0.8, 0.9])
+    >>> stopping.at(accuracy, -1)
+    array([0.7, 0.9])
     """
     curve = _curves(curve)
     n_seeds, n_epochs = curve.shape
@@ -191,6 +254,22 @@ class EarlyStopping:
     ------
     ValueError
         If a setting is out of range.
+
+    References
+    ----------
+    Prechelt, "Early stopping: but when?", in Neural Networks: Tricks of the Trade, 1998.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from coursekit.stopping import EarlyStopping
+    >>> with EarlyStopping(nn.Linear(2, 1), patience=2) as stopper:
+    ...     for loss in (1.0, 0.5, 0.6, 0.7, 0.1):  # measured after each epoch
+    ...         if stopper.update(loss):
+    ...             break
+    ...
+    >>> stopper
+    best epoch 2 of 4, value 0.5
     """
 
     def __init__(
@@ -253,9 +332,20 @@ def gd_filter(s2: np.ndarray, lr: float, t: int) -> np.ndarray:
     -------
     (D,) float array
 
+    Raises
+    ------
+    ValueError
+        If `lr` would diverge, `t` is negative, or `s2` is empty, negative or not finite.
+
     References
     ----------
     Bishop, "Regularization and complexity control in feed-forward networks", ICANN 1995.
+
+    Examples
+    --------
+    >>> from coursekit import stopping
+    >>> stopping.gd_filter([4.0, 0.04], lr=0.25, t=10).round(3)  # the steep one arrives first
+    array([1.   , 0.096])
     """
     s2 = _spectrum(s2)
     limit = 2 / s2.max() if s2.max() > 0 else np.inf
@@ -270,6 +360,21 @@ def ridge_filter(s2: np.ndarray, strength: float) -> np.ndarray:
     """Return which share of each least-squares coefficient ridge keeps: s^2 / (s^2 + strength).
 
     For the loss |X w - y|^2 / 2 + strength |w|^2 / 2. Shapes as in `gd_filter`.
+
+    Raises
+    ------
+    ValueError
+        If the strength is not positive, or `s2` is empty, negative or not finite.
+
+    References
+    ----------
+    Hoerl and Kennard, "Ridge regression", Technometrics 12, 1970.
+
+    Examples
+    --------
+    >>> from coursekit import stopping
+    >>> stopping.ridge_filter([4.0, 0.04], stopping.matching_strength(lr=0.25, t=10)).round(3)
+    array([0.909, 0.091])
     """
     s2 = _spectrum(s2)
     if not 0 < strength < np.inf:
@@ -283,10 +388,21 @@ def matching_strength(lr: float, t: int) -> float:
     Where lr t s^2 is small, both filters are lr t s^2 to first order; where it is large, both are
     near 1. Between, ridge keeps less: by at most 0.20 in the limit of small steps.
 
+    Raises
+    ------
+    ValueError
+        If `lr` is not positive, or `t` is below 1.
+
     References
     ----------
     Ali, Kolter and Tibshirani, "A continuous-time view of early stopping for least squares
     regression", AISTATS 2019.
+
+    Examples
+    --------
+    >>> from coursekit import stopping
+    >>> stopping.matching_strength(lr=0.25, t=10)
+    0.4
     """
     if not (0 < lr < np.inf and t >= 1):
         raise ValueError(f"expected a finite lr > 0 and t >= 1 steps, got {lr} and {t}")

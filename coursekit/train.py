@@ -94,7 +94,7 @@ def train_one(
                 if constrain:
                     replace(params, constrain(params))
                 # Weighted by size: a mean of batch means would count a short last batch too much.
-                logged += loss.detach() * (len(batch) / task.n_train)
+                logged.add_(loss.detach(), alpha=len(batch) / task.n_train)
                 n_steps += 1
             scores = {"logged_loss": logged}
             if is_evaluated(recipe, epoch):  # in evaluation mode, over all rows, unpenalized

@@ -39,6 +39,15 @@ class Guess:
     options : tuple of str
     choice : str or None
         None until somebody chose.
+
+    Examples
+    --------
+    >>> from coursekit.widgets import predict
+    >>> guess = predict("Will dropout help?", ["yes", "no"], choice="yes")
+    Predict first: Will dropout help?
+        yes  |  no
+    >>> guess.against("no")
+    Measured: no, you predicted yes.
     """
 
     def __init__(self, question: str, options: tuple[str, ...], choice: str | None = None):
@@ -99,6 +108,15 @@ def predict(
     ------
     ValueError
         If there are fewer than two options, or `choice` is none of them.
+
+    Examples
+    --------
+    >>> from coursekit.widgets import predict
+    >>> guess = predict("Will dropout help?", ["yes", "no"])
+    Predict first: Will dropout help?
+        yes  |  no
+    >>> guess.against("yes")
+    Measured: yes. (No prediction recorded.)
     """
     options = tuple(options)
     if len(set(options)) < 2:

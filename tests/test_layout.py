@@ -271,6 +271,24 @@ def test_documents_name_only_make_targets_and_commands_that_exist():
             assert used <= known, f"{name} speaks of {tool} {used - known}"
 
 
+# What the tests say
+
+
+def test_a_missing_sandbox_is_told_at_the_end(tmp_path):
+    environ = {k: v for k, v in os.environ.items() if k != "COURSEKIT_REQUIRE_SANDBOX"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_attack"]
+    done = subprocess.run(
+        [*command, ROOT / "tests/test_box.py"],
+        cwd=ROOT,
+        env=environ | {"PATH": str(tmp_path)},  # where there is no bwrap
+        capture_output=True,
+        text=True,
+    )
+    *_, last_section = done.stdout.split("THE SANDBOX WAS NOT TESTED")
+    assert re.search(r"\d\d tests were skipped: the sandbox needs bubblewrap", last_section)
+    assert "apt install bubblewrap" in last_section
+
+
 # What is shipped
 
 

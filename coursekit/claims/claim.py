@@ -46,6 +46,17 @@ class Claim:
         regime cannot be tested here.
     origin : dict of str to str
         Of a stored claim: experiment, versions, machine, date.
+
+    Examples
+    --------
+    >>> from coursekit.claims import Claim
+    >>> claim = Claim("C00", "Two and two is four", {"in arithmetic": True, "in a joke": False})
+    >>> claim
+    C00 Two and two is four: CONFIRMED WITH CONDITIONS
+        in arithmetic: holds (exact)
+        in a joke: fails (exact)
+    >>> claim.judgement
+    'confirmed with conditions'
     """
 
     id: str
@@ -81,7 +92,19 @@ class Claim:
 
 @cache
 def ledger() -> dict[str, dict]:
-    """Return all claims of the course by id: sentence, sources (article numbers) and lesson."""
+    """Return all claims of the course by id: sentence, sources (article numbers) and lesson.
+
+    Raises
+    ------
+    ValueError
+        If two files of the ledger hold one claim.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> claims.ledger()["C12"]["sentence"]
+    'A validation set that is consulted repeatedly is no clean exam'
+    """
     entries: dict[str, dict] = {}
     folder = files("coursekit").joinpath("claims", "ledger")
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
@@ -112,6 +135,13 @@ def settle(id: str, evidence: Evidence) -> Claim:
     ------
     ValueError
         If the ledger has no such claim, there is no evidence, or it is no verdict, fact or reason.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> claims.settle("C12", {"this bench": True})
+    C12 A validation set that is consulted repeatedly is no clean exam: CONFIRMED
+        this bench: holds (exact)
     """
     if id not in ledger():
         raise ValueError(
@@ -192,6 +222,13 @@ def board(claims: Iterable[Claim]) -> str:
     str
         One line per claim, and the tally. A judgement that the stricter correction changes is
         followed by what it was alone.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> print(claims.board([claims.settle("C12", {"this bench": True})]))
+    C12 confirmed                  A validation set that is consulted repeatedly is no clean exam
+    1 claims, 0 verdicts corrected together
     """
     claims = list(claims)
     lines = []

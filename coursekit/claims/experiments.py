@@ -136,7 +136,13 @@ def run(id: str, seeds: Sequence[int] | None = None) -> Claim:
     Raises
     ------
     ValueError
-        As `find`.
+        If the ledger has no such claim, or its experiment stands in a lesson.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> claims.run("C60").judgement  # an exact one: it needs no seeds
+    'confirmed'
     """
     return settle(id, find(id)(seeds)[id])
 
@@ -159,7 +165,25 @@ def settle_all(id: str, seeds: Sequence[int] | None = None) -> list[Claim]:
 
 
 def source(id: str):
-    """Show the code of the experiment that settles a claim. Raises as `find`."""
+    """Show the code of the experiment that settles a claim, as a notebook displays code.
+
+    Parameters
+    ----------
+    id : str
+        As in "C42".
+
+    Raises
+    ------
+    ValueError
+        If the ledger has no such claim, or its experiment stands in a lesson.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> code = claims.source("C62")
+    >>> print(code.data.splitlines()[0])
+    @exact("C62")
+    """
     from IPython.display import Code
 
     return Code(inspect.getsource(find(id).function), language="python")

@@ -22,6 +22,12 @@ def stored(id: str) -> Claim:
     ------
     ValueError
         If the ledger has no such claim, or no result of it is stored.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> claims.stored("C62").judgement
+    'refuted'
     """
     if id not in ledger():
         raise ValueError(
@@ -36,10 +42,21 @@ def table(ids: Iterable[str] = ()) -> str:
     A star marks a judgement that does not survive when all verdicts of the claim's lesson are
     corrected together, as on the board at the end of the lesson.
 
+    Parameters
+    ----------
+    ids : iterable of str
+        As in "C42".
+
     Raises
     ------
     ValueError
         If the ledger has no such claim, or a stored one is damaged.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> len(claims.table(["C12", "C62"]).splitlines())  # one line each, and the tally
+    3
     """
     lines, tally, starred = [], Counter(), False
     for id in ids or ledger():

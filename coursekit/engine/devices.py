@@ -4,7 +4,7 @@ import ctypes
 import random
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt(3)
+NOTHING = nullcontext()
 WARM_UP = 3  # steps before a CUDA graph is recorded: lazy set-up must not be part of it
 
 
@@ -50,7 +51,7 @@ def _newer_switches(name: str):
 
 def half(precision: str, device: torch.device):
     """Context in which layers compute in bfloat16, if that is the precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else NOTHING
 
 
 def widest(device: torch.device) -> torch.dtype:

@@ -22,7 +22,17 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """A fitted linear model, `x @ coef + intercept`."""
+    """A fitted linear model, `x @ coef + intercept`.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> fit = linear.least_squares([[0], [1], [2]], [1, 3, 5])
+    >>> fit.predict([[3]]).round(6), round(fit.intercept, 6)
+    (array([7.]), 1.0)
+    >>> round(fit.r2([[0], [1], [2]], [1, 3, 5]), 6)
+    1.0
+    """
 
     coef: np.ndarray  # (D,)
     intercept: float
@@ -51,6 +61,18 @@ def least_squares(x, y, *, intercept: bool = True) -> Linear:
     """Fit without a penalty; of several best fits, take the one with the shortest weights.
 
     It is the limit of `ridge` as alpha goes to 0. Parameters as in `ridge`.
+
+    Raises
+    ------
+    ValueError
+        If x or y has the wrong shape, holds NaN, or their lengths differ.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> fit = linear.least_squares([[1, 1]], [2], intercept=False)  # one row, two features
+    >>> fit.coef.round(6)
+    array([1., 1.])
     """
     x, y, x_mean, y_mean = _centered(x, y, intercept)
     coef = np.linalg.lstsq(x, y, rcond=None)[0]
@@ -82,6 +104,16 @@ def ridge(x, y, alpha: float, *, intercept: bool = True, solver: str = "svd") ->
     References
     ----------
     Hoerl & Kennard, Technometrics 12, 1970.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> x = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    >>> y = [2, -2, 0.5, -0.5]
+    >>> linear.ridge(x, y, alpha=0).coef.round(6)
+    array([2. , 0.5])
+    >>> linear.ridge(x, y, alpha=2).coef.round(6)
+    array([1.  , 0.25])
     """
     _check_strength("alpha", alpha)
     if solver not in ("svd", "cholesky"):
@@ -114,6 +146,21 @@ def ridge_path(x, y, alphas, *, intercept: bool = True) -> np.ndarray:
     -------
     (A, D) float
         One row of weights per strength.
+
+    Raises
+    ------
+    ValueError
+        As `ridge`, and if `alphas` is empty or not one row of numbers.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> x = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    >>> y = [2, -2, 0.5, -0.5]
+    >>> linear.ridge_path(x, y, [0, 2, 6]).round(6)
+    array([[2.   , 0.5  ],
+           [1.   , 0.25 ],
+           [0.5  , 0.125]])
     """
     alphas = _checked_alphas(alphas)
     x, y, _, _ = _centered(x, y, intercept)
@@ -126,15 +173,28 @@ def filter_factors(x, alpha: float, *, intercept: bool = True) -> np.ndarray:
 
     The factor is s^2 / (s^2 + alpha): directions in which the data hardly vary (small s), which
     matter least for the loss, lose most. The sum is ridge's effective number of parameters.
+    Parameters as in `ridge`.
 
     Returns
     -------
     (R,) float in (0, 1]
         Falling, for the nonzero singular values s of x (centered if `intercept`).
 
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, has the wrong shape, or holds NaN.
+
     References
     ----------
     Hastie, Tibshirani & Friedman, Elements of Statistical Learning, section 3.4, 2009.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> x = [[3, 0], [-3, 0], [0, 1], [0, -1]]  # s^2 is 18 along the first axis, 2 along the second
+    >>> linear.filter_factors(x, alpha=2).round(6)
+    array([0.9, 0.5])
     """
     _check_strength("alpha", alpha)
     x = finite("x", x, ndim=2)
@@ -148,9 +208,22 @@ def lasso(x, y, alpha: float, **options) -> Linear:
 
     It is `elastic_net` with `l1_ratio=1`, and takes its options.
 
+    Raises
+    ------
+    ValueError
+        As `elastic_net`.
+
     References
     ----------
     Tibshirani, Journal of the Royal Statistical Society B 58, 1996.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> x = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    >>> y = [2, -2, 0.5, -0.5]
+    >>> linear.lasso(x, y, alpha=0.25).coef.round(6)
+    array([1.5, 0. ])
     """
     return elastic_net(x, y, alpha, 1.0, **options)
 
@@ -194,6 +267,14 @@ def elastic_net(
     References
     ----------
     Zou & Hastie, Journal of the Royal Statistical Society B 67, 2005.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> x = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    >>> y = [2, -2, 0.5, -0.5]
+    >>> linear.elastic_net(x, y, alpha=0.5, l1_ratio=0.5).coef.round(6)
+    array([1., 0.])
     """
     _check_strength("alpha", alpha)
     if not 0 <= l1_ratio <= 1:
@@ -225,9 +306,25 @@ def lasso_path(x, y, alphas, *, intercept: bool = True, **options) -> np.ndarray
     (A, D) float
         One row of weights per strength, in the order of `alphas`.
 
+    Raises
+    ------
+    ValueError
+        As `elastic_net`, and if a strength is 0.
+
     References
     ----------
     Friedman, Hastie & Tibshirani, Journal of Statistical Software 33, 2010.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> x = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    >>> y = [2, -2, 0.5, -0.5]
+    >>> strongest = linear.alpha_max(x, y)
+    >>> linear.lasso_path(x, y, [strongest, strongest / 2, strongest / 10]).round(6) + 0.0
+    array([[0. , 0. ],
+           [1. , 0. ],
+           [1.8, 0.3]])
     """
     alphas = _checked_alphas(alphas)
     if np.any(alphas == 0):
@@ -246,6 +343,19 @@ def alpha_max(x, y, *, intercept: bool = True) -> float:
     """Smallest alpha at which every weight of the lasso is zero: max_j |x_j . y| / N, centered.
 
     For the elastic net, divide by `l1_ratio`. Parameters as in `ridge`.
+
+    Raises
+    ------
+    ValueError
+        If x or y has the wrong shape, holds NaN, or their lengths differ.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> x = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    >>> y = [2, -2, 0.5, -0.5]
+    >>> linear.alpha_max(x, y)
+    1.0
     """
     x, y, _, _ = _centered(x, y, intercept)
     return float(np.max(np.abs(x.T @ y / len(x))))

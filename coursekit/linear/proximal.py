@@ -36,6 +36,12 @@ def soft_threshold(z, t):
     References
     ----------
     Donoho & Johnstone, Biometrika 81, 1994.
+
+    Examples
+    --------
+    >>> from coursekit import linear
+    >>> linear.soft_threshold([-3.0, 0.5, 2.0], 1.0)
+    array([-2.,  0.,  1.])
     """
     z = finite("z", z)
     if not np.all(np.asarray(t) >= 0):

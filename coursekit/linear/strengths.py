@@ -41,8 +41,11 @@ def convert(value: float, source: str, target: str, n: int) -> float:
 
     Examples
     --------
-    >>> convert(0.1, "MSE + lambda ||w||^2", "sklearn Ridge alpha", n=100)
+    >>> from coursekit.linear import strengths
+    >>> strengths.convert(0.1, "MSE + lambda ||w||^2", "sklearn Ridge alpha", n=100)
     10.0
+    >>> strengths.convert(0.1, "MSE + lambda ||w||^2", "torch weight_decay", n=100)
+    0.2
     """
     if np.ndim(value) != 0 or not 0 <= value < np.inf:
         raise ValueError(f"expected value finite and >= 0, got {value}; 0 means no penalty")

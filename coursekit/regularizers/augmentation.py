@@ -1,6 +1,6 @@
 """Data augmentation: change the training images at random, in ways that should keep the label.
 
-Axes: B images, C channels, H rows, W columns. Every transformation comes twice: a function of its
+Axes: B batch, C channels, H rows, W columns. Every transformation comes twice: a function of its
 parameters, which has values and gradients to check, and a `random_...` that draws parameters of
 its own for each image. The second kind is an `augment=` hook of `fit`; its limits may be numbers,
 or scalar tensors with one value per network. What moves out of the frame is lost, and what moves
@@ -21,7 +21,21 @@ NEGATIONS = frozenset({"not", "no", "never", "nor", "neither", "none", "without"
 
 
 def pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Read pixels at (B, h, w) int64 positions of images (B, C, H, W); 0 outside the frame."""
+    """Read pixels at (B, h, w) int64 positions of images (B, C, H, W); 0 outside the frame.
+
+    Returns
+    -------
+    (B, C, h, w) tensor
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> image = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> rows, columns = torch.tensor([[[0, 1, 5]]]), torch.tensor([[[1, 0, 0]]])  # 5 is outside
+    >>> augmentation.pick(image, rows, columns).flatten()
+    tensor([2., 3., 0.])
+    """
     height, width = x.shape[-2:]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     flat = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
@@ -44,6 +58,15 @@ def crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     Returns
     -------
     (B, C, h, w) tensor
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> image = torch.arange(9.0).view(1, 1, 3, 3)
+    >>> augmentation.crop(image, torch.tensor([1]), torch.tensor([1]), (2, 2))[0, 0]
+    tensor([[4., 5.],
+            [7., 8.]])
     """
     rows = top.view(-1, 1, 1) + torch.arange(size[0], device=x.device).view(-1, 1)
     columns = left.view(-1, 1, 1) + torch.arange(size[1], device=x.device)
@@ -52,12 +75,34 @@ def crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def shift(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Move each image (B, C, H, W) by whole pixels, (B,) int64 each; no wrap-around."""
+    """Move each image (B, C, H, W) by whole pixels, (B,) int64 each; no wrap-around.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> image = torch.arange(9.0).view(1, 1, 3, 3)
+    >>> augmentation.shift(image, down=torch.tensor([1]), right=torch.tensor([0]))[0, 0]
+    tensor([[0., 0., 0.],
+            [0., 1., 2.],
+            [3., 4., 5.]])
+    """
     return crop(x, -down, -right, x.shape[-2:])
 
 
 def flip(x: Tensor, which: Tensor, *, axis: int = -1) -> Tensor:
-    """Mirror the images (B, C, H, W) where `which` (B,) is true; axis -1: left and right."""
+    """Mirror the images (B, C, H, W) where `which` (B,) is true; axis -1: left and right.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> image = torch.arange(9.0).view(1, 1, 3, 3)
+    >>> augmentation.flip(image, torch.tensor([True]))[0, 0]
+    tensor([[2., 1., 0.],
+            [5., 4., 3.],
+            [8., 7., 6.]])
+    """
     return torch.where(which.view(-1, 1, 1, 1), x.flip(axis), x)
 
 
@@ -82,6 +127,20 @@ def affine(
     Returns
     -------
     (B, C, H, W) tensor
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> image = torch.arange(9.0).view(1, 1, 3, 3)
+    >>> augmentation.affine(image, degrees=90.0)[0, 0].round()
+    tensor([[2., 5., 8.],
+            [1., 4., 7.],
+            [0., 3., 6.]])
+    >>> augmentation.affine(image, right=0.5)[0, 0]
+    tensor([[0.0000, 0.5000, 1.5000],
+            [1.5000, 3.5000, 4.5000],
+            [3.0000, 6.5000, 7.5000]])
     """
     height, width = x.shape[-2:]
     each = torch.ones(len(x), 1, 1, dtype=x.dtype, device=x.device)
@@ -117,6 +176,15 @@ def adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     Returns
     -------
     (B, C, H, W) tensor in [0, 1]
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> image = torch.tensor([[[[0.2, 0.4], [0.6, 0.8]]]])
+    >>> augmentation.adjust(image, torch.tensor([0.3]), contrast=torch.tensor([0.5]))[0, 0]
+    tensor([[0.6500, 0.7500],
+            [0.8500, 0.9500]])
     """
     brightness, contrast = brightness.view(-1, 1, 1, 1), contrast.view(-1, 1, 1, 1)
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
@@ -124,7 +192,18 @@ def adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
 
 
 def rectangle(x: Tensor, top: Tensor, left: Tensor, height: Number, width: Number) -> Tensor:
-    """Mask (B, 1, H, W), true in one rectangle per image; corner (B,), sides a number or (B,)."""
+    """Mask (B, 1, H, W), true in one rectangle per image; corner (B,), sides a number or (B,).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> image, corner = torch.ones(1, 1, 3, 4), torch.tensor([1])
+    >>> augmentation.rectangle(image, top=corner, left=corner, height=2, width=2)[0, 0].int()
+    tensor([[0, 0, 0, 0],
+            [0, 1, 1, 0],
+            [0, 1, 1, 0]], dtype=torch.int32)
+    """
     top, left = top.view(-1, 1, 1, 1), left.view(-1, 1, 1, 1)
     height, width = (
         side.view(-1, 1, 1, 1) if isinstance(side, Tensor) else side for side in (height, width)
@@ -142,6 +221,16 @@ def erase(
     """Fill one rectangle per image (B, C, H, W) with a value; what is outside is cut off.
 
     Corner (B,), sides a number or (B,): all whole numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> image, corner = torch.ones(1, 1, 3, 4), torch.tensor([1])
+    >>> augmentation.erase(image, top=corner, left=corner, height=2, width=2)[0, 0]
+    tensor([[1., 1., 1., 1.],
+            [1., 0., 0., 1.],
+            [1., 0., 0., 1.]])
     """
     return torch.where(rectangle(x, top, left, height, width), value, x)
 
@@ -165,13 +254,53 @@ def random_shift(x: Tensor, pixels: Number) -> Tensor:
     """Move each image (B, C, H, W) by up to `pixels` whole pixels each way.
 
     A random crop of the old size, after padding by `pixels` zeros on each side, is the same.
+
+    Raises
+    ------
+    ValueError
+        If `pixels` is negative or not finite.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> images = torch.rand(32, 1, 8, 8)
+    >>> augmentation.random_shift(images, pixels=1).shape
+    torch.Size([32, 1, 8, 8])
+    >>> augment = partial(augmentation.random_shift, pixels=1)  # for fit(..., augment=augment)
     """
     _at_least(0, pixels=pixels)
     return shift(x, whole(x, -pixels, pixels), whole(x, -pixels, pixels))
 
 
 def random_crop(x: Tensor, size: int, padding: Number = 0) -> Tensor:
-    """Cut a random window of `size` by `size` out of each image after padding it with zeros."""
+    """Cut a random window out of each image (B, C, H, W) after padding it with zeros.
+
+    Parameters
+    ----------
+    x : (B, C, H, W) tensor
+    size : int
+        Side of the window, in pixels.
+    padding : int, or scalar tensor
+        Zeros that are added on each side before.
+
+    Returns
+    -------
+    (B, C, size, size) tensor
+
+    Raises
+    ------
+    ValueError
+        If `padding` is negative or not finite, or the window is larger than the padded image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> augmentation.random_crop(torch.rand(32, 3, 8, 8), size=6).shape
+    torch.Size([32, 3, 6, 6])
+    """
     _at_least(0, padding=padding)
     height, width = x.shape[-2:]
     fits = isinstance(padding, Tensor) or 1 <= size <= min(height, width) + 2 * padding
@@ -187,6 +316,13 @@ def random_flip(x: Tensor, rate: Number = 0.5, *, axis: int = -1) -> Tensor:
     ------
     ValueError
         If `rate` is outside [0, 1], or the axis is none of an image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> augmentation.random_flip(torch.tensor([[[[1.0, 2.0]]]]), rate=1.0)
+    tensor([[[[2., 1.]]]])
     """
     expect(isinstance(rate, Tensor) or 0 <= rate <= 1, "a rate in [0, 1]", rate, "rate=0.5")
     expect(axis in (-1, -2), "axis -1 (left-right) or -2 (up-down)", axis, "axis=-1")
@@ -194,20 +330,62 @@ def random_flip(x: Tensor, rate: Number = 0.5, *, axis: int = -1) -> Tensor:
 
 
 def random_rotate(x: Tensor, degrees: Number) -> Tensor:
-    """Turn each image (B, C, H, W) by up to `degrees` either way."""
+    """Turn each image (B, C, H, W) by up to `degrees` either way.
+
+    Raises
+    ------
+    ValueError
+        If `degrees` is negative or not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> augmentation.random_rotate(torch.rand(32, 1, 8, 8), degrees=10).shape
+    torch.Size([32, 1, 8, 8])
+    """
     _at_least(0, degrees=degrees)
     return affine(x, between(x, -degrees, degrees).to(x.dtype))
 
 
 def random_scale(x: Tensor, factor: Number) -> Tensor:
-    """Enlarge or shrink each image by up to `factor` (at least 1), even in the logarithm."""
+    """Enlarge or shrink each image by up to `factor` (at least 1), even in the logarithm.
+
+    Raises
+    ------
+    ValueError
+        If `factor` is below 1 or not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> augmentation.random_scale(torch.rand(32, 1, 8, 8), factor=1.1).shape
+    torch.Size([32, 1, 8, 8])
+    """
     _at_least(1, factor=factor)
     log = factor.log() if isinstance(factor, Tensor) else math.log(factor)
     return affine(x, scale=between(x, -log, log).exp().to(x.dtype))
 
 
 def random_light(x: Tensor, brightness: Number = 0.2, contrast: Number = 0.2) -> Tensor:
-    """Change brightness by up to `brightness` and contrast by up to the share `contrast`."""
+    """Change the light of images (B, C, H, W) in [0, 1].
+
+    Brightness moves by up to `brightness`, contrast by up to the share `contrast`, see `adjust`.
+
+    Raises
+    ------
+    ValueError
+        If `brightness` or `contrast` is negative or not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> changed = augmentation.random_light(torch.rand(32, 1, 8, 8), brightness=0.3)
+    >>> bool(changed.min() >= 0), bool(changed.max() <= 1)
+    (True, True)
+    """
     _at_least(0, brightness=brightness, contrast=contrast)
     brighter, stretch = between(x, -brightness, brightness), between(x, 1 - contrast, 1 + contrast)
     return adjust(x, brighter.to(x.dtype), stretch.to(x.dtype))
@@ -235,6 +413,14 @@ def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
     ----------
     DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout",
     arXiv:1708.04552, 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> erased = augmentation.random_erase(torch.ones(4, 1, 8, 8), size=3)
+    >>> (erased == 0).sum((1, 2, 3))  # pixels that went, per image
+    tensor([9, 9, 9, 9])
     """
     largest = min(x.shape[-2:])
     fits = isinstance(size, Tensor) or 0 <= size <= largest
@@ -248,7 +434,27 @@ def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
 
 
 def random_noise(x: Tensor, sigma: Number) -> Tensor:
-    """Add Gaussian noise of standard deviation `sigma` to every number of (B, ...)."""
+    """Add Gaussian noise of standard deviation `sigma` to every number of (B, ...).
+
+    Raises
+    ------
+    ValueError
+        If `sigma` is negative or not finite.
+
+    References
+    ----------
+    Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7,
+    1995.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> _ = torch.manual_seed(0)
+    >>> noisy = augmentation.random_noise(torch.zeros(1000, 100), sigma=0.1)
+    >>> round(float(noisy.std()), 2)
+    0.1
+    """
     _at_least(0, sigma=sigma)
     return x + sigma * torch.randn_like(x)
 
@@ -274,6 +480,19 @@ def word_dropout(
     -------
     str
         With at least one word of `text`, if it has any.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import augmentation
+    >>> text, coins = "this film is not good at all", torch.Generator().manual_seed(0)
+    >>> augmentation.word_dropout(text, rate=0.5, generator=coins)
+    'film not at'
     """
     expect(0 <= rate < 1, "a rate in [0, 1)", rate, "rate=0.1")
     words = text.split()

@@ -20,7 +20,15 @@ NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class Moments(NamedTuple):
-    """What Adam remembers after `steps` steps: means of the gradients and of their squares."""
+    """What Adam remembers after `steps` steps: means of the gradients and of their squares.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import decay
+    >>> decay.Moments(mean=torch.zeros(2), square=torch.zeros(2), steps=0)
+    Moments(mean=tensor([0., 0.]), square=tensor([0., 0.]), steps=0)
+    """
 
     mean: Tensor  # shaped like the weights
     square: Tensor
@@ -28,7 +36,15 @@ class Moments(NamedTuple):
 
 
 def no_moments(w: Tensor) -> Moments:
-    """Return the moments before the first step."""
+    """Return the moments before the first step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import decay
+    >>> decay.no_moments(torch.ones(2)).mean
+    tensor([0., 0.])
+    """
     return Moments(torch.zeros_like(w), torch.zeros_like(w))
 
 
@@ -70,6 +86,15 @@ def sgd_step(
     ----------
     Hanson and Pratt, "Comparing biases for minimal network construction with back-propagation",
     NIPS 1, 1988. Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import decay
+    >>> w, gradient = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 0.0])
+    >>> w, velocity = decay.sgd_step(w, gradient, lr=0.1, weight_decay=0.5)
+    >>> w
+    tensor([ 0.9000, -1.9000])
     """
     _require(w, gradient, lr=lr, momentum=momentum, weight_decay=weight_decay)
     pull = gradient if decoupled else gradient + weight_decay * w
@@ -120,6 +145,15 @@ def adam_step(
     ----------
     Kingma and Ba, "Adam", ICLR 2015. Loshchilov and Hutter, "Decoupled weight decay
     regularization", ICLR 2019: the decay there is `lr * weight_decay` here.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import decay
+    >>> w, gradient = torch.tensor([1.0, 1.0]), torch.tensor([10.0, 0.1])
+    >>> new, moments = decay.adam_step(w, gradient, decay.no_moments(w), lr=0.1, decoupled=True)
+    >>> new  # each weight moves by lr, however large its gradient
+    tensor([0.9000, 0.9000])
     """
     _require(w, gradient, lr=lr, weight_decay=weight_decay)
     _require(w, moments.mean)
@@ -161,6 +195,17 @@ def param_groups(
     ------
     ValueError
         If there are no parameters or the decay is negative.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from coursekit.regularizers import decay
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 3))
+    >>> groups = decay.param_groups(net, weight_decay=0.01)
+    >>> [(group["weight_decay"], len(group["params"])) for group in groups]
+    [(0.01, 2), (0.0, 4)]
+    >>> optimizer = torch.optim.AdamW(groups, lr=1e-3)
     """
     _require_numbers(weight_decay=weight_decay)
     spared_owners = NORMS if embeddings else (*NORMS, nn.Embedding, nn.EmbeddingBag)
@@ -189,6 +234,13 @@ def check_groups(module: nn.Module, groups: Iterable[Mapping[str, object]]) -> N
     ------
     ValueError
         With the names of those lost and those doubled; or if there are no parameters.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from coursekit.regularizers import decay
+    >>> net = nn.Linear(4, 3)
+    >>> decay.check_groups(net, [{"params": [net.weight]}, {"params": [net.bias]}])  # says nothing
     """
     names = {p: name for name, p in module.named_parameters()}
     given = [p for group in groups for p in group["params"]]
@@ -211,6 +263,12 @@ def keras_l2_to_torch(l2: float) -> float:
     ------
     ValueError
         If the strength is negative.
+
+    Examples
+    --------
+    >>> from coursekit.regularizers import decay
+    >>> decay.keras_l2_to_torch(0.01)
+    0.02
     """
     _require_numbers(l2=l2)
     return 2 * l2
@@ -230,6 +288,14 @@ def share_left(lr: float, weight_decay: float, steps: int) -> float:
     ----------
     Wang and Aitchison, "How to set AdamW's weight decay as you scale model and dataset size",
     ICML 2025: keep the dose per epoch.
+
+    Examples
+    --------
+    >>> from coursekit.regularizers import decay
+    >>> round(decay.share_left(lr=1e-3, weight_decay=0.01, steps=1000), 2)  # a weak one
+    0.99
+    >>> round(decay.share_left(lr=1e-3, weight_decay=1.0, steps=1000), 2)
+    0.37
     """
     _require_numbers(lr=lr, weight_decay=weight_decay, steps=steps)
     if lr * weight_decay > 1:
@@ -262,6 +328,13 @@ def one_standard_error(strengths: Sequence[float], errors) -> float:
     References
     ----------
     Breiman, Friedman, Olshen and Stone, "Classification and regression trees", 1984.
+
+    Examples
+    --------
+    >>> from coursekit.regularizers import decay
+    >>> errors = [[0.30, 0.32], [0.20, 0.24], [0.21, 0.25], [0.40, 0.42]]  # per strength, two seeds
+    >>> decay.one_standard_error([0.0, 0.01, 0.1, 1.0], errors)  # 0.01 is best, 0.1 about as good
+    0.1
     """
     strengths, errors = np.asarray(strengths, float), np.asarray(errors, float)
     fits = errors.ndim == 2 and errors.shape[:1] == strengths.shape and errors.shape[1] >= 2

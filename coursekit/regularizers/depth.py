@@ -1,4 +1,7 @@
-"""Stochastic depth: skip whole residual blocks at random while training."""
+"""Stochastic depth: skip whole residual blocks at random while training.
+
+Axes: B batch, L blocks.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -30,6 +33,12 @@ def survivals(n_blocks: int, last: float, *, rule: str = "linear") -> list[float
     References
     ----------
     Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+
+    Examples
+    --------
+    >>> from coursekit.regularizers import depth
+    >>> depth.survivals(4, last=0.5)
+    [0.875, 0.75, 0.625, 0.5]
     """
     if n_blocks < 1 or not 0 < last <= 1:
         raise ValueError(f"expected n_blocks >= 1 and last in (0, 1], got {n_blocks} and {last}")
@@ -58,6 +67,12 @@ def expected_depth(kept: Sequence[float]) -> float:
     References
     ----------
     Huang et al., "Deep networks with stochastic depth", ECCV 2016, section 3.
+
+    Examples
+    --------
+    >>> from coursekit.regularizers import depth
+    >>> depth.expected_depth(depth.survivals(4, last=0.5))
+    2.75
     """
     kept = [float(p) for p in kept]
     if not kept or not all(0 <= p <= 1 for p in kept):
@@ -99,6 +114,15 @@ def residual(
     References
     ----------
     Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import depth
+    >>> h = torch.ones(2, 3)
+    >>> depth.residual(h, lambda h: 10 * h, survival=0.5, training=False)  # 1 + 0.5 * 10
+    tensor([[6., 6., 6.],
+            [6., 6., 6.]])
     """
     if not training:
         return h + survival * branch(h)
@@ -152,6 +176,17 @@ def drop_path(
     References
     ----------
     Larsson et al., "FractalNet", ICLR 2017, for the name; `torchvision.ops.stochastic_depth`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import depth
+    >>> coins = torch.Generator().manual_seed(0)
+    >>> depth.drop_path(torch.ones(4, 2), survival=0.5, training=True, generator=coins)
+    tensor([[2., 2.],
+            [0., 0.],
+            [2., 2.],
+            [2., 2.]])
     """
     if not isinstance(survival, Tensor) and not 0 < survival <= 1:
         raise ValueError(
@@ -177,6 +212,24 @@ class Residual(nn.Module):
         networks trained side by side may differ in it.
     per_sample : bool
         Toss one coin per row, instead of one per batch.
+
+    Raises
+    ------
+    ValueError
+        If `survival` is outside (0, 1].
+
+    References
+    ----------
+    Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from coursekit.regularizers import depth
+    >>> block = depth.Residual(nn.Linear(3, 3), survival=0.8)
+    >>> block(torch.rand(5, 3)).shape
+    torch.Size([5, 3])
     """
 
     def __init__(self, branch: nn.Module, survival: float = 1.0, *, per_sample: bool = False):

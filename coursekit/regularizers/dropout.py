@@ -1,7 +1,7 @@
 """Dropout: silence units at random while training.
 
 Everywhere here `rate` is the probability of *dropping*; the papers' p is often that of keeping.
-Axes: B batch, H hidden, N examples, C classes.
+Axes: B batch, H hidden, N examples, C classes; C channels in (B, C, ...) of `SpatialDropout`.
 """
 
 from collections.abc import Callable, Iterator
@@ -54,6 +54,18 @@ def dropout(
     References
     ----------
     Srivastava et al., "Dropout", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers.dropout import dropout
+    >>> h, coins = torch.ones(2, 4), torch.Generator().manual_seed(0)
+    >>> dropout(h, 0.5, training=True, generator=coins)
+    tensor([[2., 0., 2., 2.],
+            [2., 0., 2., 0.]])
+    >>> dropout(h, 0.5, training=False)
+    tensor([[1., 1., 1., 1.],
+            [1., 1., 1., 1.]])
     """
     number = check_rate(rate)
     if not training or (number and rate == 0):
@@ -95,6 +107,18 @@ def classic_dropout(
     References
     ----------
     Srivastava et al., "Dropout", JMLR 15, 2014, figure 2 and section 10.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers.dropout import classic_dropout
+    >>> h, coins = torch.ones(2, 4), torch.Generator().manual_seed(0)
+    >>> classic_dropout(h, 0.25, training=True, generator=coins)
+    tensor([[1., 0., 1., 1.],
+            [1., 1., 1., 0.]])
+    >>> classic_dropout(h, 0.25, training=False)
+    tensor([[0.7500, 0.7500, 0.7500, 0.7500],
+            [0.7500, 0.7500, 0.7500, 0.7500]])
     """
     check_rate(rate)
     keep = 1 - rate
@@ -112,7 +136,7 @@ def convert_classic_weights(weight: Tensor, rate: float) -> Tensor:
     Parameters
     ----------
     weight : (C, H) or (C, H, ...) float tensor
-        Of the layer that reads the dropped units.
+        Of the layer that reads the H dropped units; C is the number of its outputs.
     rate : float in [0, 1)
         Probability that a unit was silenced while training.
 
@@ -124,6 +148,14 @@ def convert_classic_weights(weight: Tensor, rate: float) -> Tensor:
     ------
     ValueError
         If `rate` is outside [0, 1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers.dropout import convert_classic_weights
+    >>> convert_classic_weights(torch.ones(2, 3), rate=0.25)
+    tensor([[0.7500, 0.7500, 0.7500],
+            [0.7500, 0.7500, 0.7500]])
     """
     check_rate(rate)
     return weight * (1 - rate)
@@ -137,6 +169,25 @@ class Dropout(nn.Module):
     rate : float in [0, 1)
         Probability that a unit is silenced. A buffer and not a number, so that networks trained
         side by side may differ in it.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1).
+
+    References
+    ----------
+    Srivastava et al., "Dropout", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from coursekit.regularizers.dropout import Dropout
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), Dropout(0.5), nn.Linear(8, 3)).eval()
+    >>> x = torch.rand(2, 4)
+    >>> torch.equal(net(x), net(x))  # nothing is dropped after .eval()
+    True
     """
 
     def __init__(self, rate: float = 0.5):
@@ -153,7 +204,17 @@ class Dropout(nn.Module):
 
 
 class ClassicDropout(Dropout):
-    """`classic_dropout` as a layer: masks after `.train()`, multiplies after `.eval()`."""
+    """`classic_dropout` as a layer: masks after `.train()`, multiplies after `.eval()`.
+
+    Parameters and errors as in `Dropout`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers.dropout import ClassicDropout
+    >>> ClassicDropout(0.25).eval()(torch.ones(3))
+    tensor([0.7500, 0.7500, 0.7500])
+    """
 
     def forward(self, h: Tensor) -> Tensor:
         return classic_dropout(h, self.rate, training=self.training, generator=self.generator)
@@ -163,11 +224,21 @@ class SpatialDropout(Dropout):
     """Silence whole channels of an image or signal, as `nn.Dropout2d` does.
 
     Neighboring positions of a channel tell nearly the same, so silencing single positions hides
-    little. Every example and channel of (B, C, ...) gets one coin toss.
+    little. Every example and channel of (B, C, ...) gets one coin toss. Parameters and errors as in
+    `Dropout`.
 
     References
     ----------
     Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers.dropout import SpatialDropout
+    >>> layer = SpatialDropout(0.5)
+    >>> layer.generator = torch.Generator().manual_seed(0)
+    >>> layer(torch.ones(1, 4, 2, 2)).mean((2, 3))  # channel by channel
+    tensor([[2., 0., 2., 2.]])
     """
 
     def forward(self, h: Tensor) -> Tensor:
@@ -180,6 +251,13 @@ def dropout_layers(model: nn.Module) -> list[nn.Module]:
 
     What is dropped inside another layer's `forward` (`F.dropout`, `nn.LSTM(dropout=...)`) is no
     layer, and is not found.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from coursekit.regularizers import dropout
+    >>> dropout.dropout_layers(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1)))
+    [Dropout(p=0.1, inplace=False)]
     """
     return [layer for layer in model.modules() if isinstance(layer, Dropout | _DropoutNd)]
 
@@ -197,6 +275,14 @@ def is_dropout_active(model: nn.Module) -> bool:
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from coursekit.regularizers import dropout
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1))
+    >>> dropout.is_dropout_active(net), dropout.is_dropout_active(net.eval())
+    (True, False)
     """
     return any(layer.training and _rate(layer) > 0 for layer in dropout_layers(model))
 
@@ -215,6 +301,16 @@ def only_dropout(model: nn.Module) -> Iterator[nn.Module]:
     ------
     ValueError
         If the model has no dropout layer.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from coursekit.regularizers import dropout
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.1))
+    >>> with dropout.only_dropout(net):
+    ...     print([layer.training for layer in net])
+    ...
+    [False, False, True]
     """
     layers = dropout_layers(model)
     if not layers:
@@ -263,6 +359,16 @@ def mc_predict(model: nn.Module, x: Tensor, n_samples: int = 50) -> Tensor:
     References
     ----------
     Gal and Ghahramani, "Dropout as a Bayesian approximation", ICML 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from coursekit.regularizers import dropout
+    >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3))
+    >>> probabilities = dropout.mc_predict(net, torch.rand(2, 4), n_samples=20)
+    >>> probabilities.sum(1).round(decimals=3)
+    tensor([1., 1.])
     """
     if n_samples < 1:
         raise ValueError(f"expected n_samples of at least 1, got {n_samples}; try 50")
@@ -280,7 +386,7 @@ def mc_predict(model: nn.Module, x: Tensor, n_samples: int = 50) -> Tensor:
 
 
 def check_rate(rate: float | Tensor) -> bool:
-    """Refuse a number outside [0, 1); return whether the rate is a number.
+    """Refuse a number outside [0, 1) by ValueError; return whether the rate is a number.
 
     A tensor may differ between networks side by side, and was checked when it was made.
     """

@@ -3,7 +3,7 @@
 With D inputs there are M = 2^D masks, each a network of its own. For one softmax layer the whole
 network, used once, *is* the geometric mean of them all; for deeper ones that is an approximation.
 
-Axes: M masks, N examples, D inputs, C classes.
+Axes: M masks, N examples, D features (the inputs of the layer), C classes.
 """
 
 from typing import NamedTuple
@@ -67,6 +67,22 @@ def enumerate_masks(weight: Tensor, bias: Tensor, x: Tensor, rate: float) -> Sub
     ----------
     Baldi and Sadowski, "Understanding dropout", NeurIPS 2013.
     Goodfellow, Bengio and Courville, "Deep Learning", 2016, section 7.12.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers.ensemble import enumerate_masks
+    >>> weight, bias, x = torch.eye(2), torch.zeros(2), torch.tensor([[1.0, 0.0]])
+    >>> nets = enumerate_masks(weight, bias, x, rate=0.5)
+    >>> nets.masks  # D = 2 inputs make M = 4 sub-networks
+    tensor([[0., 0.],
+            [1., 0.],
+            [0., 1.],
+            [1., 1.]])
+    >>> nets.geometric_mean()
+    tensor([[0.7311, 0.2689]])
+    >>> torch.softmax(x @ weight.T + bias, 1)  # the whole network, without any mask
+    tensor([[0.7311, 0.2689]])
     """
     check_rate(rate)
     fits = weight.ndim == x.ndim == 2 and weight.shape[1] == x.shape[1]

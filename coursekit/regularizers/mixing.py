@@ -1,9 +1,9 @@
 """Mixup and CutMix: blend pairs of images *and* their labels.
 
-Axes: B images, C classes. The partner of image i is image `order[i]` of the same batch; picture
-and label of a pair are blended by one share and one order, or the label is wrong. The `random_...`
-functions are `mix=` hooks of `fit`, for instance
-`partial(random_mixup, alpha=0.2, n_classes=10)`.
+Axes: B batch, C classes; for images (B, C, H, W), C is channels and classes are written out.
+The partner of image i is image `order[i]` of the same batch; picture and label of a pair are
+blended by one share and one order, or the label is wrong. The `random_...` functions are `mix=`
+hooks of `fit`, for instance `partial(random_mixup, alpha=0.2, n_classes=10)`.
 """
 
 import math
@@ -17,7 +17,16 @@ from coursekit.regularizers.augmentation import rectangle, whole
 
 
 def shares(y: Tensor, n_classes: int) -> Tensor:
-    """Turn classes (B,) into shares (B, C) float32, all on one class; shares stay as they are."""
+    """Turn classes (B,) into shares (B, C) float32, all on one class; shares stay as they are.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import mixing
+    >>> mixing.shares(torch.tensor([2, 0]), n_classes=3)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
     return y if y.is_floating_point() else F.one_hot(y, n_classes).float()
 
 
@@ -36,6 +45,15 @@ def blend(a: Tensor, order: Tensor, share: Tensor) -> Tensor:
     Returns
     -------
     (B, ...) tensor
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import mixing
+    >>> a, order = torch.tensor([[0.0], [8.0]]), torch.tensor([1, 0])
+    >>> mixing.blend(a, order, share=torch.tensor([0.75, 0.75]))
+    tensor([[2.],
+            [6.]])
     """
     share = share.to(a.dtype).view(-1, *[1] * (a.ndim - 1))
     return share * a + (1 - share) * a[order]
@@ -47,6 +65,16 @@ def mixup(x: Tensor, y: Tensor, order: Tensor, share: Tensor) -> tuple[Tensor, T
     References
     ----------
     Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import mixing
+    >>> x, y = torch.tensor([[0.0], [8.0]]), torch.eye(2)
+    >>> mixing.mixup(x, y, order=torch.tensor([1, 0]), share=torch.tensor([0.75, 0.75]))
+    (tensor([[2.],
+            [6.]]), tensor([[0.7500, 0.2500],
+            [0.2500, 0.7500]]))
     """
     return blend(x, order, share), blend(y, order, share)
 
@@ -74,6 +102,17 @@ def cutmix(
     ----------
     Yun et al., "CutMix: regularization strategy to train strong classifiers with localizable
     features", ICCV 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import mixing
+    >>> x, y = torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)]), torch.eye(2)
+    >>> zero, one = torch.tensor([0, 0]), torch.tensor([1, 1])
+    >>> pasted, label = mixing.cutmix(x, y, torch.tensor([1, 0]), zero, zero, height=one, width=one)
+    >>> pasted[0, 0], label[0]  # a quarter of the picture, a quarter of the label
+    (tensor([[1., 0.],
+            [0., 0.]]), tensor([0.7500, 0.2500]))
     """
     pasted = rectangle(x, top, left, height, width)  # (B, 1, H, W)
     kept = 1 - pasted.to(y.dtype).mean(dim=(1, 2, 3))
@@ -85,6 +124,24 @@ def beta(alpha: float | Tensor, n: int, device: torch.device | str = "cpu") -> T
 
     A small alpha gives shares near 0 or 1; alpha 1 is uniform. As two gamma variates, because these
     exist with a shape per network.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is negative or not finite.
+
+    References
+    ----------
+    Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018, for the use.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import mixing
+    >>> mixing.beta(0.0, 3)
+    tensor([1., 1., 1.])
+    >>> mixing.beta(0.2, 32).shape
+    torch.Size([32])
     """
     number = not isinstance(alpha, Tensor)
     fits = not number or 0 <= alpha < math.inf
@@ -111,6 +168,25 @@ def random_mixup(
     Returns
     -------
     (B, ...) tensor, (B, C) tensor
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is negative or not finite.
+
+    References
+    ----------
+    Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> import torch
+    >>> from coursekit.regularizers import mixing
+    >>> x, y = mixing.random_mixup(torch.rand(32, 64), torch.arange(32) % 10, 0.2, n_classes=10)
+    >>> x.shape, y.shape
+    (torch.Size([32, 64]), torch.Size([32, 10]))
+    >>> mix = partial(mixing.random_mixup, alpha=0.2, n_classes=10)  # for fit(..., mix=mix)
     """
     order = torch.randperm(len(x), device=x.device)
     return mixup(x, shares(y, n_classes), order, beta(alpha, len(x), x.device))
@@ -124,6 +200,25 @@ def random_cutmix(
     Its sides are those of the image times the square root of 1 - share, rounded down; its middle
     is any pixel. What is cut off at the border stays with the image, in picture and label.
     Parameters and results as in `random_mixup`.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are no images, or `alpha` is negative or not finite.
+
+    References
+    ----------
+    Yun et al., "CutMix: regularization strategy to train strong classifiers with localizable
+    features", ICCV 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import mixing
+    >>> images, classes = torch.rand(32, 1, 8, 8), torch.arange(32) % 10
+    >>> x, y = mixing.random_cutmix(images, classes, 1.0, n_classes=10)
+    >>> x.shape, y.shape
+    (torch.Size([32, 1, 8, 8]), torch.Size([32, 10]))
     """
     expect(x.ndim == 4, "images (B, C, H, W)", f"inputs of shape {tuple(x.shape)}", "random_mixup")
     order = torch.randperm(len(x), device=x.device)

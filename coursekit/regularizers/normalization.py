@@ -2,6 +2,8 @@
 
 All three do one thing, `standardize`, and differ in the axes over which they do it. Only batch norm
 mixes the examples of a batch, so only batch norm needs running statistics for the test.
+
+Axes: B batch, C channels; the features of a table are its channels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,9 +63,23 @@ def standardize(x: Tensor, axes: Sequence[int], eps: float = 1e-5) -> Tensor:
     -------
     (...) float tensor
 
+    Raises
+    ------
+    ValueError
+        If `eps` is negative or NaN.
+
     References
     ----------
     Ioffe and Szegedy, "Batch normalization", ICML 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import normalization
+    >>> x = torch.tensor([[1.0, 10.0], [3.0, 30.0]])
+    >>> normalization.standardize(x, axes=(0,)).round(decimals=3)
+    tensor([[-1., -1.],
+            [ 1.,  1.]])
     """
     if not eps >= 0:
         raise ValueError(f"expected eps >= 0, got {eps}; try 1e-5")
@@ -107,6 +123,17 @@ def batch_norm(
     References
     ----------
     Ioffe and Szegedy, "Batch normalization", ICML 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import normalization
+    >>> x, mean, var = torch.tensor([[1.0], [3.0]]), torch.zeros(1), torch.ones(1)
+    >>> normalization.batch_norm(x, mean, var, training=True).round(decimals=3)
+    tensor([[-1.],
+            [ 1.]])
+    >>> mean, var  # moved by a tenth of the way to 2 and 2
+    (tensor([0.2000]), tensor([1.1000]))
     """
     if x.ndim < 2:
         raise ValueError(f"expected x of shape (B, C, ...), got {tuple(x.shape)}; try x[None]")
@@ -138,7 +165,19 @@ def _move(running: Tensor, new: Tensor, momentum: float | Tensor) -> None:
 
 
 def torch_momentum(keras: float) -> float:
-    """Translate a momentum of Keras (weight of the *old* statistics) to PyTorch's, or back."""
+    """Translate a momentum of Keras (weight of the *old* statistics) to PyTorch's, or back.
+
+    Raises
+    ------
+    ValueError
+        If the momentum is outside [0, 1].
+
+    Examples
+    --------
+    >>> from coursekit.regularizers import normalization
+    >>> round(normalization.torch_momentum(0.99), 6)
+    0.01
+    """
     if not 0 <= keras <= 1:
         raise ValueError(f"expected a momentum in [0, 1], got {keras}; Keras' default is 0.99")
     return 1 - keras
@@ -147,7 +186,33 @@ def torch_momentum(keras: float) -> float:
 class BatchNorm(nn.Module):
     """`batch_norm` as a layer, for (B, C) as for (B, C, ...); names of its state as in PyTorch.
 
-    With a `momentum` of None all batches weigh the same: running statistics are plain averages.
+    Parameters
+    ----------
+    n_channels : int
+        C.
+    eps : float >= 0
+    momentum : float in [0, 1], or None
+        Weight of the new batch. With None all batches weigh the same: running statistics are plain
+        averages.
+    affine : bool
+        Whether a scale and a shift per channel are learned.
+
+    Raises
+    ------
+    ValueError
+        When it is called: if `x` has no channels, or fewer than two values per channel to train on.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch normalization", ICML 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import normalization
+    >>> norm = normalization.BatchNorm(3)
+    >>> norm(torch.rand(8, 3)).mean(0).abs() < 1e-5
+    tensor([True, True, True])
     """
 
     def __init__(self, n_channels: int, eps=1e-5, momentum: float | None = 0.1, affine=True):
@@ -176,11 +241,34 @@ class BatchNorm(nn.Module):
 def layer_norm(x: Tensor, n_axes: int = 1, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
     """Standardize every example by itself, over its last `n_axes` axes: the batch plays no role.
 
-    `weight` and `bias` have the shape of those axes.
+    Parameters
+    ----------
+    x : (B, ...) float tensor
+    n_axes : int >= 1
+    weight, bias : tensor of the shape of those axes, optional
+    eps : float >= 0
+
+    Returns
+    -------
+    tensor of the shape of `x`
+
+    Raises
+    ------
+    ValueError
+        If `x` has fewer axes, or `eps` is negative.
 
     References
     ----------
     Ba, Kiros and Hinton, "Layer normalization", arXiv:1607.06450, 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import normalization
+    >>> x = torch.tensor([[1.0, 3.0], [10.0, 30.0]])
+    >>> normalization.layer_norm(x).round(decimals=3)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
     """
     if not 1 <= n_axes <= x.ndim:
         raise ValueError(f"expected n_axes in 1 to {x.ndim}, got {n_axes}")
@@ -189,11 +277,36 @@ def layer_norm(x: Tensor, n_axes: int = 1, weight=None, bias=None, eps: float = 
 
 
 def group_norm(x: Tensor, n_groups: int, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
-    """Standardize every example over groups of its channels: (B, C, ...), weights (C,).
+    """Standardize every example over groups of its channels.
+
+    Parameters
+    ----------
+    x : (B, C, ...) float tensor
+    n_groups : int
+        Divides C. One group normalizes all channels together, C groups each by itself.
+    weight, bias : (C,) tensor, optional
+    eps : float >= 0
+
+    Returns
+    -------
+    tensor of the shape of `x`
+
+    Raises
+    ------
+    ValueError
+        If C is no multiple of `n_groups`, `x` has no channels, or `eps` is negative.
 
     References
     ----------
     Wu and He, "Group normalization", ECCV 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import normalization
+    >>> x = torch.tensor([[1.0, 3.0, 10.0, 30.0]])
+    >>> normalization.group_norm(x, n_groups=2).round(decimals=3)
+    tensor([[-1.,  1., -1.,  1.]])
     """
     if n_groups < 1 or x.ndim < 2 or x.shape[1] % n_groups:
         raise ValueError(
@@ -205,7 +318,16 @@ def group_norm(x: Tensor, n_groups: int, weight=None, bias=None, eps: float = 1e
 
 
 def batch_norms(net: nn.Module) -> Iterator[nn.Module]:
-    """Yield the batch norms of a network, PyTorch's and ours."""
+    """Yield the batch norms of a network, PyTorch's and ours.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from coursekit.regularizers import normalization
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.LayerNorm(8))
+    >>> len(list(normalization.batch_norms(net)))
+    1
+    """
     return (layer for layer in net.modules() if isinstance(layer, BatchNorm | _BatchNorm))
 
 
@@ -223,6 +345,21 @@ def fold(layer: nn.Module, norm: nn.Module) -> nn.Module:
     ------
     ValueError
         If the layer is of another kind, or their channels differ.
+
+    References
+    ----------
+    Jacob et al., "Quantization and training of neural networks for efficient
+    integer-arithmetic-only inference", CVPR 2018, section 3.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from coursekit.regularizers import normalization
+    >>> layer, norm, x = nn.Linear(4, 3), nn.BatchNorm1d(3), torch.rand(8, 4)
+    >>> _ = norm(layer(x))  # so that its statistics move
+    >>> torch.allclose(normalization.fold(layer, norm)(x), norm.eval()(layer(x)), atol=1e-5)
+    True
     """
     if not isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
         raise ValueError(f"expected a linear layer or a convolution, got {type(layer).__name__}")
@@ -248,6 +385,14 @@ def freeze(net: nn.Module) -> nn.Module:
     moving the running statistics.
 
     Returns the network itself.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from coursekit.regularizers import normalization
+    >>> net = normalization.freeze(nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8)))
+    >>> [layer.training for layer in net.train()]
+    [True, False]
     """
     for norm in batch_norms(net):
         norm.eval().requires_grad_(False)
@@ -274,6 +419,16 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     ------
     ValueError
         If there is no batch, or no batch norm with running statistics.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from coursekit.regularizers import normalization
+    >>> net = nn.Sequential(nn.BatchNorm1d(1))
+    >>> batches = torch.tensor([[[1.0], [3.0]], [[5.0], [7.0]]])
+    >>> normalization.recalibrate(net, batches)[0].running_mean  # the mean of 2 and 6
+    tensor([4.])
     """
     norms = [n for n in batch_norms(net) if "train" not in vars(n) and n.running_mean is not None]
     batches = list(batches)

@@ -32,6 +32,14 @@ def weights(params: Parameters) -> dict[str, Tensor]:
     ------
     ValueError
         If nothing is left to penalize.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from coursekit.regularizers import penalties
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> list(penalties.weights(dict(net.named_parameters())))
+    ['0.weight', '2.weight']
     """
     kept = {name: p for name, p in params.items() if p.ndim >= 2}
     if not kept:
@@ -57,9 +65,22 @@ def l1(params: Parameters, strength: float | Tensor) -> Tensor:
     scalar tensor
         The penalty. Its gradient is `strength * sign(w)`: the same pull on every weight.
 
+    Raises
+    ------
+    ValueError
+        If `strength` is negative, or there is no weight to penalize.
+
     References
     ----------
     Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 58, 1996.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import penalties
+    >>> params = {"weight": torch.tensor([[1.0, -2.0]]), "bias": torch.tensor([5.0])}
+    >>> penalties.l1(params, strength=0.1)
+    tensor(0.3000)
     """
     _require_nonnegative(strength)
     return strength * sum(p.abs().sum() for p in weights(params).values())
@@ -82,9 +103,22 @@ def l2(params: Parameters, strength: float | Tensor) -> Tensor:
     -------
     scalar tensor
 
+    Raises
+    ------
+    ValueError
+        If `strength` is negative, or there is no weight to penalize.
+
     References
     ----------
     Krogh and Hertz, "A simple weight decay can improve generalization", NIPS 4, 1991.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import penalties
+    >>> params = {"weight": torch.tensor([[1.0, -2.0]]), "bias": torch.tensor([5.0])}
+    >>> penalties.l2(params, strength=0.1)  # 0.1 / 2 * (1 + 4)
+    tensor(0.2500)
     """
     _require_nonnegative(strength)
     return strength / 2 * sum(p.square().sum() for p in weights(params).values())
@@ -93,11 +127,24 @@ def l2(params: Parameters, strength: float | Tensor) -> Tensor:
 def elastic_net(
     params: Parameters, l1_strength: float | Tensor, l2_strength: float | Tensor
 ) -> Tensor:
-    """Return the sum of `l1` and `l2`.
+    """Return the sum of `l1` and `l2`. Parameters as there, one strength for each.
+
+    Raises
+    ------
+    ValueError
+        If a strength is negative, or there is no weight to penalize.
 
     References
     ----------
     Zou and Hastie, "Regularization and variable selection via the elastic net", JRSS B 67, 2005.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import penalties
+    >>> params = {"weight": torch.tensor([[1.0, -2.0]])}
+    >>> penalties.elastic_net(params, l1_strength=0.1, l2_strength=0.1)
+    tensor(0.5500)
     """
     return l1(params, l1_strength) + l2(params, l2_strength)
 
@@ -120,9 +167,22 @@ def shrink(params: Parameters, threshold: float | Tensor) -> dict[str, Tensor]:
     dict of str to tensor
         All parameters; vectors unchanged.
 
+    Raises
+    ------
+    ValueError
+        If `threshold` is negative.
+
     References
     ----------
     Daubechies, Defrise and De Mol, Comm. Pure Appl. Math. 57, 2004.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from coursekit.regularizers import penalties
+    >>> params = {"weight": torch.tensor([[1.0, -2.0, 0.1]]), "bias": torch.tensor([5.0])}
+    >>> penalties.shrink(params, threshold=0.5)
+    {'weight': tensor([[ 0.5000, -1.5000,  0.0000]]), 'bias': tensor([5.])}
     """
     _require_nonnegative(threshold)
     moved = {name: p.sign() * (p.abs() - threshold).clamp(min=0) for name, p in params.items()}
