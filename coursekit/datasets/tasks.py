@@ -169,6 +169,12 @@ class Reader:
         return as_inputs(example[0] if isinstance(example, tuple | list) else example)
 
 
+def read_rows(x: Tensor | Reader, rows: Tensor) -> Tensor:
+    """Examples by row: (N, ...) and (B,) int64 to (B, ...)."""
+    # Several times faster than `x[rows]`, and the same.
+    return x.read(rows) if isinstance(x, Reader) else x.index_select(0, rows)
+
+
 def as_inputs(x: Any) -> Tensor:
     """Numbers of any type as training takes them: float32, and whole numbers as int64.
 
@@ -503,10 +509,9 @@ class Task:
 
     def inputs(self, rows: Tensor) -> Tensor:
         """Examples of the pool by row, (...) int64 to (..., D) or (..., C, H, W)."""
-        if isinstance(self.x, Reader):
-            return self.x.read(rows.flatten()).unflatten(0, rows.shape)
-        # Several times faster than `self.x[rows]`, and the same.
-        return self.x.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        if rows.ndim == 1:
+            return read_rows(self.x, rows)
+        return read_rows(self.x, rows.flatten()).unflatten(0, rows.shape)
 
     def __repr__(self) -> str:
         if self.n_classes is not None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coursekit.datasets.tasks import Deal, Task
+from coursekit.datasets.tasks import Deal, Reader, Task, read_rows
 from coursekit.engine.devices import matmul_precision, widest
 from coursekit.engine.stack import EVAL_ROWS, State, forward
 
@@ -69,7 +69,7 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def hits(outputs: Tensor, targets: Tensor, task: Task) -> Tensor | None:
-    """Which predictions are right, (S, N): classes, or the share of right labels; else None."""
+    """Which predictions are right, (..., N): classes, or the share of right labels; else None."""
     if task.n_classes is not None:
         return (outputs.argmax(-1) == targets).to(widest(targets.device))
     if task.multi_label:
@@ -110,26 +110,31 @@ def score_stack(
 def score_one(net: nn.Module, task: Task, deal: Deal, part: str, s: int = 0) -> dict[str, Tensor]:
     """Scores of one network on what the seed at position `s` was dealt: (1,) each."""
     if part == "test":
-        targets, n = task.y_test, len(task.y_test)
-        read = lambda block: task.x_test[block]  # noqa: E731
+        outputs, targets = outputs_of_one(net, task.x_test), task.y_test
     else:
         rows = (deal.val_rows if part == "val" else deal.train_rows)[s]
-        targets, n = targets_of(task, deal, part)[s], len(rows)
-        read = lambda block: task.inputs(rows[block])  # noqa: E731
-    return scores(task, part, outputs_of_one(net, read, n)[None], targets[None])
+        outputs = outputs_of_one(net, task.x, rows)
+        targets = deal.y_train[s] if part == "train" else task.y.index_select(0, rows)
+    found = {f"{part}_loss": mean_loss(task)(outputs, targets).view(1)}
+    right = hits(outputs, targets, task)
+    return found if right is None else found | {f"{part}_acc": right.mean().view(1)}
 
 
 @torch.no_grad()
 @matmul_precision("float32")
-def outputs_of_one(net: nn.Module, read: Callable[[slice], Tensor], n_rows: int) -> Tensor:
-    """Outputs (N, ...) of one network in evaluation mode, block by block of its inputs."""
-    was_training = net.training
+def outputs_of_one(net: nn.Module, x: Tensor | Reader, rows: Tensor | None = None) -> Tensor:
+    """Outputs (N, ...) of one network in evaluation mode for rows of `x`, by default all."""
+    was_training, n = net.training, len(x) if rows is None else len(rows)
     net.eval()
+    blocks = []
     try:
-        blocks = [slice(r, r + EVAL_ROWS) for r in range(0, n_rows, EVAL_ROWS)]
-        return torch.cat([net(read(block)) for block in blocks])
+        for start in range(0, n, EVAL_ROWS):
+            part = slice(start, start + EVAL_ROWS)
+            block = x[part] if rows is None else read_rows(x, rows[part])
+            blocks.append(net(block))
     finally:
         net.train(was_training)
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
 
 def on_shared(net: nn.Module, state: State, x: Tensor) -> Tensor:

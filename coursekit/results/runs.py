@@ -322,7 +322,7 @@ def outputs(runs: Runs, x: Tensor, *, weights: str = "best") -> Tensor:
     """
     if runs.apart:
         every = runs.networks(weights, x.device)
-        return torch.stack([outputs_of_one(net, lambda block: x[block], len(x)) for net in every])
+        return torch.stack([outputs_of_one(net, x) for net in every])
     return on_shared(runs.net, _weights(runs, weights, x.device), x)
 
 
