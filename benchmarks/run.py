@@ -171,7 +171,7 @@ def memory(threads: int, folder: Path, start: float) -> dict:
     task = task_of(w)
     make_net = make_net_of(w, task)
     arm = Arm(make_net, recipe_of(w, 1))
-    each = try_out((arm, 0), initial_net(make_net, 0), task, Hooks(record=())).bytes
+    each = try_out((arm, 0), [initial_net(make_net, 0)], task, Hooks(record=())).bytes
     tiny = Case("coursekit", replace(w, epochs=1, width=16, n_train=32), 2)
     found = {}
     for n in (1, 4, 16, 64, 256):

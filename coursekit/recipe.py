@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import cos, pi
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -90,6 +91,9 @@ class Recipe:
     first_seed: int = field(default_factory=lambda: seeds(1)[0])
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # JSON knows no numbers of NumPy
+                object.__setattr__(self, name, value.item())
         for name in ("epochs", "batch_size", "n_seeds", "evaluate_every"):
             self._check_whole(name, getattr(self, name))
         for name in ("lr", "momentum", "weight_decay"):

@@ -74,8 +74,11 @@ class Monitor:
         self._record = np.full(n_seeds, np.inf)
         self._epoch = 0
 
-    def update(self, loss: np.ndarray) -> np.ndarray:
-        """Take the next epoch's losses (S,); return which seeds improved, (S,) bool."""
+    def update(self, loss: np.ndarray, *, measured: bool = True) -> np.ndarray:
+        """Take the next epoch's losses (S,); return which seeds improved, (S,) bool.
+
+        An epoch that was not `measured` stops nobody, however long it is since the best one.
+        """
         self._epoch += 1
         self.last[self.running] = self._epoch
         # Before the first finite loss the record is inf, and inf minus a fraction of inf is NaN.
@@ -84,7 +87,7 @@ class Monitor:
         improved = self.running & np.isfinite(loss) & (loss < self._record - margin)
         self._record[improved] = loss[improved]
         self.best[improved] = self._epoch
-        if self.patience is not None:
+        if self.patience is not None and measured:
             self.running &= self._epoch - self.best < self.patience
         return improved
 

@@ -200,6 +200,10 @@ def _settings(grid: Mapping[str, Sequence] | Sequence[Settings]) -> list[dict[st
         rows = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     else:
         rows = [dict(own) for own in grid]
+    rows = [
+        {n: value.item() if isinstance(value, np.generic) else value for n, value in own.items()}
+        for own in rows
+    ]
     if not rows or len({frozenset(own) for own in rows}) != 1 or not rows[0]:
         raise ValueError(
             f"expected at least one setting, all with the same names, got {grid!r}; "

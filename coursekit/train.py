@@ -16,16 +16,17 @@ from functools import partial
 from itertools import chain
 
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from coursekit.datasets.tasks import Task
+from coursekit.datasets.tasks import Task, expect
 from coursekit.engine import side_by_side
 from coursekit.engine.devices import free_memory, half, kept_pages, matmul_precision, send
-from coursekit.engine.hooks import Arm, Hooks, Params, for_one, replace
+from coursekit.engine.hooks import Arm, Hooks, Params, as_loss, for_one, replace, with_settings
 from coursekit.engine.layers import draws_in_branches, own_draws
-from coursekit.engine.networks import initial_net, private_rng
+from coursekit.engine.networks import initial_net, private_rng, require_own_parts
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, mean_loss, score_one
 from coursekit.engine.side_by_side import Runners, batch_order, is_evaluated
@@ -70,7 +71,7 @@ def train_one(
         for_one(getattr(hooks, name), name, streams, arm, device)
         for name in ("augment", "mix", "objective", "penalty", "constrain")
     )
-    recorded_loss, step = mean_loss(task), hooks.step or usual_step
+    recorded_loss, step = mean_loss(task), with_settings(hooks.step or usual_step, arm)
 
     def optimized_loss(x: Tensor, y: Tensor) -> Tensor:  # (B, ...), (B, ...) to a scalar
         with half(recipe.precision, device):
@@ -90,7 +91,7 @@ def train_one(
                     x = augment(x)
                 if mix:
                     x, y = mix(x, y)
-                loss = step(net, optimizer, partial(optimized_loss, x, y), n_steps)
+                loss = as_loss(step(net, optimizer, partial(optimized_loss, x, y), n_steps))
                 if constrain:
                     replace(params, constrain(params))
                 # Weighted by size: a mean of batch means would count a short last batch too much.
@@ -154,7 +155,8 @@ def fit(
     Parameters
     ----------
     make_net : callable
-        Makes one network; called once per seed. Any `nn.Module` from (B, ...) to (B, K) will do.
+        Makes one network, a new one at each call, with PyTorch's, NumPy's and Python's random
+        state set by the seed. Any `nn.Module` from (B, ...) to (B, K) will do.
         Side by side are trained those that `torch.func.vmap` can map: without control flow that
         depends on data, with buffers that are changed in place, and noise that is PyTorch's.
     task : Task
@@ -236,7 +238,8 @@ def train(
         quick = task.device.type == "cpu" and not (recipe.compile or recipe.graph)
         if len(runners) == 1 and quick and not draws_in_branches(nets[0]):
             return _apart(runners, task, hooks, "it is the only one", watched)
-        trial = side_by_side.try_out(runners[0], nets[0], task, hooks)
+        require_own_parts(nets)
+        trial = side_by_side.try_out(runners[0], nets, task, hooks)
         if trial.obstacle:
             if recipe.compile or recipe.graph:
                 raise ValueError(
@@ -254,15 +257,25 @@ def train(
 @contextmanager
 def _explained(task: Task, recipe: Recipe):
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # of one operation
+            yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         n, size = task.n_train, recipe.batch_size
-        other = next(b for b in chain(range(size, 1, -1), range(size, n + 2)) if n % b != 1)
+        sizes = chain(range(size, 1, -1), range(size + 1, n + 2))
+        other = next((b for b in sizes if b > 1 and n % b != 1), 2)
         raise ValueError(
             f"expected two rows or more for batch norm, got a last batch of one row: {n} rows in "
-            f"batches of {size}; try batch_size={other}"
+            f"batches of {size}; try batch_size={other}, or another n_train"
+        ) from error
+    except RuntimeError as error:
+        if "same dtype" not in str(error) or task.x.dtype != torch.int64:
+            raise
+        raise ValueError(
+            "expected a network that takes whole numbers, as nn.Embedding does, got one that takes "
+            "fractions; try x.astype(float) if they are measurements"
         ) from error
 
 
@@ -272,6 +285,9 @@ def _apart(runners: Runners, task: Task, hooks: Hooks, why: str, watched: bool) 
     how = {"bar": watched and one, "partly": watched and one}
     done: list[Runs] = []
     if watched and not one:
+        threads = getattr(get_active_backend()[0], "supports_sharedmem", False)
+        fits = not threads or effective_n_jobs() == 1
+        expect(fits, "processes for n_jobs", "threads, which share random states", 'backend="loky"')
         jobs = (delayed(_in_process)(arm, seed, task, hooks) for arm, seed in runners)
         trained = Parallel(return_as="generator")(jobs)
     else:  # a sweep has shared its work out already

@@ -435,7 +435,7 @@ def test_a_recorded_step_is_given_room_for_its_own_pool():
     with pretend("cuda:0"):
         task = task_on("cuda:0")
         arms = (Arm(case.build(task), replace(case.recipe, graph=graph)) for graph in (False, True))
-        sizes = [try_out((arm, 0), arm.make_net(), task, Hooks(record=())).bytes for arm in arms]
+        sizes = [try_out((arm, 0), [arm.make_net()], task, Hooks(record=())).bytes for arm in arms]
     assert 1.3 * sizes[0] < sizes[1] < 2.1 * sizes[0]
 
 

@@ -107,7 +107,7 @@ def test_a_memory_budget_changes_no_bit_but_of_one_that_is_left_over(
     task = signals if name == "cnn" else digits
     make_net = NETS[name](task)
     member = (Arm(make_net, RECIPE), 5)
-    each = try_out(member, initial_net(make_net, 5), task, Hooks()).bytes
+    each = try_out(member, [initial_net(make_net, 5)], task, Hooks()).bytes
     whole = fit(make_net, task, RECIPE)
     tight = fit(make_net, task, RECIPE, memory=n_networks * each)
     for kind in ("final", "best"):
@@ -135,7 +135,7 @@ def test_bytes_per_network_grow_with_parameters_and_activations(digits):
     def size(hidden, batch):
         make_net = models.mlp(digits, hidden=(hidden,))
         arm = Arm(make_net, replace(RECIPE, batch_size=batch))
-        return try_out((arm, 5), initial_net(make_net, 5), digits, Hooks()).bytes
+        return try_out((arm, 5), [initial_net(make_net, 5)], digits, Hooks()).bytes
 
     parameters = 4 * (64 * 256 + 256 + 256 * 10 + 10)
     assert 8 * parameters < size(256, 16) < 14 * parameters + 1e6

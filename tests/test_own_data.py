@@ -89,6 +89,24 @@ def test_classes_are_numbered_by_name_and_numbers_are_a_regression():
     assert "regression" in repr(numbers)
 
 
+def test_fractions_that_look_like_classes_are_told():
+    assert "y.astype(int) makes classes" in own(y=CLASSES.astype(float)).note
+
+
+def test_a_task_keeps_a_copy_of_its_own():
+    x = torch.tensor(TABLE, dtype=torch.float32)
+    task = own(x, test=(x[:9], CLASSES[:9]))
+    before = task.x_test.clone()
+    x += 100
+    assert torch.equal(task.x_test, before)
+
+
+def test_whole_numbers_for_a_network_that_takes_fractions_get_a_sentence():
+    task = own(np.arange(500).reshape(100, 5))
+    with pytest.raises(ValueError, match=r"takes whole numbers.*x.astype\(float\)"):
+        fit(models.mlp(task), task, SHORT)
+
+
 def test_any_type_of_numbers_goes_in():
     for x in (TABLE, TABLE.astype(np.float16), torch.tensor(TABLE), TABLE.tolist(), TABLE[:, ::-1]):
         assert own(x).x.dtype == torch.float32
@@ -281,6 +299,27 @@ def test_a_sweep_works_on_own_data(tmp_path):
         (TABLE, TABLE[:, :2], {"multi_label": True}, "labels that are 0 or 1"),
         (TABLE.reshape(100, 1, 5), CLASSES, {"standardize": True}, "a table to standardize"),
         ([], [], {}, "expected"),
+        (TABLE, CLASSES, {"groups": np.arange(100) // 4, "split": "ordered"}, "groups or split="),
+        (
+            TABLE,
+            CLASSES,
+            {"groups": np.arange(100) % 5, "test": range(20)},
+            "share no group, got 5",
+        ),
+        (
+            TABLE,
+            CLASSES,
+            {"groups": np.arange(100) // 4, "split": {"train": range(50), "val": range(50, 100)}},
+            "share no group, got 1 in two",
+        ),
+        (
+            TABLE,
+            CLASSES,
+            {"split": {"train": [1], "val": [2], "test": [3]}, "test": (TABLE, CLASSES)},
+            "one test set, got two",
+        ),
+        (TABLE, np.array(["a", None] * 50, dtype=object), {}, "a class for every row, got 50"),
+        (TABLE * 1j, CLASSES, {}, "real numbers, got torch.complex128"),
         (TABLE, TABLE[:, 0], {"label_noise": 0.1}, r"label_noise in \[0, 0\]"),
     ],
 )

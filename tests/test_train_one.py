@@ -233,7 +233,7 @@ ODD = {
     ),
     "checkpoint": (Checkpointed, "Checkpointed cannot be mapped"),
     "data_dependent": (Choosy, "Choosy cannot be mapped"),
-    "replaced_buffer": (Remembering, "buffer 'mean' is replaced"),
+    "replaced_buffer": (Remembering, "'mean' is replaced"),
     "numpy_noise": (NumpyNoise, "drawn by NumPy"),
 }
 
@@ -309,18 +309,18 @@ def test_large_feature_maps_are_trained_one_after_another():
     make_net = models.cnn(task)
     arm = Arm(make_net, replace(SHORT, batch_size=32))
     assert LARGEST_MAP < 32 * 16 * 28 * 28
-    trial = try_out((arm, 0), initial_net(make_net, 0), task, Hooks())
+    trial = try_out((arm, 0), [initial_net(make_net, 0)], task, Hooks())
     assert "cache" in trial.obstacle
     assert not trial.surprising
     small = replace(arm, recipe=replace(SHORT, batch_size=4))
-    assert try_out((small, 0), initial_net(make_net, 0), task, Hooks()).obstacle == ""
+    assert try_out((small, 0), [initial_net(make_net, 0)], task, Hooks()).obstacle == ""
 
 
 def test_a_trial_leaves_the_network_as_it_is(digits):
     make_net = models.mlp(digits, hidden=(24,), batch_norm=True)
     net = initial_net(make_net, 0)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    try_out((Arm(make_net, SHORT), 0), net, digits, Hooks())
+    try_out((Arm(make_net, SHORT), 0), [net], digits, Hooks())
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert not any(layer._forward_hooks for layer in net.modules())
@@ -349,6 +349,227 @@ def test_an_interrupt_keeps_the_finished_networks(digits):
     assert runs.seeds.tolist() == [5]
     with pytest.raises(KeyboardInterrupt):
         fit(models.linear(digits), digits, SHORT, step=press_ctrl_c)
+
+
+# Hidden state: what a network holds beside its weights
+
+
+class Features(nn.Module):
+    """Random features that somebody forgot to make a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.directions, self.last = torch.randn(64, 32), nn.Linear(32, 10)
+
+    def forward(self, x):
+        return self.last((x.flatten(1) @ self.directions).cos())
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last, self._n = nn.Linear(64, 10), 0
+
+    def forward(self, x):
+        self._n += self.training
+        return self.last(x.flatten(1)) / (1 + 0.1 * self._n)
+
+
+class Frozen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(64, 10)
+        self.shift = nn.Parameter(torch.zeros(10), requires_grad=False)
+
+    def forward(self, x):
+        out = self.last(x.flatten(1))
+        if self.training:
+            self.shift = nn.Parameter(0.5 * self.shift + out.mean(0).detach(), requires_grad=False)
+        return out - self.shift
+
+
+class OwnGenerator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last, self.draws = nn.Linear(64, 10), torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        noise = torch.randn(x.flatten(1).shape, generator=self.draws) if self.training else 0
+        return self.last(x.flatten(1) + noise)
+
+
+class Sampling(nn.Module):
+    """Draws in evaluation mode, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.last(F.dropout(x.flatten(1), 0.3))
+
+
+class Twice(nn.Module):
+    """One layer under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle = nn.Linear(64, 24), nn.Linear(24, 24)
+        self.again, self.last = self.middle, nn.Linear(24, 10)
+
+    def forward(self, x):
+        h = self.first(x.flatten(1)).relu()
+        return self.last(self.again(self.middle(h).relu()))
+
+
+class OwnDepth(nn.Module):
+    """Stochastic depth around batch norm, inside a class."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 24), nn.Linear(24, 10)
+        self.block = Residual(nn.Sequential(nn.BatchNorm1d(24), nn.Linear(24, 24)), 0.5)
+
+    def forward(self, x):
+        return self.last(self.block(self.first(x.flatten(1))))
+
+
+HIDDEN = {
+    "random_matrix": (Features, "differ in more than"),
+    "counter": (Counting, "keeps something in itself"),
+    "frozen_parameter": (Frozen, "'shift' is replaced"),
+    "generator": (OwnGenerator, ""),
+    "alpha_dropout": (
+        lambda: nn.Sequential(nn.Flatten(), nn.AlphaDropout(0.3), nn.Linear(64, 10)),
+        "drawn by PyTorch",
+    ),
+    "samples_in_evaluation": (Sampling, None),
+    "one_layer_twice": (Twice, None),
+    "stochastic_depth_inside": (OwnDepth, None),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_seed_is_the_same_alone_and_in_company_whatever_a_network_hides(digits, name):
+    make_net, reason = HIDDEN[name]
+    recipe = replace(SHORT, optimizer="sgd", lr=0.05)
+    together = fit_quietly(make_net, digits, recipe)
+    assert bool(together.apart) == (reason is not None)
+    assert (reason or "") in together.apart
+    for s, seed in enumerate(recipe.seeds):
+        alone = fit(make_net, digits, replace(recipe, n_seeds=1, first_seed=seed))
+        rtol = 2e-3 if reason is None else 1e-12
+        np.testing.assert_allclose(alone.logged_loss[0], together.logged_loss[s], rtol=rtol)
+    if name != "samples_in_evaluation":
+        val = evaluate(together, digits, "val", weights="final").loss
+        np.testing.assert_allclose(val, together.val_loss[:, -1], rtol=1e-5)
+
+
+def test_what_a_network_hides_comes_back_from_a_file(digits, tmp_path):
+    from coursekit.results import store
+
+    runs = fit_quietly(Features, digits, SHORT)
+    back = store.load(store.save(runs, tmp_path / "a.npz"), Features)
+    np.testing.assert_allclose(evaluate(back, digits).loss, evaluate(runs, digits).loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_a_network_that_changes_its_input_changes_no_test_set(digits, n_seeds):
+    class Rude(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(64, 10)
+
+        def forward(self, x):
+            x -= 0.5
+            return self.last(x.flatten(1))
+
+    before = digits.x_test.clone()
+    runs = fit_quietly(Rude, digits, replace(SHORT, n_seeds=n_seeds), record=("test",))
+    evaluate(runs, digits)
+    outputs(runs, digits.x_test)
+    assert torch.equal(digits.x_test, before)
+
+
+def test_checkpointing_draws_the_same_dropout_again():
+    from coursekit.engine.layers import own_draws
+    from coursekit.engine.random import Streams
+
+    class Twofold(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5))
+            self.last = nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.last(checkpoint(self.body, x.flatten(1), use_reentrant=False))
+
+    net, x = Twofold().double(), torch.rand(8, 64, dtype=torch.float64)
+
+    def loss():
+        torch.manual_seed(
+            0
+        )  # checkpointing draws from PyTorch's own state, which it can bring back
+        return net(x).square().sum()
+
+    with own_draws(net, Streams([0])):
+        loss().backward()
+        weight, eps = net.body[0].weight, 1e-6
+        with torch.no_grad():
+            found = []
+            for sign in (1, -1):
+                weight[3] += sign * eps
+                found.append(loss().item())
+                weight[3] -= sign * eps
+    slope = (found[0] - found[1]) / (2 * eps)
+    assert abs(slope - weight.grad[3].sum().item()) < 1e-4 * max(1, abs(slope))
+    assert abs(slope) > 1e-3
+
+
+def test_networks_that_share_a_part_are_refused(digits):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(ValueError, match=r"a new network each time, got one that shares 1\.bias"):
+        fit(lambda: net, digits, SHORT)
+
+
+def test_a_setting_of_a_step_is_an_arm_of_a_sweep(digits):
+    swept = sweep(models.linear, digits, SHORT, {"norm": [1e-6, 1.0]}, step=clipped)
+    assert (swept.at(norm=1e-6).val_loss[:, -1] > swept.at(norm=1.0).val_loss[:, -1] + 0.02).all()
+
+
+def test_functions_that_differ_are_arms_of_their_own(digits):
+    class Net(nn.Module):
+        def __init__(self, act):
+            super().__init__()
+            self.first, self.last, self.act = nn.Linear(64, 24), nn.Linear(24, 10), act
+
+        def forward(self, x):
+            return self.last(self.act(self.first(x.flatten(1))))
+
+    swept = sweep(lambda task, act: lambda: Net(act), digits, SHORT, {"act": [F.relu, torch.sin]})
+    alone = fit(lambda: Net(torch.sin), digits, SHORT)
+    np.testing.assert_allclose(swept.at(act=torch.sin).val_loss, alone.val_loss, rtol=2e-3)
+    assert not np.allclose(swept.at(act=F.relu).val_loss, alone.val_loss, rtol=1e-2)
+
+
+def test_patience_counts_no_epoch_that_was_not_evaluated(digits):
+    recipe = replace(SHORT, epochs=20, patience=3, evaluate_every=5, lr=0.03)
+    runs = fit(models.mlp(digits), digits, recipe)
+    assert set(runs.last_epoch.tolist()) <= {5, 10, 15, 20}
+    assert (runs.best_epoch >= 5).all()
+
+
+def test_threads_are_refused_where_they_would_share_random_states(digits):
+    with (
+        joblib.parallel_config(backend="threading", n_jobs=2),
+        pytest.raises(ValueError, match=r'expected processes for n_jobs.*backend="loky"'),
+    ):
+        fit_quietly(partial(Recurrent, nn.GRU), digits, SHORT)
+
+
+def test_a_step_that_returns_nothing_gets_a_sentence(digits):
+    with pytest.raises(ValueError, match="a step that returns the loss of its batch"):
+        fit(models.linear(digits), digits, SHORT, step=lambda net, optimizer, loss, n_steps: None)
 
 
 # The step

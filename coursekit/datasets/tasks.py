@@ -162,7 +162,10 @@ class Reader:
 
     def read(self, rows: Tensor) -> Tensor:
         """Read the examples of these rows: (B,) int64 to (B, ...) on the device."""
-        return torch.stack([self._example(row) for row in rows.tolist()]).to(self.device)
+        x = torch.stack([self._example(row) for row in rows.tolist()])
+        finite = bool(x.isfinite().all())
+        expect(finite, "examples of finite numbers", "nan or inf", "another filter")
+        return x.to(self.device)
 
     def _example(self, row: int) -> Tensor:
         example = self.source[row]
@@ -181,15 +184,17 @@ def as_inputs(x: Any) -> Tensor:
     Bytes are taken for shades of gray or color: 0 to 255 become 0 to 1.
     """
     try:
-        x = x if isinstance(x, Tensor) else torch.from_numpy(np.ascontiguousarray(x))
-    except TypeError as error:
+        x = x if isinstance(x, Tensor) else torch.from_numpy(np.array(x, order="C"))
+    except (TypeError, ValueError) as error:
         got = f"{type(x).__name__} of {getattr(np.asarray(x), 'dtype', '?')}"
         raise ValueError(
             f"expected x of numbers, got {got}; turn text and dates into numbers first, as with "
             "pandas.get_dummies"
         ) from error
+    expect(not x.is_complex(), "real numbers", str(x.dtype), "x.real")
     if x.dtype == torch.uint8:
         return x.float() / 255
+    x = x.detach().cpu()
     return x.float() if x.is_floating_point() or x.dtype == torch.bool else x.long()
 
 
@@ -282,10 +287,9 @@ class Task:
         fits &= len(x) == len(y) > 0 and y.shape[1:] == self.y.shape[1:]
         shapes = "x (N, D), (N, C, L), (N, C, H, W) or so, and as many y, (N,) or (N, K)"
         expect(fits, shapes, got, "x[:, None] for one feature or channel")
-        if isinstance(x, Tensor):
-            finite = bool(x.isfinite().all() and y.isfinite().all())
-            advice = "leaving those rows out, or filling the gaps in"
-            expect(finite, f"finite numbers in the {part}", "nan or inf", advice)
+        finite = bool(y.isfinite().all() and (isinstance(x, Reader) or x.isfinite().all()))
+        advice = "leaving those rows out, or filling the gaps in"
+        expect(finite, f"finite numbers in the {part}", "nan or inf", advice)
         if self.n_classes is not None:
             low, high, last = y.min().item(), y.max().item(), self.n_classes - 1
             fits = low >= 0 and high <= last
@@ -321,8 +325,8 @@ class Task:
             when they are needed: anything that has a length and gives `x[i]`, such as a
             `torch.utils.data.Dataset`; then networks are trained one after another.
         y : (N,) or (N, K) array
-            Whole numbers or text are classes, other numbers the targets of a regression. (Write
-            `y.astype(float)` for the regression of a count.)
+            Text and whole numbers, by their type, are classes; fractions are the targets of a
+            regression. (Write `y.astype(float)` for the regression of a count.)
         name : str
         n_train, n_val : int, optional
             Rows that each seed gets of what the test set leaves. By default a fifth of it is for
@@ -364,7 +368,7 @@ class Task:
         """
         device = pick_device(device)
         fixed = isinstance(split, Mapping)
-        pair = isinstance(test, tuple) and len(test) == 2 and np.ndim(test[0]) != 0
+        pair = isinstance(test, tuple) and len(test) == 2 and not isinstance(test[0], int)
         lazy = not hasattr(x, "__array__") and not isinstance(x, Tensor | list | tuple)
         if multi_label or not lazy:
             expect(len(x) == len(y), "as many y as x", f"{len(y)} and {len(x)}", "the same rows")
@@ -372,14 +376,25 @@ class Task:
         rows = np.arange(len(targets))
         expect(len(rows) > 4, "five rows or more", len(rows), "all of your data")
         if groups is not None:
-            _, groups = np.unique(np.asarray(groups), return_inverse=True)
-            expect(len(groups) == len(rows), "one group per row", len(groups), "groups=table['id']")
+            _, groups = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+            expect(groups.shape == rows.shape, "one group per row", len(groups), "groups=ids")
+            advice = "one of them: whole groups in the order of time need a split of your own"
+            expect(split != "ordered", 'groups or split="ordered"', "both", advice)
         if fixed:
-            split, pool, held, n_train, n_val = _as_split(split, test, len(rows))
+            split, pool, held, n_train, n_val = _as_split(split, len(rows))
+            given = not pair and np.ndim(test) == 1
+            twice = given or (pair and held is not None)
+            expect(not twice, "one test set", "two", 'split={..., "test": rows} alone')
         else:
             expect(split in ("random", "ordered"), "a known split", split, 'split="random"')
             held = None if pair or test is None else _held_out(test, targets, groups, split)
             pool = rows if held is None else np.setdiff1d(rows, held)
+        if groups is not None:
+            parts = [pool] if held is None else [pool, held]
+            parts = [pool[:n_train], pool[n_train:], *parts[1:]] if fixed else parts
+            who = [set(groups[part].tolist()) for part in parts]
+            shared = sum(map(len, who)) - len(set().union(*who))
+            expect(not shared, "parts that share no group", f"{shared} in two", "test=0.2")
         inputs = Reader(x, device) if lazy else as_inputs(x)
         if standardize:
             expect(not lazy and inputs.ndim == 2, "a table to standardize", "something else",
@@ -394,8 +409,8 @@ class Task:
             part = lambda which: change(inputs[which]).to(device)  # noqa: E731
         x_test = y_test = None
         if pair:
-            lazy_test = not hasattr(test[0], "__array__") and not isinstance(test[0], list)
-            x_test = Reader(test[0], device) if lazy_test else change(as_inputs(test[0])).to(device)
+            given = Reader(test[0], device) if lazy else as_inputs(test[0]).clone()
+            x_test = given if lazy else change(given).to(device)
             y_test = as_targets(test[1], multi_label=multi_label, known=known)[0]
         elif held is not None:
             x_test, y_test = part(held), targets[held]
@@ -412,7 +427,7 @@ class Task:
             n_val=n_val,
             n_classes=None if known is None else len(known),
             label_noise=label_noise,
-            note=_note(inputs, known),
+            note=_note(inputs, targets, known),
             multi_label=multi_label,
             split="grouped" if groups is not None and not fixed else split,
             groups=None if groups is None or fixed else torch.from_numpy(groups[pool]),
@@ -564,6 +579,9 @@ def as_targets(
            "multi_label=True for labels that are 0 or 1, y.argmax(1) for one-hot rows, or "
            "y.astype(float) for a regression")  # fmt: skip
     expect(len(y) > 0, "some targets", "none", "all of your data")
+    if y.dtype == object:  # NaN is not equal to itself, and pandas' NA is neither true nor false
+        missing = sum(v is None or v != v or type(v).__name__ == "NAType" for v in y.tolist())
+        expect(not missing, "a class for every row", f"{missing} without", "leaving those rows out")
     names, codes = np.unique(y.astype(str) if y.dtype == object else y, return_inverse=True)
     if known is not None:
         new = sorted(map(str, set(names.tolist()) - set(known.tolist())))
@@ -581,7 +599,7 @@ def _held_out(test: Any, y: Tensor, groups: np.ndarray | None, split: str) -> np
 
     rows, n = np.arange(len(y)), len(y)
     if np.ndim(test) == 1:
-        held = rows[np.asarray(test)]
+        held = np.unique(rows[np.asarray(test)])
         expect(0 < len(held) < n, "some rows to test on", len(held), "test=0.2")
         return held
     share = isinstance(test, float) and 0 < test < 1
@@ -599,10 +617,10 @@ def _held_out(test: Any, y: Tensor, groups: np.ndarray | None, split: str) -> np
     )
 
 
-def _as_split(split: Mapping[str, Sequence[int]], test: Any, n: int):
+def _as_split(split: Mapping[str, Sequence[int]], n: int):
     expect(set(split) - {"test"} == {"train", "val"}, 'rows for "train" and "val"', sorted(split),
            'split={"train": rows, "val": other_rows}')  # fmt: skip
-    parts = {part: np.arange(n)[np.asarray(rows)] for part, rows in split.items()}
+    parts = {part: np.arange(n)[np.asarray(rows, dtype=int)] for part, rows in split.items()}
     used = np.concatenate(list(parts.values()))
     distinct = len(np.unique(used)) == len(used) and all(len(part) for part in parts.values())
     expect(distinct, "parts that share no row", f"sizes {[len(p) for p in parts.values()]}",
@@ -611,8 +629,10 @@ def _as_split(split: Mapping[str, Sequence[int]], test: Any, n: int):
     return "fixed", pool, parts.get("test"), len(parts["train"]), len(parts["val"])
 
 
-def _note(x: Tensor | Reader, known: np.ndarray | None) -> str:
+def _note(x: Tensor | Reader, y: Tensor, known: np.ndarray | None) -> str:
     notes = []
+    if known is None and y.ndim == 1 and len(y.unique()) <= 20 and bool((y == y.round()).all()):
+        notes.append("a regression of numbers; y.astype(int) makes classes of them")
     if known is not None:
         names = [str(name) for name in known[:12]] + ["..."] * (len(known) > 12)
         notes.append(f"classes in this order: {', '.join(names)}")

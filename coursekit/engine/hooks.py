@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 
 import torch
@@ -84,6 +85,22 @@ def for_one(
             return _checked(place, args, hook(*args, **settings))
 
     return one
+
+
+def with_settings(step: Callable, arm: Arm) -> Callable:
+    """A step with the settings that it names, as numbers."""
+    named = set(parameters(step)) & set(arm.settings)
+    return partial(step, **{name: arm.settings[name] for name in named}) if named else step
+
+
+def as_loss(value: Tensor) -> Tensor:
+    """What a step returned, if it is the loss of the batch; ValueError otherwise."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise ValueError(
+            f"expected a step that returns the loss of its batch as a tensor, got {value!r}; end "
+            "it with `return value`, as coursekit.train.usual_step does"
+        )
+    return value
 
 
 def parameters(function: Callable) -> list[str]:

@@ -92,7 +92,7 @@ def _surround(layer: nn.Module, streams: Streams, places: list[str]):
     def enter(layer, args):
         # Evaluation draws nothing, and takes no turn.
         place = next(turns) if layer.training else places[0]
-        modes.append(OwnDraws(streams, place))
+        modes.append(OwnDraws(streams if layer.training else None, place))
         modes[-1].__enter__()
 
     def leave(layer, args, output):
@@ -157,12 +157,18 @@ def _is_changed(layer: nn.Module) -> bool:
 
 
 def _mapped(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
-    own = {local: names[id(t)] for local, t in _tensors(layer)}
+    # Each part once: a layer may stand at two places of its class.
+    own = {
+        f"{prefix}.{key}".lstrip("."): names[id(t)]
+        for prefix, part in layer.named_modules()
+        for key, t in chain(part._parameters.items(), part._buffers.items())
+        if t is not None
+    }
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         def one(tensors: State, h: Tensor) -> Tensor:
             with OwnDraws(streams, place, h):
-                return functional_call(layer, tensors, (h,))
+                return functional_call(layer, tensors, (h,), tie_weights=False)
 
         tensors = {local: state[name] for local, name in own.items()}
         return vmap(one, randomness="different")(tensors, h)

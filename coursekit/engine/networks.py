@@ -1,10 +1,13 @@
 """One network per seed, and whether networks may be trained side by side."""
 
+import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from inspect import signature
 from itertools import chain
+from types import FunctionType
 
 import numpy as np
 import torch
@@ -82,12 +85,15 @@ def _parameters(function: Callable) -> dict:
 
 
 def structure(net: nn.Module) -> tuple:
-    """What networks must share to be trained side by side; settings in buffers are left out."""
-    plain = bool | int | float | str | tuple | None
+    """What networks must share to be trained side by side; numbers in buffers are left out.
+
+    Whatever a layer holds beside its parameters and buffers counts by content: a function, a list
+    of columns, a random matrix that is no buffer.
+    """
     layers = [
         (name, type(layer).__qualname__, sorted(
-            (key, repr(value)) for key, value in vars(layer).items()
-            if isinstance(value, plain) and key != "training" and not key.startswith("_")
+            (key, repr(_content(value))) for key, value in vars(layer).items()
+            if key not in OWN and not isinstance(value, nn.Module)
         ))
         for name, layer in net.named_modules()
     ]  # fmt: skip
@@ -98,3 +104,48 @@ def structure(net: nn.Module) -> tuple:
     ]
     buffers = [(name, tuple(b.shape), str(b.dtype)) for name, b in net.named_buffers()]
     return layers, params, buffers
+
+
+OWN = {*vars(nn.Module()), "generator"}  # what every module has
+
+
+def _content(value: object) -> object:
+    if isinstance(value, nn.Parameter):  # counts as such, under its name
+        return tuple(value.shape)
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        return str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()
+    if isinstance(value, Mapping):
+        return [(repr(key), _content(own)) for key, own in value.items()]
+    if isinstance(value, list | tuple):
+        return [_content(own) for own in value]
+    if isinstance(value, partial):
+        return _content((value.func, value.args, value.keywords))
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        code = value.__code__
+        return code.co_code, repr(code.co_consts), _content([value.__defaults__ or (), cells])
+    if isinstance(value, torch.Generator):
+        return _content(value.get_state())
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | set):
+        return value
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def require_own_parts(nets: Sequence[nn.Module]) -> None:
+    """Raise ValueError if two networks share something that training changes."""
+    if len(nets) < 2:
+        return
+    parts = [
+        {id(t): name for name, t in chain(net.named_parameters(), net.named_buffers())
+         if t.requires_grad or not isinstance(t, nn.Parameter)}
+        for net in nets[:2]
+    ]  # fmt: skip
+    if shared := sorted(name for key, name in parts[0].items() if key in parts[1]):
+        raise ValueError(
+            f"expected make_net to make a new network each time, got one that shares {shared[0]}; "
+            "build the layers inside of it, or copy.deepcopy what it takes from outside"
+        )

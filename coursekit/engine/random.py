@@ -242,7 +242,16 @@ class OwnDraws(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        draw = None if self.streams is None or kwargs.get("generator") else DRAWS.get(func)
+        draw = None if self.streams is None else DRAWS.get(func)
+        if draw is not None and kwargs.get("generator") is not None:
+            if self.member is not None:
+                raise ValueError("it draws from a generator that all networks would share")
+            draw = None
+        # Checkpointing computes this again in the backward pass, and brings PyTorch's own random
+        # state back for it, but not that of the streams.
+        checkpointed = torch._C._autograd._top_saved_tensors_default_hooks
+        if draw is not None and self.member is None and checkpointed(False) is not None:
+            draw = None
         return func(*args, **kwargs) if draw is None else draw(self, *args, **kwargs)
 
     def rows(self, draw: Callable[..., Tensor], *values: Tensor, device=None) -> Tensor:

@@ -130,7 +130,8 @@ def outputs_of_one(net: nn.Module, x: Tensor | Reader, rows: Tensor | None = Non
     try:
         for start in range(0, n, EVAL_ROWS):
             part = slice(start, start + EVAL_ROWS)
-            block = x[part] if rows is None else read_rows(x, rows[part])
+            # A copy: a network may change its input in place.
+            block = x[part].clone() if rows is None else read_rows(x, rows[part])
             blocks.append(net(block))
     finally:
         net.train(was_training)
@@ -142,6 +143,6 @@ def on_shared(net: nn.Module, state: State, x: Tensor) -> Tensor:
     n = len(next(iter(state.values())))
 
     def inputs(nets: slice, rows: slice) -> Tensor:
-        return x[rows].expand(len(range(n)[nets]), *x[rows].shape)
+        return x[rows].clone().expand(len(range(n)[nets]), *x[rows].shape)  # may be changed
 
     return forward(net, state, inputs, len(x))

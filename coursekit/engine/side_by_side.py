@@ -5,21 +5,21 @@ step move all S networks. They stay independent: each loss belongs to one networ
 optimizers work entry by entry. Axes: S networks, B batch.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor, nn
 
 from coursekit.datasets.tasks import Deal, Reader, Task, stream
-from coursekit.engine.devices import half, random_states, recorded, send
+from coursekit.engine.devices import half, matmul_precision, random_states, recorded, send
 from coursekit.engine.hooks import Arm, Hooks, per_network, replace
-from coursekit.engine.networks import initial_net, private_rng
+from coursekit.engine.networks import initial_net, private_rng, structure
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, recorded_loss, score_stack
-from coursekit.engine.stack import Stack
+from coursekit.engine.stack import Stack, forward
 from coursekit.recipe import Recipe, make_optimizer, set_rates, torch_optimizer
 
 Runners = Sequence[tuple[Arm, int]]
@@ -129,24 +129,25 @@ class Trial:
     surprising: bool = False  # whether whoever wrote the network should hear of it
 
 
-def try_out(runner: tuple[Arm, int], net: nn.Module, task: Task, hooks: Hooks) -> Trial:
+def try_out(runner: tuple[Arm, int], nets: Sequence[nn.Module], task: Task, hooks: Hooks) -> Trial:
     """Try one step of one network: first by itself, then as a stack would train it.
 
-    What a network cannot do by itself is an error, and raised as it is. `net` stays as it is.
+    What a network cannot do by itself is an error, and raised as it is. `nets` stay as they are.
     """
     (arm, seed), device = runner, task.device
     if hooks.step:
         return Trial(obstacle="`step` moves one network at a time")
     if isinstance(task.x, Reader):
         return Trial(obstacle="the examples are read one by one")
-    try:
-        alone = copy.deepcopy(net).to(device)
-    except RuntimeError:  # it holds a tensor that PyTorch does not copy
-        alone = initial_net(arm.make_net, seed).to(device)
-    kind = type(make_optimizer(alone, arm.recipe))
-    if kind not in [getattr(torch.optim, name) for name in ENTRYWISE]:
-        reason = f"{kind.__name__} may look at a whole network to move one of its weights"
+    alone, other = (initial_net(arm.make_net, seed).to(device) for _ in range(2))
+    optimizer = make_optimizer(alone, arm.recipe)
+    if type(optimizer) not in [getattr(torch.optim, name) for name in ENTRYWISE]:
+        reason = f"{type(optimizer).__name__} may look at a whole network to move one weight"
         return Trial(obstacle=reason)
+    shared = structure(nets[0])
+    if any(structure(net) != shared for net in nets[1:]):
+        reason = "the networks differ in more than their weights and buffers"
+        return Trial(obstacle=reason, surprising=True)
     deal, n = deal_to(task, [seed]), arm.recipe.batch_size
     rows, y = deal.train_rows[:, :n], deal.y_train[:, :n]
     saved: dict[int, int] = {}  # by address: what the backward pass needs, each once
@@ -158,28 +159,31 @@ def try_out(runner: tuple[Arm, int], net: nn.Module, task: Task, hooks: Hooks) -
 
     with private_rng(seed):
         before = random_states()
-        maps, replaced = _watch(alone, task, task.inputs(rows[0]))
-        if replaced:
-            reason = f"buffer {replaced!r} is replaced by another instead of changed in place"
+        maps, reason = _watch(alone, task, task.inputs(rows[0]))
+        if reason:
             return Trial(obstacle=reason, surprising=True)
         # Convolutions of many networks do not fit the cache together, and gain nothing then:
         # benchmarks/shapes.py.
         if device.type == "cpu" and maps > LARGEST_MAP:
             return Trial(obstacle="its feature maps fill a processor's cache")
+        stated = torch.get_rng_state()
         try:
-            stack = Stack([net], device)
+            stack = Stack([other], device)
             streams = Streams([seed], device, ahead=False)  # a block ahead is shared by all
             losses_of = optimized_losses(stack, streams, task, hooks, [arm])
             stack.net.train()
             with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
                 losses = losses_of(task.inputs(rows), y)
             stack.backward(losses)
+            drawn = not torch.equal(stated, torch.get_rng_state())
+            forward(stack.net, stack.state, lambda nets, part: task.inputs(rows[:, part]), 1)
         except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
             reason = str(error).strip().split("\n")[0][:120]
-            reason = f"{type(net).__name__} cannot be mapped over seeds ({reason})"
+            reason = f"{type(other).__name__} cannot be mapped over seeds ({reason})"
             return Trial(obstacle=reason, surprising=True)
-        if random_states() != before:
-            reason = "random numbers are drawn by NumPy or by Python, not by PyTorch"
+        if drawn or random_states() != before:
+            who = "PyTorch in a way that" if drawn else "NumPy or by Python, which"
+            reason = f"random numbers are drawn by {who} cannot be shared out among networks"
             return Trial(obstacle=reason, surprising=True)
     return Trial(_bytes(arm.recipe, stack, task, deal, sum(saved.values()) + streams.bytes))
 
@@ -195,21 +199,41 @@ def n_at_once(each: int, budget: float) -> int:
 
 
 def _watch(net: nn.Module, task: Task, x: Tensor) -> tuple[int, str]:
-    """Compute one batch in training mode.
+    """Compute a batch in training mode and one in evaluation mode.
 
-    Returns the size of the largest output of a convolution in two dimensions, and the name of a
-    buffer that was replaced: side by side, its new value would be lost.
+    Returns the size of the largest output of a convolution in two dimensions, and what the network
+    changes in itself in a way that would be lost side by side, or nothing.
     """
     maps = [0]
-    for layer in net.modules():
-        if isinstance(layer, nn.Conv2d | nn.Conv3d):
-            layer.register_forward_hook(lambda layer, args, output: maps.append(output.numel()))
-    own = {name: id(buffer) for name, buffer in net.named_buffers()}
-    net.train()
-    with torch.no_grad():
-        checked_outputs(net(x), len(x), task)
-    now = {name: id(buffer) for name, buffer in net.named_buffers()}
-    return max(maps), next((name for name in now if now[name] != own.get(name)), "")
+    handles = [
+        layer.register_forward_hook(lambda layer, args, output: maps.append(output.numel()))
+        for layer in net.modules()
+        if isinstance(layer, nn.Conv2d | nn.Conv3d)
+    ]
+
+    def places() -> dict[str, tuple]:
+        tensors = chain(net.named_parameters(), net.named_buffers())
+        return {name: (id(t), t.data_ptr()) for name, t in tensors}
+
+    own, held = places(), structure(net)
+    for training in (True, False):
+        net.train(training)
+        given = x.clone()
+        before = given._version
+        here = nullcontext() if training else matmul_precision("float32")
+        with torch.no_grad(), here:
+            checked_outputs(net(given), len(x), task)
+        if given._version != before:
+            return 0, f"{type(net).__name__} changes its input in place"
+    for handle in handles:
+        handle.remove()
+    now = places()
+    lost = [name for name in (now | own) if now.get(name) != own.get(name)]
+    if lost:
+        return 0, f"{lost[0]!r} is replaced by another tensor instead of changed in place"
+    if structure(net) != held:
+        return 0, f"{type(net).__name__} keeps something in itself that is no parameter or buffer"
+    return max(maps), ""
 
 
 # Numbers in the output of a two-dimensional convolution, for one network and batch.

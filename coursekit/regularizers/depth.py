@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from coursekit.regularizers.dropout import Generator, uniform
 
@@ -133,7 +134,14 @@ def residual(
     try:
         keeps = bool(kept)
     except RuntimeError:  # under torch.func.vmap, where no one answer holds for all networks
-        return h + kept * branch(h)
+        if not isinstance(branch, nn.Module):
+            return h + kept * branch(h)
+        # A branch that is skipped must not move its running statistics.
+        own = {name: buffer.clone() for name, buffer in branch.named_buffers()}
+        added = functional_call(branch, own, (h,))
+        for name, buffer in branch.named_buffers():
+            buffer.copy_(torch.where(kept, own[name], buffer))
+        return h + kept * added
     return h + branch(h) if keeps else h
 
 

@@ -53,6 +53,8 @@ class Runs:
         Where it was trained, as in "cpu" or "cuda:0 (NVIDIA H100)".
     apart : str
         Why the networks were trained one after another; empty if side by side.
+    nets : tuple of S nn.Module
+        Of networks trained one after another: each with what it holds beside its weights.
     """
 
     recipe: Recipe
@@ -68,6 +70,7 @@ class Runs:
     net: nn.Module
     device: str = "cpu"
     apart: str = ""
+    nets: tuple[nn.Module, ...] = ()
 
     def __getattr__(self, name: str) -> np.ndarray:
         curves = self.__dict__.get("curves", {})
@@ -119,17 +122,16 @@ class Runs:
         choose("weights", weights, ("best", "final"))
         known = self.seeds.tolist()
         expect(seed in known, f"a seed among {known}", seed, f"network({known[0]})")
-        net = copy.deepcopy(self.net)
-        write_state(net, getattr(self, weights), known.index(seed))
+        s = known.index(seed)
+        net = copy.deepcopy(self.nets[s] if self.nets else self.net)
+        write_state(net, getattr(self, weights), s)
         return net.eval()
 
     def networks(self, weights: str, device: torch.device | str) -> Iterator[nn.Module]:
-        """The trained networks one by one, on a device: one module that is filled anew."""
+        """The trained networks one by one, on a device."""
         choose("weights", weights, ("best", "final"))
-        net = copy.deepcopy(self.net).to(device).eval()
-        for s in range(len(self.seeds)):
-            write_state(net, getattr(self, weights), s)
-            yield net
+        for seed in self.seeds.tolist():
+            yield self.network(seed, weights=weights).to(device)
 
     def __repr__(self) -> str:
         bad = int((self.diverged > 0).sum())
@@ -182,8 +184,14 @@ class Kept:
 @torch.no_grad()
 def write_state(net: nn.Module, state: Mapping[str, Tensor], s: int) -> None:
     """Write the parameters and buffers of network s into a module of the same structure."""
-    for name, tensor in chain(trained(net), fixed(net)):
-        tensor.copy_(state[name][s])
+    own = dict(chain(trained(net), fixed(net)))
+    for name, values in state.items():
+        tensor, value = own.get(name), values[s]
+        if tensor is not None and (tensor.shape, tensor.dtype) == (value.shape, value.dtype):
+            tensor.copy_(value)
+        else:  # a buffer that training made, or replaced by one of another kind
+            path, _, last = name.rpartition(".")
+            net.get_submodule(path)._buffers[last] = value.clone()
 
 
 class History:
@@ -208,7 +216,11 @@ class History:
     def __exit__(self, kind, error, trace) -> bool:
         interrupted = self.partial and kind is KeyboardInterrupt and bool(self.curves)
         if interrupted:
-            warnings.warn(f"interrupted: kept {len(self.curves)} finished epochs", stacklevel=3)
+            n = len(self.curves)
+            warnings.warn(
+                f"interrupted: kept {n} finished epochs; `final` is from within the next one",
+                stacklevel=3,
+            )
         return interrupted
 
     def add(self, scores: Mapping[str, Tensor]) -> bool:
@@ -218,7 +230,8 @@ class History:
         """
         row = fetch(scores)
         was_running = self.monitor.running.copy()
-        improved = self.monitor.update(row.get("val_loss", np.full(len(self.seeds), np.nan)))
+        never = np.full(len(self.seeds), np.nan)
+        improved = self.monitor.update(row.get("val_loss", never), measured="val_loss" in row)
         self.best.keep(self.stack, improved)
         self.final.keep(self.stack, was_running & ~self.monitor.running)
         self.curves.append({name: np.where(was_running, v, np.nan) for name, v in row.items()})
@@ -239,10 +252,12 @@ class History:
             {name: value.cpu().contiguous() for name, value in kept.state.items()}
             for kept in (self.final, self.best)
         )
+        device, net = named(self.stack.device), self.stack.net.cpu()
         return Runs(
             self.recipe, task.name, self.seeds, curves, final, best,
             self.monitor.best, self.monitor.last, diverged,
-            time.perf_counter() - self.started, self.stack.net, named(self.stack.device),
+            time.perf_counter() - self.started, net, device,
+            nets=(net,) if isinstance(self.stack, One) else (),
         )  # fmt: skip
 
 
@@ -268,8 +283,8 @@ def take(runs: Runs, members: slice) -> Runs:
         for kind in ("final", "best")
     }
     curves = {name: curve[members] for name, curve in runs.curves.items()}
-    share = len(part["seeds"]) / len(runs.seeds)
-    return replace(runs, curves=curves, seconds=runs.seconds * share, **part, **state)
+    share, nets = len(part["seeds"]) / len(runs.seeds), runs.nets[members]
+    return replace(runs, curves=curves, seconds=runs.seconds * share, nets=nets, **part, **state)
 
 
 def join(parts: Sequence[Runs]) -> Runs:
@@ -296,7 +311,11 @@ def join(parts: Sequence[Runs]) -> Runs:
     }
     seconds = sum(part.seconds for part in parts)
     device = ", ".join(dict.fromkeys(part.device for part in parts))
-    return replace(parts[0], curves=curves, seconds=seconds, device=device, **whole, **state)
+    every = all(part.nets for part in parts)
+    nets = tuple(net for part in parts for net in part.nets) if every else ()
+    return replace(
+        parts[0], curves=curves, seconds=seconds, device=device, nets=nets, **whole, **state
+    )
 
 
 def outputs(runs: Runs, x: Tensor, *, weights: str = "best") -> Tensor:

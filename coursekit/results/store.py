@@ -9,6 +9,7 @@ import io
 import json
 import platform
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from coursekit import __version__
 from coursekit.datasets.tasks import pick_device
 from coursekit.engine.devices import named
 from coursekit.engine.networks import initial_net
+from coursekit.engine.stack import fixed, trained
 from coursekit.recipe import Recipe
 from coursekit.results.files import replace_file
 from coursekit.results.runs import Runs
@@ -122,14 +124,17 @@ def load(path: str | Path, make_net) -> Runs:
         for kind in ("final", "best")
     }
     net = initial_net(make_net, 0)  # leaves the caller's random state alone
-    expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    expected = {name: tuple(t.shape) for name, t in chain(trained(net), fixed(net))}
     stored = {name: tuple(value.shape[1:]) for name, value in states["best"].items()}
-    if expected != stored:
+    apart = header.get("apart", "")  # then a buffer may have been made or replaced by training
+    same = expected.items() <= stored.items() if apart else expected == stored
+    if not same:
         raise BrokenFile(f"{path}: expected a network with {stored}, got {expected}")
     curves = {n.removeprefix("curve/"): a for n, a in arrays.items() if n.startswith("curve/")}
     return Runs(
         recipe=Recipe(**{n: _meant(value) for n, value in header["recipe"].items()}),
-        apart=header.get("apart", ""),
+        apart=apart,
+        nets=tuple(initial_net(make_net, seed) for seed in arrays["seeds"].tolist() if apart),
         task=header["task"],
         curves=curves,
         seconds=header["seconds"],
