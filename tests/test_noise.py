@@ -204,15 +204,15 @@ def test_a_stream_goes_on_where_it_stopped():
     assert torch.equal(torch.cat([one, two], 1)[0, :8], whole[:8])
 
 
-def test_an_explicit_generator_is_not_replaced():
-    def draw(seed):
-        mine = torch.Generator().manual_seed(seed)
-        return each(lambda h: torch.rand_like(h) + torch.rand(N, generator=mine), HALVES)
-
+def test_an_explicit_generator_is_refused_where_all_networks_would_share_it():
+    mine = torch.Generator().manual_seed(0)
+    with pytest.raises(ValueError, match="a generator that all networks would share"):
+        each(lambda h: torch.rand(N, generator=mine), HALVES)
     own = each(torch.rand_like, HALVES)
-    assert torch.allclose(draw(1), draw(1))
-    assert not torch.allclose(draw(1), draw(2))
     assert torch.equal(each(lambda h: torch.rand(N, generator=None), HALVES), own)
+    with OwnDraws(Streams([0]), ""):  # one network by itself
+        alone = torch.rand(N, generator=mine.manual_seed(3))
+    assert torch.equal(alone, torch.rand(N, generator=mine.manual_seed(3)))
 
 
 def test_without_streams_every_draw_is_torchs_own():

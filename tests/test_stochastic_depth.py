@@ -227,7 +227,7 @@ def test_the_check_catches_published_slips(slip):
 
 def test_a_network_at_survival_1_is_its_plain_self():
     class Nothing:
-        x, n_classes = torch.zeros(1, 4), 3
+        x, n_outputs = torch.zeros(1, 4), 3
 
     torch.manual_seed(0)
     net = models.resnet(Nothing, 3, 8, survival=0.5)()
