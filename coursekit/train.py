@@ -85,8 +85,10 @@ def train_one(
             net.train()
             set_rates(optimizer, recipe, epoch)
             logged = torch.zeros(1, device=device)
-            for batch in send(next(order), device).split(recipe.batch_size):
-                x, y = task.inputs(rows[batch]), targets[batch]
+            now = send(next(order), device)
+            batches = rows[now].split(recipe.batch_size), targets[now].split(recipe.batch_size)
+            for batch, y in zip(*batches, strict=True):
+                x = task.inputs(batch)
                 if augment:
                     x = augment(x)
                 if mix:
