@@ -1,7 +1,7 @@
 """Is `fit` ever slower than the loop that everybody writes? Networks of many shapes, 1 to 64 seeds.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.shapes            # all, about 6 minutes
-    OMP_NUM_THREADS=2 python -m benchmarks.shapes "CNN 28 x 28"
+    OMP_NUM_THREADS=2 python -m benchmarks.shapes            # all, about 10 minutes
+    OMP_NUM_THREADS=2 python -m benchmarks.shapes "CNN 28 x 28"   # these anew
 
 Each round times the plain loop and `fit` one after the other in one process; a ratio is the median
 of the rounds' ratios, so that a machine that slows down slows both. Both evaluate on the validation
@@ -188,15 +188,21 @@ def main(names: list[str]) -> None:
     if unknown:
         raise SystemExit(f"expected names among {', '.join(SHAPES)}, got {', '.join(unknown)}")
     about = machine("cpu") | {"processor": processor()}
+    stored = RESULTS / "shapes.json"
     results = {"machine": about, "shapes": {}}
+    if names and stored.exists():  # the others stay, if they were measured here
+        before = json.loads(stored.read_text(encoding="utf-8"))
+        same = all(
+            before["machine"][key] == about[key] for key in ("processor", "torch", "threads")
+        )
+        results["shapes"] = before["shapes"] if same else {}
     warnings.simplefilter("ignore")  # of a recurrent network, which is no news here
     for name in names or SHAPES:
         results["shapes"][name] = found = measure(name)
         ratios = ", ".join(f"{n}: {ratio:.2f}" for n, ratio in found["ratios"].items())
         print(f"{name:30} {ratios}  {found['apart']}", flush=True)
-    if not names:
-        RESULTS.mkdir(exist_ok=True)
-        replace_file(RESULTS / "shapes.json", json.dumps(results, indent=1).encode())
+        RESULTS.mkdir(exist_ok=True)  # after each, so that an end in the middle loses one
+        replace_file(stored, json.dumps(results, indent=1).encode())
         replace_file(RESULTS / "shapes.md", page(results).encode())
 
 
