@@ -79,3 +79,28 @@ def test_the_plain_loop_trains_the_same_network(name):
     assert [type(m).__name__ for m in ours.modules() if type(m).__name__ != "Flatten"] == [
         type(m).__name__ for m in plain.modules() if type(m).__name__ != "Flatten"
     ]
+
+
+def test_the_benchmark_of_shapes_measures_and_stores_each(monkeypatch, tmp_path, capsys):
+    from benchmarks import shapes
+
+    monkeypatch.setattr(shapes, "RESULTS", tmp_path)
+    monkeypatch.setattr(shapes, "SEEDS", (1, 2))
+    monkeypatch.setattr(shapes, "SECONDS", 0.001)
+    shapes.main(["tiny MLP"])
+    shapes.main(["GRU"])
+    page = (tmp_path / "shapes.md").read_text(encoding="utf-8")
+    assert "| tiny MLP |" in page, "measured before, on the same machine"
+    assert "| GRU |" in page
+    assert "one after another: Recurrent cannot be mapped" in page
+    assert "tiny MLP" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="expected names among tiny MLP"):
+        shapes.main(["tiny"])
+
+
+def test_every_shape_has_the_outputs_that_its_task_asks_for():
+    from benchmarks import shapes
+
+    for name, shape in shapes.SHAPES.items():
+        task = shapes.task_of(shape)
+        assert shape.make_net(task)()(task.x[:2]).shape == (2, 10), name
