@@ -1,8 +1,8 @@
 """Measure what other texts assert: the support package of the course on regularization.
 
-What a notebook imports lies flat in this folder; what lies in folders of its own is machinery
-behind it. Submodules load on first use, so `import coursekit` costs milliseconds and does not touch
-torch.
+A notebook imports the modules that lie flat in this folder, and `regularizers`, `linear`, `claims`
+and `exercises`; what lies in the other folders is machinery behind them. Submodules load on first
+use, so `import coursekit` costs milliseconds and does not touch torch.
 """
 
 from importlib import import_module

@@ -1,9 +1,10 @@
 """What training is: the loop for one network, and `fit`, which trains one network per seed.
 
-`train_one` is the text of the course: all that happens to a network happens there, in this order.
+`train_one` is the text of the course: what happens to a network, in this order; `History` keeps its
+curves and its best weights.
 `fit` trains the networks of all seeds side by side where `engine` can and is not slower, and one
 after another where not; a test holds both to the same numbers. Seed s decides everything about
-network s, whoever is trained beside it and on whatever device. Axes: S networks, B rows, T epochs.
+network s, whoever is trained beside it and on whatever device. Axes: S networks, B rows, K outputs.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from tqdm.auto import tqdm
 from coursekit.datasets.tasks import Task, expect
 from coursekit.engine import side_by_side
 from coursekit.engine.devices import free_memory, half, kept_pages, matmul_precision, send
-from coursekit.engine.hooks import Arm, Hooks, Params, as_loss, for_one, replace, with_settings
+from coursekit.engine.hooks import Arm, Hooks, Params, as_loss, for_one, overwrite, own_step
 from coursekit.engine.layers import draws_in_branches, own_draws
 from coursekit.engine.networks import initial_net, private_rng, require_own_parts
 from coursekit.engine.random import Streams
@@ -57,8 +58,11 @@ def train_one(
     """Train one network: the loop of the course.
 
     Rows, wrong labels, initial weights, order of batches and noise each come from a random stream
-    of the seed's own, so that no draw can shift another. `bar` shows progress; `partly` keeps
-    finished epochs on Ctrl-C.
+    of the seed's own, so that no draw can shift another. An `arm` is one setting of a study: how
+    its networks are made, and its recipe; `task.deal` gives the seed its rows and, perhaps, wrong
+    labels; `hooks` are what a study adds, as `fit` describes them. For S networks at once,
+    `engine.side_by_side.epochs` does the same. `bar` shows progress; `partly` keeps finished epochs
+    on Ctrl-C.
     """
     recipe, device = arm.recipe, task.device
     deal = task.deal([seed])
@@ -67,26 +71,30 @@ def train_one(
     params = {name: p for name, p in net.named_parameters() if p.requires_grad}
     optimizer, order = make_optimizer(net, recipe), batch_order(seed, task.n_train)
     streams, history = Streams([seed], device), History(recipe, [seed], One(net), partial=partly)
+    # Each hook as a function of one network's tensors, or None.
     augment, mix, objective, penalty, constrain = (
         for_one(getattr(hooks, name), name, streams, arm, device)
         for name in ("augment", "mix", "objective", "penalty", "constrain")
     )
-    recorded_loss, step = mean_loss(task), with_settings(hooks.step or usual_step, arm)
+    usual_loss = mean_loss(task)
+    step = own_step(hooks.step, streams, arm) if hooks.step else usual_step
 
     def optimized_loss(x: Tensor, y: Tensor) -> Tensor:  # (B, ...), (B, ...) to a scalar
         with half(recipe.precision, device):
-            outputs = checked_outputs(net(x), len(x), task).float()
-        loss = objective(outputs, y).mean() if objective else recorded_loss(outputs, y)
+            predicted = checked_outputs(net(x), len(x), task).float()
+        loss = objective(predicted, y).mean() if objective else usual_loss(predicted, y)
         return loss + penalty(params) if penalty else loss
 
+    # From here on, layers draw from the seed's streams, and whatever else draws from a state of its
+    # own.
     with private_rng(seed), own_draws(net, streams), history:
         n_steps = 0
         for epoch in tqdm(range(recipe.epochs), **progress(bar)):
             net.train()
             set_rates(optimizer, recipe, epoch)
             logged = torch.zeros(1, device=device)
-            now = send(next(order), device)
-            batches = rows[now].split(recipe.batch_size), targets[now].split(recipe.batch_size)
+            shuffled = send(next(order), device)
+            batches = (t[shuffled].split(recipe.batch_size) for t in (rows, targets))
             for batch, y in zip(*batches, strict=True):
                 x = task.inputs(batch)
                 if augment:
@@ -95,7 +103,7 @@ def train_one(
                     x, y = mix(x, y)
                 loss = as_loss(step(net, optimizer, partial(optimized_loss, x, y), n_steps))
                 if constrain:
-                    replace(params, constrain(params))
+                    overwrite(params, constrain(params))
                 # Weighted by size: a mean of batch means would count a short last batch too much.
                 logged.add_(loss.detach(), alpha=len(batch) / task.n_train)
                 n_steps += 1
@@ -103,6 +111,7 @@ def train_one(
             if is_evaluated(recipe, epoch):  # in evaluation mode, over all rows, unpenalized
                 for part in hooks.parts:
                     scores |= score_one(net, task, deal, part)
+            # Keeps a copy of the weights at the lowest validation loss; True: out of patience.
             if history.add(scores):
                 break
     return history.runs(task)
@@ -111,7 +120,7 @@ def train_one(
 def usual_step(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor], n_steps: int
 ) -> Tensor:
-    """Move the weights once against the gradient of a batch; return its loss.
+    """Let the optimizer move the weights once, by the gradient on a batch; return its loss before.
 
     What `fit(step=...)` takes the place of: `loss` computes the loss of the batch, as often as it
     is called, and `n_steps` counts the steps that were done before.
@@ -121,7 +130,8 @@ def usual_step(
     value.backward()
     for group in optimizer.param_groups:
         for p in group["params"]:
-            # A skipped block has no gradient, and its momentum and decay go on.
+            # PyTorch's optimizers leave out a parameter without a gradient. Stochastic depth skips
+            # whole blocks, whose momentum and decay must go on.
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
     optimizer.step()
@@ -164,7 +174,8 @@ def fit(
     task : Task
     recipe : Recipe
     objective : callable, optional
-        (outputs (B, K), targets (B,)) to losses (B,): what is optimized. By default the recorded
+        (outputs (B, K), targets (B,) or (B, K)) to losses (B,), with K = `task.n_outputs`, one per
+        class, target or label: what is optimized. By default the recorded
         loss: cross-entropy for classes and labels, squared error for numbers.
     penalty : callable, optional
         Parameters of one network to a scalar that is added to the optimized loss.
@@ -179,7 +190,8 @@ def fit(
         (network, optimizer, loss, n_steps) to the loss of the batch: takes the place of
         `usual_step`, for sharpness-aware minimization, clipped or accumulated gradients.
     record : sequence of {"train", "val", "test"}
-        Parts to evaluate after every epoch; "val" always is, to find the best weights.
+        Parts to evaluate, every `recipe.evaluate_every` epochs; "val" always is, to find the best
+        weights.
     memory : float, optional
         Bytes to stay under: networks that do not fit are trained after the others, with the same
         result. By default half of what is free.
@@ -192,7 +204,8 @@ def fit(
     ------
     ValueError
         If a part is unknown or missing, what a network or hook returns has not the shape that is
-        asked for, or not even one network fits into the memory.
+        asked for, not even one network fits into the memory, a recipe with `compile` or `graph`
+        meets networks that cannot be mapped, or joblib was told to use threads.
 
     Warns
     -----

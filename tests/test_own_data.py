@@ -45,19 +45,30 @@ def files(tmp_path, monkeypatch):
     np.savez("machines.npz", x=x, y=x[:, -2:, 0], machine=np.arange(60) // 5)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", [0, 2, 3])
 def test_the_programs_of_the_guide_work_word_by_word(files, capsys, number):
     programs = re.findall(r"```python\n(.+?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(programs) == 3
+    assert len(programs) == 4
     n_lines = sum(bool(line.strip()) for line in programs[number].splitlines())
     assert n_lines < (25 if "class" in programs[number] else 15)
-    if number == 2:
+    if number == 3:
         with pytest.warns(UserWarning, match="trained one after another: Reader cannot be mapped"):
             exec(compile(programs[number], str(GUIDE), "exec"), {})
     else:
         exec(compile(programs[number], str(GUIDE), "exec"), {})
     said = capsys.readouterr().out
     assert re.search(r"helps?: \w+|error: \w+", said), said
+
+
+def test_the_lines_for_repeated_visits_replace_those_of_the_first_program(files):
+    programs = re.findall(r"```python\n(.+?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    rows = [f"patient {i // 4},{','.join(map(str, row))},ill" for i, row in enumerate(TABLE)]
+    rows[::3] = [row.replace("ill", "healthy") for row in rows[::3]]
+    Path("patients.csv").write_text("who,a,b,c,d,e,z\n" + "\n".join(rows), encoding="utf-8")
+    start, end = programs[0].split("x, y = ")[0], programs[0].split("recipe = ")[1]
+    space = {}
+    exec(compile(start + programs[1] + "recipe = " + end, str(GUIDE), "exec"), space)
+    assert space["task"].split == "grouped"
 
 
 def test_what_the_guide_names_exists():

@@ -626,6 +626,20 @@ def test_a_step_of_ones_own_is_the_usual_step_if_it_does_the_same(digits):
     np.testing.assert_allclose(own.val_loss, usual.val_loss, rtol=2e-3)
 
 
+def test_a_step_draws_from_the_seeds_own_stream(digits):
+    drawn = []
+
+    def noisy(net, optimizer, loss, n_steps):
+        drawn.append(torch.rand(()).item())
+        return side_step(net, optimizer, loss, n_steps)
+
+    fit(models.linear(digits), digits, replace(SHORT, epochs=1, n_seeds=2), step=noisy)
+    fit(models.mlp(digits, hidden=(8,)), digits, replace(SHORT, epochs=1, n_seeds=2), step=noisy)
+    half = len(drawn) // 2
+    assert drawn[:half] == drawn[half:], "whatever the network is made of"
+    assert drawn[0] != drawn[half // 2], "another seed"
+
+
 def test_accumulating_gradients_is_a_larger_batch(digits):
     task = replace(digits, n_train=64)
     make_net, recipe = models.mlp(task, hidden=(24,)), replace(SHORT, optimizer="sgd", lr=0.1)

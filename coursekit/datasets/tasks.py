@@ -208,9 +208,9 @@ class Task:
 
     Attributes
     ----------
-    x, x_test : (M, ...), (N, ...) float32 or int64 tensor, or Reader
+    x, x_test : (N, ...), (N_test, ...) float32 or int64 tensor, or Reader
         Inputs. `x_test` and `y_test` are None where there is no test set.
-    y, y_test : (M,), (N,) int64 classes, or (M,), (M, K) float32 targets
+    y, y_test : (N,), (N_test,) int64 classes, or (N,), (N, K) float32 targets
     n_train, n_val : int
         Rows of the pool that each seed gets.
     n_classes : int or None
@@ -228,7 +228,7 @@ class Task:
         `n_val` rows of the pool for validation, and those before to train (time); or the first
         `n_train` to train and the last `n_val` to validate, as somebody has split them. The last
         two are the same for every seed.
-    groups : (M,) int64 tensor, optional
+    groups : (N,) int64 tensor, optional
         For "grouped": the group (patient, author, day) of each row of the pool.
 
     Raises

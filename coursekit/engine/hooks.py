@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from inspect import signature
 
 import torch
@@ -87,10 +86,15 @@ def for_one(
     return one
 
 
-def with_settings(step: Callable, arm: Arm) -> Callable:
-    """A step with the settings that it names, as numbers."""
-    named = set(parameters(step)) & set(arm.settings)
-    return partial(step, **{name: arm.settings[name] for name in named}) if named else step
+def own_step(step: Callable, streams: Streams, arm: Arm) -> Callable:
+    """A step with the settings that it names, as numbers, and own draws."""
+    settings = {name: arm.settings[name] for name in set(parameters(step)) & set(arm.settings)}
+
+    def one(*args):
+        with OwnDraws(streams, "step"):
+            return step(*args, **settings)
+
+    return one
 
 
 def as_loss(value: Tensor) -> Tensor:
@@ -128,7 +132,7 @@ def _checked(place: str, args: tuple, result: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def replace(params: Params, new: Params) -> None:
+def overwrite(params: Params, new: Params) -> None:
     """Write what `constrain` returned into the parameters; ValueError if one is missing."""
     if missing := sorted(set(params) - set(new)):
         raise ValueError(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from coursekit.datasets.tasks import Deal, Reader, Task, stream
 from coursekit.engine.devices import half, matmul_precision, random_states, recorded, send
-from coursekit.engine.hooks import Arm, Hooks, per_network, replace
+from coursekit.engine.hooks import Arm, Hooks, overwrite, per_network
 from coursekit.engine.networks import initial_net, private_rng, structure
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, recorded_loss, score_stack
@@ -45,7 +45,7 @@ def epochs(runners: Runners, stack: Stack, task: Task, hooks: Hooks) -> Iterator
         stack.backward(losses)
         optimizer.step()
         if constrain:
-            replace(stack.params, constrain(stack.params))
+            overwrite(stack.params, constrain(stack.params))
         return losses.detach()
 
     if recipe.compile:

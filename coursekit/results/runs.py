@@ -331,8 +331,8 @@ def outputs(runs: Runs, x: Tensor, *, weights: str = "best") -> Tensor:
 
     Returns
     -------
-    (S, N, C) tensor
-        Logits, or predictions with C = 1, on the inputs' device.
+    (S, N, K) tensor
+        Logits, or predictions, on the inputs' device; K = `task.n_outputs`.
 
     Raises
     ------
