@@ -34,7 +34,7 @@ DECIDES = {
     "C52": ["claims.batch_norm.block_net", "judge.raises"],
     "C64": [
         "regularizers.augmentation.random_shift",
-        "tasks.Task.deal",
+        "datasets.tasks.Task.deal",
         "judge.Verdict.outcome",
     ],
     "C47": ["claims.experiments.corrected", "measure.nll", "regularizers.dropout.Dropout.forward"],
