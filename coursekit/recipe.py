@@ -1,6 +1,6 @@
 """How to train: one frozen record of settings, and the optimizer it stands for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import cos, pi
 
@@ -132,11 +132,20 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         if p.requires_grad:
             decay = recipe.weight_decay if p.ndim >= 2 else recipe.vector_decay
             blocks.setdefault(decay, []).append(p)
-    groups = [
-        {"params": params, "lr": recipe.lr, "base_lr": recipe.lr, "weight_decay": decay}
-        for decay, params in blocks.items()
-    ]
-    return torch_optimizer(groups, recipe)
+    return torch_optimizer(param_groups(blocks, recipe), recipe)
+
+
+def param_groups(
+    blocks: Mapping[float, list[Tensor]], recipe: Recipe, lr: float | Tensor | None = None
+) -> list[dict]:
+    """PyTorch's parameter groups for parameters by their decay, with the recipe's numbers.
+
+    `base_lr` is what schedules multiply; `lr` may be a tensor that a recorded step reads.
+    """
+    numbers: dict = {"lr": recipe.lr if lr is None else lr, "base_lr": recipe.lr}
+    if recipe.optimizer == "sgd":
+        numbers["momentum"] = recipe.momentum
+    return [numbers | {"params": own, "weight_decay": decay} for decay, own in blocks.items()]
 
 
 def torch_optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
@@ -150,8 +159,6 @@ def torch_optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer
             )
         return optimizer
     if recipe.optimizer == "sgd":
-        for group in groups:
-            group.setdefault("momentum", recipe.momentum)
         return torch.optim.SGD(groups, lr=recipe.lr, fused=True)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=recipe.lr, fused=True, capturable=recipe.graph)

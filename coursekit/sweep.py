@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 
 from coursekit import __version__
 from coursekit.datasets.tasks import Task, expect
-from coursekit.engine.hooks import Arm, Hooks, parameters
-from coursekit.engine.networks import initial_net, structure
+from coursekit.engine.hooks import Arm, Hooks
+from coursekit.engine.networks import initial_net, parameters, structure
 from coursekit.engine.side_by_side import Runners
 from coursekit.recipe import Recipe
 from coursekit.results import store
@@ -223,7 +223,7 @@ def _owner(name: str, build: Callable, hooks: Hooks) -> str:
     known = {
         "recipe": of_recipe,
         "task": set(OF_A_TASK),
-        "build": set(parameters(build)[1:]),
+        "build": set(list(parameters(build))[1:]),
         "hooks": of_hooks - of_recipe,
     }
     found = [who for who in WHO if name in known[who]]

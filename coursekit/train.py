@@ -299,13 +299,14 @@ def _apart(runners: Runners, task: Task, hooks: Hooks, why: str, watched: bool) 
     one = len(runners) == 1
     how = {"bar": watched and one, "partly": watched and one}
     done: list[Runs] = []
-    if watched and not one:
-        threads = getattr(get_active_backend()[0], "supports_sharedmem", False)
-        fits = not threads or effective_n_jobs() == 1
-        expect(fits, "processes for n_jobs", "threads, which share random states", 'backend="loky"')
+    backend, n_jobs = get_active_backend()
+    if watched and not one and effective_n_jobs(n_jobs) > 1:
+        threads = getattr(backend, "supports_sharedmem", False)
+        got = "threads, which share random states"
+        expect(not threads, "processes for n_jobs", got, 'backend="loky"')
         jobs = (delayed(_in_process)(arm, seed, task, hooks) for arm, seed in runners)
         trained = Parallel(return_as="generator")(jobs)
-    else:  # a sweep has shared its work out already
+    else:  # here; a sweep has shared its work out already
         trained = (train_one(arm, seed, task, hooks, **how) for arm, seed in runners)
     try:
         for runs in tqdm(trained, total=len(runners), **progress(watched and not one)):

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import signature
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
 from coursekit.datasets.tasks import choose
+from coursekit.engine.networks import parameters
 from coursekit.engine.random import OwnDraws, Streams
 from coursekit.engine.scores import PARTS
 from coursekit.recipe import Recipe
@@ -105,14 +105,6 @@ def as_loss(value: Tensor) -> Tensor:
             "it with `return value`, as coursekit.train.usual_step does"
         )
     return value
-
-
-def parameters(function: Callable) -> list[str]:
-    """Names of a function's parameters; none for a function written in C, which does not tell."""
-    try:
-        return list(signature(function).parameters)
-    except ValueError:
-        return []
 
 
 def _checked(place: str, args: tuple, result: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import chain
 from types import FunctionType
 
@@ -50,7 +50,7 @@ def initial_net(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
         raise ValueError(f"expected a function that makes a network per seed, got {got}; {advice}")
     required = [
         name
-        for name, parameter in _parameters(make_net).items()
+        for name, parameter in parameters(make_net).items()
         if parameter.default is parameter.empty
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
@@ -77,10 +77,11 @@ def initial_net(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
     return net
 
 
-def _parameters(function: Callable) -> dict:
+def parameters(function: Callable) -> dict[str, Parameter]:
+    """A function's parameters by name; none for a function written in C, which does not tell."""
     try:
         return dict(signature(function).parameters)
-    except (TypeError, ValueError):  # written in C
+    except ValueError:
         return {}
 
 

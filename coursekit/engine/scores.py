@@ -77,34 +77,27 @@ def hits(outputs: Tensor, targets: Tensor, task: Task) -> Tensor | None:
     return None
 
 
-def scores(task: Task, part: str, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Mean loss and, where there is one, accuracy of S networks on a part: (S,) each."""
-    found = {f"{part}_loss": recorded_loss(task)(outputs, targets).mean(1)}
-    right = hits(outputs, targets, task)
-    return found if right is None else found | {f"{part}_acc": right.mean(1)}
-
-
-def targets_of(task: Task, deal: Deal, part: str) -> Tensor:
-    """The targets of a part: (S, N, ...); of a test set, which all share, (1, N, ...)."""
-    if part == "test":
-        return task.y_test[None]
-    return task.y[deal.val_rows] if part == "val" else deal.y_train
+def _by_name(part: str, loss: Tensor, right: Tensor | None) -> dict[str, Tensor]:
+    """Mean losses (S,) of a part and, where there are hits (S, N), the accuracies."""
+    scores = {f"{part}_loss": loss}
+    return scores if right is None else scores | {f"{part}_acc": right.mean(1)}
 
 
 def score_stack(
     net: nn.Module, state: State, task: Task, deal: Deal, part: str
 ) -> dict[str, Tensor]:
     """Scores of S networks of one structure, computed side by side: (S,) each."""
-    targets = targets_of(task, deal, part)
     if part == "test":
         outputs = on_shared(net, state, task.x_test)
-        targets = targets.expand(len(outputs), *targets.shape[1:])
+        targets = task.y_test.expand(len(outputs), *task.y_test.shape)
     else:
         rows = deal.val_rows if part == "val" else deal.train_rows
         outputs = forward(
             net, state, lambda nets, part: task.inputs(rows[nets, part]), rows.shape[1]
         )
-    return scores(task, part, outputs, targets)
+        targets = deal.y_train if part == "train" else task.y[rows]
+    loss = recorded_loss(task)(outputs, targets).mean(1)
+    return _by_name(part, loss, hits(outputs, targets, task))
 
 
 def score_one(net: nn.Module, task: Task, deal: Deal, part: str, s: int = 0) -> dict[str, Tensor]:
@@ -115,9 +108,9 @@ def score_one(net: nn.Module, task: Task, deal: Deal, part: str, s: int = 0) -> 
         rows = (deal.val_rows if part == "val" else deal.train_rows)[s]
         outputs = outputs_of_one(net, task.x, rows)
         targets = deal.y_train[s] if part == "train" else task.y.index_select(0, rows)
-    found = {f"{part}_loss": mean_loss(task)(outputs, targets).view(1)}
     right = hits(outputs, targets, task)
-    return found if right is None else found | {f"{part}_acc": right.mean().view(1)}
+    loss = mean_loss(task)(outputs, targets).view(1)
+    return _by_name(part, loss, None if right is None else right[None])
 
 
 @torch.no_grad()
@@ -143,6 +136,7 @@ def on_shared(net: nn.Module, state: State, x: Tensor) -> Tensor:
     n = len(next(iter(state.values())))
 
     def inputs(nets: slice, rows: slice) -> Tensor:
-        return x[rows].clone().expand(len(range(n)[nets]), *x[rows].shape)  # may be changed
+        block = x[rows].clone()  # a network may change its input in place
+        return block.expand(len(range(n)[nets]), *block.shape)
 
     return forward(net, state, inputs, len(x))

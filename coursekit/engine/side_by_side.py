@@ -20,7 +20,7 @@ from coursekit.engine.networks import initial_net, private_rng, structure
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, recorded_loss, score_stack
 from coursekit.engine.stack import Stack, forward
-from coursekit.recipe import Recipe, make_optimizer, set_rates, torch_optimizer
+from coursekit.recipe import Recipe, make_optimizer, param_groups, set_rates, torch_optimizer
 
 Runners = Sequence[tuple[Arm, int]]
 # Optimizers that work entry by entry, and so can move all networks at once.
@@ -110,12 +110,8 @@ def optimizer_of(stack: Stack, recipes: Sequence[Recipe]) -> torch.optim.Optimiz
         for kind in stack.rows:
             decay = recipe.vector_decay if kind == "vectors" else recipe.weight_decay
             blocks.setdefault(decay, []).extend(stack.block(kind, start, stop))
-        lr = torch.tensor(recipe.lr, device=stack.device) if first.graph else recipe.lr
-        for decay, params in blocks.items():
-            group = {"params": params, "lr": lr, "base_lr": recipe.lr, "weight_decay": decay}
-            groups.append(
-                group | ({"momentum": recipe.momentum} if first.optimizer == "sgd" else {})
-            )
+        lr = torch.tensor(recipe.lr, device=stack.device) if first.graph else None
+        groups += param_groups(blocks, recipe, lr)
         start = stop
     return torch_optimizer(groups, first)
 

@@ -129,7 +129,6 @@ class Runs:
 
     def networks(self, weights: str, device: torch.device | str) -> Iterator[nn.Module]:
         """The trained networks one by one, on a device."""
-        choose("weights", weights, ("best", "final"))
         for seed in self.seeds.tolist():
             yield self.network(seed, weights=weights).to(device)
 

@@ -44,6 +44,7 @@ def process_group():
     dist.init_process_group("nccl" if gpu else "gloo", device_id=device if gpu else None)
     try:
         yield dist.get_rank(), dist.get_world_size(), device
+        dist.barrier()  # a process that leaves while others work may break off their connections
     finally:
         dist.destroy_process_group()
 
