@@ -10,6 +10,7 @@ Across machines, `torchrun` takes `--nnodes` and `--rdzv-endpoint`; nothing here
 """
 
 import argparse
+import gc
 import io
 import os
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def process_group():
         yield dist.get_rank(), dist.get_world_size(), device
         dist.barrier()  # a process that leaves while others work may break off their connections
     finally:
+        gc.collect()  # a DistributedDataParallel is part of a cycle, and holds on to the group
         dist.destroy_process_group()
 
 
