@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from coursekit import data, models, schedules
 from coursekit.data import Task
-from coursekit.engine import side_by_side
+from coursekit.engine import layers, side_by_side
 from coursekit.engine.hooks import Arm, Hooks
 from coursekit.engine.networks import initial_net
 from coursekit.engine.side_by_side import LARGEST_MAP, try_out
@@ -422,6 +422,19 @@ class Twice(nn.Module):
         return self.last(self.again(self.middle(h).relu()))
 
 
+class LateNoise(nn.Module):
+    """Draws nothing before its third batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.n_batches = nn.Linear(64, 10), 0
+
+    def forward(self, x):
+        h = self.layer(x.flatten(1))
+        self.n_batches += self.training
+        return h + torch.randn_like(h) if self.training and self.n_batches > 2 else h
+
+
 class OwnDepth(nn.Module):
     """Stochastic depth around batch norm, inside a class."""
 
@@ -436,6 +449,7 @@ class OwnDepth(nn.Module):
 
 HIDDEN = {
     "random_matrix": (Features, "differ in more than"),
+    "late_noise": (LateNoise, "keeps something in itself"),
     "counter": (Counting, "keeps something in itself"),
     "frozen_parameter": (Frozen, "'shift' is replaced"),
     "generator": (OwnGenerator, ""),
@@ -463,6 +477,34 @@ def test_a_seed_is_the_same_alone_and_in_company_whatever_a_network_hides(digits
     if name != "samples_in_evaluation":
         val = evaluate(together, digits, "val", weights="final").loss
         np.testing.assert_allclose(val, together.val_loss[:, -1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_only_what_draws_is_watched_after_its_first_batch(digits, noise, monkeypatch):
+    watched = []
+    own = layers.OwnDraws.__torch_function__
+    monkeypatch.setattr(
+        layers.OwnDraws, "__torch_function__",
+        lambda self, func, *rest: watched.append(func) or own(self, func, *rest),
+    )  # fmt: skip
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(64, 10)
+
+        def forward(self, x):
+            h = self.layer(x.flatten(1))
+            return h + torch.randn_like(h) if noise else h
+
+    calls = []
+    for epochs in (1, 3):
+        watched.clear()
+        recipe = replace(SHORT, epochs=epochs, n_seeds=1)
+        train_one(Arm(Own, recipe), 5, digits, Hooks())
+        calls.append(len(watched))
+    assert calls[0] > 0
+    assert (calls[0] == calls[1]) == (not noise)
 
 
 def test_what_a_network_hides_comes_back_from_a_file(digits, tmp_path):

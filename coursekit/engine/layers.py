@@ -86,18 +86,24 @@ def draws_in_branches(net: nn.Module) -> bool:
 
 
 def _surround(layer: nn.Module, streams: Streams, places: list[str]):
-    modes: list[OwnDraws] = []
-    turns = cycle(places)
+    modes: list[OwnDraws | None] = []
+    turns, quiet = cycle(places), False
 
     def enter(layer, args):
-        # Evaluation draws nothing, and takes no turn.
-        place = next(turns) if layer.training else places[0]
-        modes.append(OwnDraws(streams if layer.training else None, place))
+        # Every operation under the mode costs time, so evaluation, which draws nothing, goes
+        # without, and so does a layer that drew nothing in its first batch. One that begins to
+        # draw later does so from torch's own state, which is the seed's own as well.
+        if quiet or not layer.training:
+            modes.append(None)
+            return
+        modes.append(OwnDraws(streams, next(turns)))
         modes[-1].__enter__()
 
     def leave(layer, args, output):
-        if modes:
-            modes.pop().__exit__(None, None, None)
+        nonlocal quiet
+        if modes and (mode := modes.pop()) is not None:
+            mode.__exit__(None, None, None)
+            quiet = not mode.drew and len(places) == 1
 
     yield layer.register_forward_pre_hook(enter)
     yield layer.register_forward_hook(leave, always_call=True)

@@ -237,6 +237,7 @@ class OwnDraws(TorchFunctionMode):
     def __init__(self, streams: Streams | None, place: str, member: Tensor | None = None):
         super().__init__()
         self.streams, self.place, self.member = streams, place, member
+        self.drew = False
         inner = functorch.peek_interpreter_stack()
         self.level = 0 if inner is None else inner.level()
 
@@ -256,6 +257,7 @@ class OwnDraws(TorchFunctionMode):
 
     def rows(self, draw: Callable[..., Tensor], *values: Tensor, device=None) -> Tensor:
         """`draw(streams, place, *values)`, all (S, ...): each network sees its own row."""
+        self.drew = True
         inner = functorch.peek_interpreter_stack()
         mapped = inner is not None and inner.key() == functorch.TransformType.Vmap
         if mapped and inner.level() > self.level:  # PyTorch would give all its rows one number
