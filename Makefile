@@ -57,8 +57,8 @@ gpu: $(READY)  ## on a machine with an NVIDIA GPU: doctor, device tests, benchma
 	@.venv/bin/coursekit run --out build/gpu
 
 bench: build/bench/.ready  ## measure the speed of coursekit and its peers side by side, 25 minutes
-	@OMP_NUM_THREADS=2 build/bench/bin/python -m benchmarks.run
 	@OMP_NUM_THREADS=2 build/bench/bin/python -m benchmarks.shapes
+	@OMP_NUM_THREADS=2 build/bench/bin/python -m benchmarks.run
 
 bench-grading: $(READY)  ## grade the same submissions with nbgrader and in the box, 5 minutes
 	@OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.grading

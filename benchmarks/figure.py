@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.report import pace, quartiles, times, to_plain
 
-OURS, OTHERS, LEAST = "#009E73", "#555555", "#0072B2"  # Okabe and Ito's palette
+OURS, OTHERS, HAND = "#009E73", "#555555", "#0072B2"  # Okabe and Ito's palette
 
 
 def speed(results: Mapping) -> bytes:
@@ -31,8 +31,8 @@ def speed(results: Mapping) -> bytes:
         ax.axvline(plain, color="#999999", linewidth=1)
         for y, record in enumerate(records):
             low, middle, high = (plain * q for q in quartiles(to_plain(record)))
-            color = {"coursekit": OURS, "floor": LEAST}.get(record["peer"], OTHERS)
-            marker = {"coursekit": "o", "floor": "D"}.get(record["peer"], "s")
+            color = {"coursekit": OURS, "by_hand": HAND}.get(record["peer"], OTHERS)
+            marker = {"coursekit": "o", "by_hand": "D"}.get(record["peer"], "s")
             ax.plot([low, high], [y, y], color=color, linewidth=3, solid_capstyle="butt")
             ax.plot(middle, y, marker, color=color, markersize=8)
             ax.annotate(

@@ -53,7 +53,7 @@ KERAS = "benchmarks.peers:keras"
 PEERS = {
     "plain": Peer("plain PyTorch loop", "benchmarks.plain:plain", ("torch",)),
     "coursekit": Peer("coursekit", "benchmarks.peers:coursekit", ("torch",), stacks=True),
-    "floor": Peer("matrix products alone", "benchmarks.floor:floor", ("torch",), stacks=True),
+    "by_hand": Peer("written out by hand", "benchmarks.by_hand:by_hand", ("torch",), stacks=True),
     "jax": Peer("JAX jit(vmap(scan))", "benchmarks.peers_jax:jitted", ("jax",), stacks=True),
     "dataloader": Peer("PyTorch loop, DataLoader", "benchmarks.plain:loader", ("torch",)),
     "sklearn": Peer("scikit-learn MLPClassifier", "benchmarks.peers:sklearn", ("scikit-learn",)),

@@ -69,7 +69,7 @@ def cases_of(group: str, quick: bool) -> list[tuple[Case, str]]:
         cases = [Case("plain", w)] + [Case("coursekit", w, n) for n in sizes]
         if group == "W1":
             # What a target compares stands side by side, and is run one after the other.
-            cases += [Case("floor", w, sizes[-1])]
+            cases += [Case("by_hand", w, sizes[-1])]
             cases += [Case("jax", w, n) for n in (sizes[-1], *sizes[1:-1])]
             rest = (n for n, peer in PEERS.items() if not peer.stacks and n != "plain")
             cases += [Case(name, w) for name in rest]
@@ -146,7 +146,7 @@ def as_json(record: Record, variant: str) -> dict:
 def cold_starts(only: str | None, threads: int, folder: Path, start: float) -> dict:
     """Seconds from starting Python to the first result, of each competitor on W1."""
     tell, found = teller("start-up", start), {}
-    cases = [Case(name, WORKLOADS["W1"]) for name in PEERS if name not in ("floor", "jax")]
+    cases = [Case(name, WORKLOADS["W1"]) for name in PEERS if name not in ("by_hand", "jax")]
     pair = [Case("coursekit", WORKLOADS["W1"], 64), Case("jax", WORKLOADS["W1"], 64)]
     for case in [*cases, *pair * 5]:
         if PEERS[case.peer].missing or only not in (None, case.peer):
@@ -186,8 +186,10 @@ def publish(results: dict, out: Path) -> None:
     from benchmarks import figure, report
 
     labels = {name: peer.label for name, peer in PEERS.items()}
-    replace_file(out / "README.md", report.page(results, labels).encode())
-    replace_file(out / "summary.md", report.summary(results).encode())
+    stored = RESULTS / "shapes.json"
+    shapes = json.loads(stored.read_text(encoding="utf-8"))["shapes"] if stored.exists() else None
+    replace_file(out / "README.md", report.page(results, labels, shapes).encode())
+    replace_file(out / "summary.md", report.summary(results, shapes).encode())
     replace_file(out / "speed.png", figure.speed(results))
 
 

@@ -76,6 +76,13 @@ class Shape:
     make_net: Callable[[Task], Callable[[], nn.Module]]
     batch_size: int = 32
 
+    @property
+    def planar(self) -> bool:
+        """Whether it is a two-dimensional CNN."""
+        return (
+            len(self.example) == 3 and getattr(self.make_net, "func", self.make_net) is models.cnn
+        )
+
 
 SHAPES = {
     "tiny MLP": Shape((64,), partial(models.mlp, hidden=(16,))),
@@ -160,7 +167,13 @@ def measure(name: str, rounds: int = 3) -> dict:
             mine = seconds(lambda: runs.append(fit(make_net, task, own, record=()))) / n  # noqa: B023
             found.append(base / mine)
         ratios[str(n)], way = statistics.median(found), runs[0].apart
-    return {"plain_ms": 1e3 * each * epochs, "epochs": epochs, "ratios": ratios, "apart": way}
+    return {
+        "plain_ms": 1e3 * each * epochs,
+        "epochs": epochs,
+        "planar": shape.planar,
+        "ratios": ratios,
+        "apart": way,
+    }
 
 
 def page(results: dict) -> str:

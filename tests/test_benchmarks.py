@@ -2,14 +2,16 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import report
-from benchmarks.plain import net_of
-from benchmarks.workloads import WORKLOADS, make_net_of, task_of
+from benchmarks.by_hand import by_hand
+from benchmarks.plain import net_of, plain
+from benchmarks.workloads import WORKLOADS, Rows, deal, make_net_of, task_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -20,20 +22,25 @@ def stored():
     return json.loads((RESULTS / "cpu.json").read_text(encoding="utf-8"))
 
 
-def test_the_stored_pages_are_made_from_the_stored_measurements(stored):
+@pytest.fixture(scope="module")
+def shapes():
+    return json.loads((RESULTS / "shapes.json").read_text(encoding="utf-8"))["shapes"]
+
+
+def test_the_stored_pages_are_made_from_the_stored_measurements(stored, shapes):
     page = (RESULTS / "README.md").read_text(encoding="utf-8")
-    for row in report.targets(stored):
+    for row in report.targets(stored, shapes):
         assert f"| {row['text']} | {row['target']} | {row['measured']} | {row['outcome']} |" in page
-    assert (RESULTS / "summary.md").read_text(encoding="utf-8") == report.summary(stored)
+    assert (RESULTS / "summary.md").read_text(encoding="utf-8") == report.summary(stored, shapes)
 
 
-def test_the_readme_shows_the_stored_summary_and_figure(stored):
+def test_the_readme_shows_the_stored_summary_and_figure(stored, shapes):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.summary(stored).strip() in readme
+    assert report.summary(stored, shapes).strip() in readme
     assert "](benchmarks/results/speed.png)" in readme
 
 
-def test_a_target_is_met_or_missed_by_what_was_measured(stored):
+def test_a_target_is_met_or_missed_by_what_was_measured(stored, shapes):
     def outcomes(factor):
         scaled = deepcopy(stored)
         for group in ("W1", "W2", "W3"):
@@ -41,7 +48,10 @@ def test_a_target_is_met_or_missed_by_what_was_measured(stored):
                 if record["peer"] == "coursekit":
                     record["seconds"] = [factor * seconds for seconds in record["seconds"]]
         scaled["cold"]["coursekit 64"] = [factor * s for s in stored["cold"]["coursekit 64"]]
-        return {row["outcome"] for row in report.targets(scaled)}
+        faster = deepcopy(shapes)
+        for record in faster.values():
+            record["ratios"] = {n: ratio / factor for n, ratio in record["ratios"].items()}
+        return {row["outcome"] for row in report.targets(scaled, faster)}
 
     assert outcomes(0.001) == {"met"}
     assert outcomes(1000.0) == {"missed"}
@@ -69,6 +79,13 @@ def test_another_accuracy_is_noticed(stored):
     )
     assert not after["within_noise"]
     np.testing.assert_allclose(after["difference"], before["difference"] - 0.05)
+
+
+def test_the_loop_by_hand_trains_as_the_plain_one(tmp_path):
+    workload = replace(WORKLOADS["W1"], epochs=3)
+    rows = Rows(deal(workload, tmp_path))
+    found = by_hand(workload, rows)([3, 4])()
+    np.testing.assert_allclose(found, plain(workload, rows)([3, 4])(), atol=0.002)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
