@@ -58,6 +58,7 @@ def measured(folder: Path) -> dict:
     return {
         "lesson": LESSON,
         "version": records.version(LESSON),
+        "salt": "",
         "submissions": N,
         "nbgrader_seconds_each": theirs / N,
         "box_seconds_each": ours / N,

@@ -257,7 +257,8 @@ def test_what_answers_import_can_be_there_before():
     for preload in ((), ("scipy.stats",)):
         with Box(patient, preload=preload, **given) as box:
             told = box.run(["import sys", "print('scipy.stats' in sys.modules)"])
-            assert told.cells[1].text.strip() == str(bool(preload))
+            # On a busy machine the first cell's end is heard when the second has printed already.
+            assert "".join(cell.text for cell in told.cells).strip() == str(bool(preload))
 
 
 def test_a_box_proves_itself_before_it_grades():
@@ -466,11 +467,12 @@ def test_exercises_are_driven_by_default():
     pytest.importorskip("coursekit.exercises")
     from dataclasses import asdict
 
-    from coursekit.exercises import exercises
+    from coursekit.exercises import driving, exercises
 
     name, exercise = next(iter(exercises().items()))
     probe = exercise.ask(0)[0]
-    arrays, notes = zygote.drive(name, None, exercise.rights[0], asdict(probe))
+    drive = zygote.driver_of(driving.kit(exercises()))
+    arrays, notes = drive(name, None, exercise.rights[0], asdict(probe))
     assert arrays
     assert notes["error"] is None
     assert set(arrays) <= set(notes["kinds"])

@@ -28,7 +28,14 @@ VERSION = "0123456789ab"
 
 
 def graded(raw, box=None, key=None, sha256="ab" * 32):
-    job = {"sha256": sha256, "raw": raw, "lesson": "04", "key": key, "version": VERSION}
+    job = {
+        "sha256": sha256,
+        "raw": raw,
+        "lesson": "04",
+        "key": key,
+        "version": VERSION,
+        "salt": "s",
+    }
     record = grading.grade(job, box or FakeBox())
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     return record
@@ -77,10 +84,10 @@ def test_wrong_answers_are_told_the_slip():
 
 
 def test_inputs_follow_from_the_submission_and_the_version():
-    assert records.seed("a", "b") == records.seed("a", "b")
-    assert len({records.seed(*who) for who in [("a", "b"), ("b", "b"), ("a", "c")]}) == 3
+    assert records.seed("s", "a", "b") == records.seed("s", "a", "b")
+    assert len({records.seed(*who) for who in ["sab", "sbb", "sac", "tab"]}) == 4
     record = graded(handed_in())
-    assert of(record)["seed"] == records.seed("ab" * 32, VERSION)
+    assert of(record)["seed"] == records.seed("s", "ab" * 32, VERSION)
     assert of(graded(handed_in(), sha256="cd" * 32))["seed"] != of(record)["seed"]
 
 
@@ -117,7 +124,7 @@ def test_what_fails_by_chance_is_asked_once_more_with_another_seed():
     assert box.runs == 2
     assert NAME not in box.asked
     assert row["status"] == RIGHT
-    assert row["seeds"] == [records.seed("ab" * 32, VERSION, n) for n in (0, 1)]
+    assert row["seeds"] == [records.seed("s", "ab" * 32, VERSION, n) for n in (0, 1)]
     assert row["seed"] == row["seeds"][-1]
 
 

@@ -105,6 +105,38 @@ def call(answer: Callable, *, arrays: str, driver: Driver | None, probe: Probe) 
         return Answer(error=_told(error))
 
 
+def kit(exercises: Mapping[str, object]) -> bytes:
+    """Return what puts probes to answers, pickled: drivers, and nothing that knows an answer.
+
+    Unpickled, it is a function (name, answer, inputs of a Probe) to an Answer that needs no module
+    of the exercises. References, solutions and expected values are no part of it.
+
+    Parameters
+    ----------
+    exercises : dict
+        Name to Exercise.
+    """
+    import sys
+
+    import cloudpickle
+
+    folder = __name__.rpartition(".")[0]
+    own = [module for name, module in sys.modules.items() if name.startswith(f"{folder}.")]
+    drivers = {name: (one.arrays, one.driver) for name, one in exercises.items()}
+
+    def ask(name: str, answer: object, inputs: dict) -> Answer:
+        arrays, driver = drivers[name]
+        return call(answer, arrays=arrays, driver=driver, probe=Probe(**inputs))
+
+    for module in own:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(ask)
+    finally:
+        for module in own:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
 def plain(value: object) -> Value:
     """Turn a value into its kind and a NumPy array, if it has numbers."""
     if isinstance(value, torch.Tensor):

@@ -76,6 +76,7 @@ def grade_all(
     version = records.version(lesson, key)
     questions = {q.name: q.points for q in bank.questions_of(lesson)}
     with records.lock(out):
+        salt = records.salt(out)
         reviews = review.read(out / "review.csv", questions)
         entries = collect(paths, out)
         by_hash = _earlier(entries, out / "records", lesson, version)
@@ -89,6 +90,7 @@ def grade_all(
                 "lesson": lesson,
                 "key": key,
                 "version": version,
+                "salt": salt,
             }
             for sha256 in missing
         ]

@@ -4,6 +4,7 @@ Runs in a worker, which parses what was handed in but executes nothing of it: a 
 crash a parser takes this worker along, and not the coordinator.
 """
 
+import ast
 import re
 import time
 import warnings
@@ -15,12 +16,13 @@ from coursekit.exercises.driving import Answer, Probe, Value
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
 from coursekit.grading.book import records
 from coursekit.grading.intake.files import printable
-from coursekit.grading.intake.notebook import Rebuilt, Unreadable, rebuild
+from coursekit.grading.intake.notebook import Rebuilt, Unreadable, parsed, rebuild
 from coursekit.grading.sandbox import transcript
 
 LONGEST = 600  # characters of a sentence; parts of it are a submission's own words
 # A number with a decimal point in a message may be one of the inputs.
 DECIMALS = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?", re.IGNORECASE)
+OF_THE_COURSE = "imports the course's package: see whether the answers are its own functions"
 UNSURE = "What it returned could not be compared; a person will look at it."
 
 bank.exercises()  # now, while a worker's box starts: the first submission need not wait for it
@@ -36,7 +38,7 @@ def grade(job: Mapping[str, object], box) -> dict:
     Parameters
     ----------
     job : dict
-        "sha256", "raw" (bytes), "lesson", "key", "version".
+        "sha256", "raw" (bytes), "lesson", "key", "version", "salt" (of the random inputs).
     box : Box
         Anything with its `run`.
 
@@ -76,9 +78,25 @@ def grade(job: Mapping[str, object], box) -> dict:
         exercises=rows,
         questions=questions,
         notes=[presentable(note) for note in rebuilt.notes],
+        marks=[OF_THE_COURSE] if _uses_the_course(rebuilt) else [],
         seconds=round(time.monotonic() - began, 3),
         memory=int(outcome.memory or 0),
     )
+
+
+def _uses_the_course(rebuilt: Rebuilt) -> bool:
+    """Return whether a cell of the student's imports the course's package, in plain words.
+
+    Its functions are no secret and may be tried out, but an answer should not call them.
+    """
+    for source in rebuilt.cells[1:]:
+        tree = parsed(source)
+        for node in ast.walk(tree) if tree else ():
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "coursekit" for name in names):
+                return True
+    return False
 
 
 def presentable(text: str) -> str:
@@ -89,11 +107,12 @@ def presentable(text: str) -> str:
 
 def _ask_all(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise]):
     """Ask everything, and what chance may have spoiled once more; return the first outcome."""
-    seeds = {e.name: [records.seed(job["sha256"], job["version"])] for e in tasks}
+    about = job["salt"], job["sha256"], job["version"]
+    seeds = {e.name: [records.seed(*about)] for e in tasks}
     outcome, results, again = _ask(job, box, rebuilt, tasks, seeds)
     if again:
         for exercise in again:
-            seeds[exercise.name].append(records.seed(job["sha256"], job["version"], 1))
+            seeds[exercise.name].append(records.seed(*about, 1))
         _, second, _ = _ask(job, box, rebuilt, again, seeds)
         results |= second
     return outcome, results, seeds

@@ -63,6 +63,7 @@ class Row:
         reasons = [f"explanation of {w.name}" for w in self.written if w.text and w.points is None]
         if self.status in (UNREADABLE, FAULT, REVIEW):
             reasons.append(self.status)
+        reasons += self.record.get("marks", ())
         return (*reasons, "late") if self.late else tuple(reasons)
 
 

@@ -3,8 +3,9 @@
 Records are written whole or not at all, so grading may be killed at any time and goes on later.
 """
 
-import hashlib
+import hmac
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -59,10 +60,29 @@ def _decisive(exercise: Exercise) -> dict[str, object]:
     return {name: getattr(exercise, name) for name in names} | {"solution": exercise.rights[:1]}
 
 
-def seed(sha256: str, of_version: str, attempt: int = 0) -> int:
+def salt(out: Path) -> str:
+    """Return the secret of a folder of grades; made, and kept for reruns, where there is none.
+
+    Without it a student could compute the random inputs of any file, and try comments until a
+    wrong answer passes.
+    """
+    path = out / "salt"
+    try:
+        found = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        found = ""
+    if found:
+        return found
+    out.mkdir(parents=True, exist_ok=True)
+    replace_file(path, f"{secrets.token_hex(16)}\n".encode())
+    path.chmod(0o600)
+    return salt(out)
+
+
+def seed(salt: str, sha256: str, of_version: str, attempt: int = 0) -> int:
     """Return the seed of a submission's random inputs: its own, and the same in every rerun."""
-    digest = hashlib.sha256(f"{sha256} {of_version} {attempt}".encode()).hexdigest()
-    return int(digest[:8], 16)
+    text = f"{sha256} {of_version} {attempt}"
+    return int(hmac.new(salt.encode(), text.encode(), "sha256").hexdigest()[:8], 16)
 
 
 def new(sha256: str, of_version: str, lesson: str, status: str, reason: str, **more) -> dict:
@@ -80,6 +100,7 @@ def new(sha256: str, of_version: str, lesson: str, status: str, reason: str, **m
         "exercises": [],
         "questions": [],
         "notes": [],
+        "marks": [],
         "seconds": 0.0,
         "memory": 0,
         "attempts": 1,

@@ -42,13 +42,14 @@ class Limits:
     Attributes
     ----------
     seconds : float
-        For all cells together, by the clock.
+        For all cells together: of its own processor time, so that a busy machine costs nobody
+        points; three times as long by the clock.
     cell_seconds : float
-        After this long a cell is interrupted, and the next one runs.
+        After this long, counted alike, a cell is interrupted, and the next one runs.
     exercise_seconds : float
-        For all questions of one exercise.
+        For all questions of one exercise, counted alike.
     memory : int
-        Bytes: of each process, and where a cgroup can be had of all together.
+        Bytes: of each process, and of all together, with what they share.
     processes : int
         Processes and threads at a time.
     output : int
@@ -113,7 +114,8 @@ class Box:
         Files and folders shown inside, read-only, at the same place; importable there.
     driver : str
         "module:function" that puts a question to an answer,
-        (name, variant, answer, inputs) to (arrays, notes). Default: that of `coursekit.exercises`.
+        (name, variant, answer, inputs) to (arrays, notes). Default: the drivers of
+        `coursekit.exercises`, which come in without the exercises' references and solutions.
     preload : sequence of str
         Modules that answers import besides torch and NumPy: imported once instead of each time.
     nested : bool
@@ -136,7 +138,7 @@ class Box:
         *,
         trusted: bool = False,
         readable: Sequence[str | Path] = (),
-        driver: str = "coursekit.grading.sandbox.zygote:drive",
+        driver: str = "",
         preload: Sequence[str] = (),
         nested: bool = True,
         grouped: bool = True,
@@ -236,16 +238,25 @@ class Box:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
+        kit = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+        if not self.driver:
+            from coursekit import exercises
+            from coursekit.exercises import driving
+
+            kit.write(driving.kit(exercises.exercises()))
+            kit.seek(0)
         self._line, self._log = ours, tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        self._folder = tempfile.TemporaryDirectory(prefix="coursekit-", ignore_cleanup_errors=True)
-        with theirs:
-            line, env = self._command(theirs.fileno())
+        cgroup.bury(Path(tempfile.gettempdir()))
+        prefix = f"{cgroup.PREFIX}{os.getpid()}-"
+        self._folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+        with theirs, kit:
+            line, env = self._command(theirs.fileno(), None if self.driver else kit.fileno())
             self._process = subprocess.Popen(
                 line,
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), kit.fileno()],
                 start_new_session=True,
                 env=env,
                 cwd=self._folder.name,
@@ -274,13 +285,13 @@ class Box:
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1][:300] if lines else ""
 
-    def _command(self, handle: int) -> tuple[list[str], dict[str, str]]:
+    def _command(self, handle: int, kit: int | None) -> tuple[list[str], dict[str, str]]:
         limits, trusted = self.limits, self.mode == zygote.TRUSTED
         if self.grouped and not trusted:
-            name = f"coursekit-{os.getpid()}-{next(_numbers)}"
+            name = f"{cgroup.PREFIX}{os.getpid()}-{next(_numbers)}"
             self.group = cgroup.make(name, limits.memory + BASE, limits.processes + 16)
         visible = [str(path) for path in bubblewrap.visible_paths(self.readable)]
-        args = (handle, self.mode, not self.group, self.driver, visible, self.preload)
+        args = (handle, self.mode, not self.group, self.driver, visible, self.preload, kit)
         line = bubblewrap.python(args, self.readable)
         env = {**os.environ, **bubblewrap.EVERYWHERE}
         if trusted:
@@ -323,7 +334,7 @@ def _job(cells: list[str], probes: list[dict]) -> bytes:
 
 def _bounds(limits: Limits, waits: tuple[float, float]) -> dict[str, float]:
     """Limits as the inside wants them."""
-    # By the clock everything ends anyway; several threads may use more time than passes.
+    # Several threads may use more time than passes by the clock.
     cpu = 2 * math.ceil(sum(waits)) + 1
     cell_seconds = min(limits.cell_seconds, limits.seconds)
     return asdict(limits) | {"cpu": cpu, "cell_seconds": cell_seconds}

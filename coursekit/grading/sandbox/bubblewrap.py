@@ -101,6 +101,8 @@ def command(inner: list[str], readable: tuple[Path, ...], files: int, *, nested:
         parts += ["--size", str(files), "--perms", "0700", "--tmpfs", folder]
     for path in visible:  # after /tmp: one of them may lie in it
         parts += ["--ro-bind", "{}", str(path)]
+    for path in _answers():  # nobody inside needs them, and they would answer everything
+        parts += ["--size", "4096", "--perms", "0500", "--tmpfs", path, "--remount-ro", path]
     parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", confine.WORK]
     order = {"command": [*parts, *inner], "stage": [str(p) for p in visible]}
     return [sys.executable, "-I", "-S", launcher.__file__, json.dumps(order)]
@@ -147,6 +149,12 @@ def _interpreter() -> list[Path]:
         if not any(path.is_relative_to(other) for other in outermost):
             outermost.append(path)
     return outermost
+
+
+def _answers() -> list[str]:
+    """Folders with the exercises' references and solutions."""
+    folder = Path(coursekit.__file__).parent / "exercises"
+    return sorted({str(folder.absolute()), str(folder.resolve())})
 
 
 def _refuse_too_much(visible: list[Path]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+PREFIX = "coursekit-"  # then the number of the grader's process
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def make(name: str, memory: int, processes: int, root: Path = ROOT) -> Group:
         False if the machine refuses.
     """
     two = {"memory.max": memory, "memory.swap.max": 0, "pids.max": processes}
+    for parent in (*_parents(root), root / "memory", root / "pids"):
+        bury(parent)
     for parent in _parents(root):
         if folder := _make_limited(parent / name, two):
             return Group((folder,))
@@ -78,8 +81,23 @@ def oom_kills(group: Group) -> int:
 def remove(group: Group) -> None:
     """Remove a cgroup, empty by now."""
     for folder in group.folders:
-        with suppress(OSError):
-            folder.rmdir()
+        _remove(folder)
+
+
+def bury(folder: Path) -> None:
+    """Remove what graders that were killed have left: empty folders named by their process.
+
+    A folder in use is not empty for the kernel, and one of a grader that lives is left alone.
+    """
+    for left in folder.glob(f"{PREFIX}*"):
+        number = left.name.removeprefix(PREFIX).split("-")[0]
+        if number.isdigit() and not Path("/proc", number).exists():
+            _remove(left)
+
+
+def _remove(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _parents(root: Path) -> list[Path]:

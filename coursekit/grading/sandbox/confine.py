@@ -37,6 +37,11 @@ REFUSED = {
     "process_vm_writev": (311, 271),
     "pidfd_getfd": (438, 438),
     "kcmp": (312, 272),
+    # Memory that no process maps, and so no limit of a process counts.
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "msgget": (68, 186),
     # Keyrings belong to a user, not to a process: the next submission could read them.
     "add_key": (248, 217),
     "request_key": (249, 218),

@@ -16,8 +16,12 @@ from coursekit.grading.sandbox.transcript import CRASHED, FAULT, MEMORY, TIME, T
 
 CHUNK = 1 << 16
 GARBAGE = "garbage"
+LEAST = 0.01  # seconds: what is left of less has been used
 LOOK = 0.1  # seconds between two looks at the memory
 ANSWER = 20.0  # seconds that the waiting process may take to obey
+# Limits are of processor time, so that busy neighbors cost nobody points; but whoever sleeps or
+# waits is ended after this many times as long by the clock.
+PATIENT = 3
 
 
 class BoxFault(RuntimeError):
@@ -70,7 +74,7 @@ def run(
     script : Transcript
         Filled.
     waits : (float, float)
-        Seconds for the cells, and for the answers after them.
+        Seconds of processor time for the cells, and for the answers after them.
     oom_killed : callable
         Whether the kernel has killed a process of this submission for its memory.
 
@@ -134,16 +138,24 @@ def follow(
                 return
             transcript.print_out(script, data)
 
-    deadline, executed = time.monotonic() + waits[0], False
+    began, allowed, executed, used = time.monotonic(), waits[0], False, 0.0
+    deadline = began + allowed
     with selectors.DefaultSelector() as wait:
         for handle in (reply, output, line):
             wait.register(handle, selectors.EVENT_READ)
         while not script.done:
             if script.executed and not executed:
-                deadline, executed = time.monotonic() + waits[1], True
+                executed, used = True, _processor_time(line) or 0.0
+                began, allowed = time.monotonic(), waits[1]
+                deadline = began + allowed
             left = deadline - time.monotonic()
             if left <= 0:
-                return TIME
+                now = _processor_time(line)
+                rest = 0.0 if now is None else allowed - (now - used)
+                deadline = min(time.monotonic() + rest, began + PATIENT * allowed)
+                left = deadline - time.monotonic()
+                if left <= LEAST:
+                    return TIME
             # Whom the kernel kills is chance, so a first victim of the cells ends all.
             if not script.executed and oom_killed():
                 return MEMORY
@@ -164,6 +176,15 @@ def follow(
             if line in ready and not script.done:
                 raise BoxFault("the sandbox ended by itself")
     return ""
+
+
+def _processor_time(line: socket.socket) -> float | None:
+    """Ask how long a submission has computed; None where the waiting process cannot know."""
+    try:
+        line.sendall(json.dumps({"do": "time"}).encode())
+    except OSError as error:
+        raise BoxFault(f"the sandbox is gone ({error})") from error
+    return listen(line, ANSWER).get("used")
 
 
 def _read(handle: int) -> bytes | None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coursekit.grading.sandbox import transcript
-from coursekit.grading.sandbox.box import Box, Limits, NoSandbox, Outcome
+from coursekit.grading.sandbox.box import BASE, Box, Limits, NoSandbox, Outcome
 
 HELD, BROKE = "HELD", "BROKE"
+CHILDREN_TOGETHER = "memory of all processes together"
 # `attempt` is the line that must fail.
 TRY = """
 try:
@@ -35,6 +36,54 @@ try:
     print("BROKE", n)
 except OSError:
     print("HELD", n)
+"""
+CHILDREN = """
+import os, time
+ready, full = os.pipe()
+for _ in range({many}):
+    if os.fork() == 0:
+        held = bytearray(b"x") * {size}
+        os.write(full, b"x")
+        time.sleep(100)
+n = 0
+while n < {many}: n += len(os.read(ready, 64))
+print("BROKE", n, "times", {size})
+"""
+UNMAPPED = """
+import os
+held = []
+try:
+    for _ in range({many}):
+        held.append(os.memfd_create("x"))
+        os.write(held[-1], bytes({size}))
+    print("BROKE", len(held))
+except OSError as error: print("HELD", error.strerror)
+"""
+SYSTEM_V = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = ctypes.c_void_p
+n = 0
+for _ in range({many}):
+    segment = libc.shmget(0, ctypes.c_size_t({size}), 0o1600)
+    place = libc.shmat(segment, None, 0) if segment >= 0 else None
+    if place in (None, 2**64 - 1): break
+    ctypes.memset(ctypes.c_void_p(place), 1, {size})
+    libc.shmdt(ctypes.c_void_p(place))
+    n += 1
+print("BROKE" if n == {many} else "HELD", n)
+"""
+ANSWERS = """
+import os
+try:
+    import coursekit.exercises
+    folder = os.path.dirname(__import__("coursekit").__file__)
+    seen = os.path.join(folder, "exercises")
+    found = [hasattr(coursekit.exercises, "find"), os.listdir(seen) if os.path.isdir(seen) else []]
+    from coursekit.exercises import bank
+    print("BROKE", found)
+except ImportError:
+    print("BROKE" if any(found) else "HELD")
 """
 KILL = """
 import os, signal
@@ -158,6 +207,9 @@ def _attempts(limits: Limits, secret: Path, port: int) -> dict[str, str]:
     def attempt(line: str, first: str = "") -> str:
         return first + TRY.format(attempt=line)
 
+    size = 3 * limits.memory // 4  # less than a process may have
+    children = 2 + (limits.memory + BASE) // size
+    chunks = 4 * (limits.memory + BASE) // limits.files
     full = f'open("{{}}/full", "wb").write(bytes({2 * limits.files}))'
     return {
         "network": attempt(
@@ -174,10 +226,17 @@ def _attempts(limits: Limits, secret: Path, port: int) -> dict[str, str]:
         "writing into the system": attempt('open("/usr/escaped", "w")'),
         "fork bomb": FORKS.format(many=limits.processes + 50),
         "memory bomb": attempt(f"x = bytearray(b'x') * {2 * limits.memory}"),
+        "shared memory": attempt(
+            f"x = mmap.mmap(-1, {2 * limits.memory}); x.write(bytes(x.size()))", "import mmap"
+        ),
+        "memory without a process": UNMAPPED.format(many=chunks, size=limits.files // 2),
+        "memory of System V": SYSTEM_V.format(many=chunks, size=limits.files // 2),
+        CHILDREN_TOGETHER: CHILDREN.format(many=children, size=size),
         "full /dev/shm": attempt(full.format("/dev/shm")),
         "full /tmp": attempt(full.format("/tmp")),
         "new user namespace": "import ctypes\n"
         "print('BROKE' if ctypes.CDLL(None).unshare(0x10000000) == 0 else 'HELD')",
+        "the exercises' answers": ANSWERS,
         "killing the waiting process": KILL,
     }
 
@@ -194,7 +253,10 @@ def _private() -> set[str]:
 def _note(report: Report, name: str, outcome: Outcome) -> None:
     text = outcome.cells[0].text.strip()
     # Ended for its memory or its time is held as well; a fault of the box is not.
-    stopped = outcome.status in (transcript.MEMORY, transcript.TIME)
+    ends = (
+        (transcript.MEMORY,) if name == CHILDREN_TOGETHER else (transcript.MEMORY, transcript.TIME)
+    )
+    stopped = outcome.status in ends
     report.held[name] = (HELD in text or stopped) and BROKE not in text
     report.details[name] = text[:60] or outcome.reason or outcome.status
 

@@ -8,7 +8,7 @@ cells. When the first process dies, the kernel ends all the others.
 import gc
 import json
 import os
-import resource
+import pickle
 import signal
 import socket
 import sys
@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from coursekit.grading.sandbox import cells, confine, frames
 
@@ -38,7 +39,13 @@ class Running:
 
 
 def main(
-    control: int, mode: str, watch: bool, driver: str, visible: list[str], preload: list[str]
+    control: int,
+    mode: str,
+    watch: bool,
+    driver: str,
+    visible: list[str],
+    preload: list[str],
+    kit: int | None = None,
 ) -> None:
     """Import what submissions need, say so, and obey until the grader closes the socket.
 
@@ -52,15 +59,18 @@ def main(
     watch : bool
         Look after the memory, since no cgroup does.
     driver : str
-        "module:function", imported here; the function is called for each question.
+        "module:function", imported here; the function is called for each question. Not used if
+        there is a kit.
     visible, preload : list of str
         Paths that the box shows; modules to import besides.
+    kit : int or None
+        File descriptor of the drivers of the course's exercises, as `driver_of` wants them.
     """
     line, confined = socket.socket(fileno=control), False
     if mode != TRUSTED:
         confine.prctl(confine.DUMPABLE, 0)  # nothing in this box may look into this process
     try:
-        shell, drive = _import_all(driver, preload)
+        shell, drive = _import_all(driver, preload, kit)
         if mode == NESTED:
             confined = True
             _try_namespaces(visible)
@@ -68,7 +78,7 @@ def main(
         _send(line, fault=f"{type(error).__name__}: {error}", confined=confined)
         return
     _send(line, ready=True, threads=len(os.listdir("/proc/self/task")) if has_proc() else 1)
-    serve(line, mode, watch and mode == NESTED, visible, shell, drive)
+    serve(line, mode, watch and mode != TRUSTED, visible, shell, drive)
 
 
 def has_proc() -> bool:
@@ -76,17 +86,34 @@ def has_proc() -> bool:
     return os.path.isdir("/proc/self")
 
 
-def drive(name: str, variant: str | None, answer: object, inputs: dict) -> tuple[dict, dict]:
-    """Put a question of an exercise to an answer: the driver used unless another one is named."""
-    from coursekit.exercises import Probe, find
+def driver_of(kit: bytes) -> Callable:
+    """Return the function that puts questions to answers, from `coursekit.exercises.driving.kit`.
 
-    reply = find(name, variant).drive(answer, Probe(**inputs))
-    arrays = {key: value.array for key, value in reply.values.items() if value.array is not None}
-    kinds = {key: value.kind for key, value in reply.values.items()}
-    return arrays, {"kinds": kinds, "error": reply.error}
+    The bytes come from the grader. The exercises themselves, with their references and solutions,
+    are not in sight here.
+    """
+    ask = pickle.loads(kit)
+
+    def drive(name: str, variant: str | None, answer: object, inputs: dict) -> tuple[dict, dict]:
+        reply = ask(name, answer, inputs)
+        arrays = {k: value.array for k, value in reply.values.items() if value.array is not None}
+        kinds = {k: value.kind for k, value in reply.values.items()}
+        return arrays, {"kinds": kinds, "error": reply.error}
+
+    return drive
 
 
-def _import_all(driver: str, preload: list[str]) -> tuple[object, Callable]:
+class _Sheet:
+    """Stands for the sheet of checks: inside, it does nothing."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __getattr__(self, name: str) -> Callable:
+        return lambda *_, **__: None
+
+
+def _import_all(driver: str, preload: list[str], kit: int | None) -> tuple[object, Callable]:
     import matplotlib
     import numpy  # noqa: F401
     import torch
@@ -95,10 +122,15 @@ def _import_all(driver: str, preload: list[str]) -> tuple[object, Callable]:
     import matplotlib.pyplot
 
     torch.set_num_threads(1)  # a second thread would be missing, with its locks, after a fork
-    module, _, name = driver.partition(":")
-    function = getattr(import_module(module), name)
-    if function is drive:
-        import_module("coursekit.exercises").exercises()
+    if kit is not None:
+        with os.fdopen(kit, "rb") as file:
+            function = driver_of(file.read())
+    else:
+        module, _, name = driver.partition(":")
+        function = getattr(import_module(module), name)
+    exercises = ModuleType("coursekit.exercises", "What notebooks of exercises import.")
+    exercises.Sheet = _Sheet
+    sys.modules["coursekit.exercises"] = exercises
     for name in preload:
         import_module(name)
     shell = cells.make_shell()
@@ -121,7 +153,7 @@ def _try_namespaces(visible: list[str]) -> None:
 def serve(
     line: socket.socket, mode: str, watch: bool, visible: list, shell, drive: Callable
 ) -> None:
-    """Obey the grader: "run" and "end", one submission at a time."""
+    """Obey the grader: "run", "time" and "end", one submission at a time."""
     running, shut = None, 0
     while True:
         line.settimeout(LOOK if running and watch and not running.why else None)
@@ -139,6 +171,8 @@ def serve(
             limits = order["limits"] | {"visible": visible}
             running, shut = _run(limits, handles, mode, shell, drive), limits["memory"]
             _send(line, started=bool(running.first))
+        elif order["do"] == "time":
+            _send(line, used=None if mode == TRUSTED else _processor_time())
         else:
             code, peak = _end(running, kill=True, mode=mode)
             _send(line, ended=code, peak=peak, why=running.why)
@@ -281,22 +315,37 @@ def _end(running: Running, *, kill: bool, mode: str = NESTED) -> tuple[int, int]
     return _code(status), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def _processes() -> list[Path]:
+    """Folders of /proc of a submission's processes."""
+    others = (1, os.getpid())
+    return [p for p in Path("/proc").iterdir() if p.name.isdigit() and int(p.name) not in others]
+
+
+def _processor_time() -> float:
+    """Seconds that the submission's processes have computed, with those that are gone."""
+    total = 0
+    for folder in _processes():
+        with suppress(OSError, IndexError, ValueError):
+            # After the name, which may hold anything: user, system, and both of buried children.
+            numbers = (folder / "stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, numbers[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def _memory_used(most: int) -> int:
-    """Bytes of memory that the submission's processes hold; exact only beyond `most`."""
-    me, folders, total = os.getpid(), [], 0
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) not in (1, me):
-            with suppress(OSError, IndexError, ValueError):
-                size = (folder / "statm").read_text().split()
-                total += (int(size[1]) - int(size[2])) * resource.getpagesize()
-                folders.append(folder)
+    """Bytes that the submission's processes hold, shared ones once; exact only beyond `most`."""
+    folders = _processes()
+    total = sum(_memory(folder, "status", ("RssAnon", "RssShmem")) for folder in folders)
     # So far pages shared by a fork count twice. What counts them once takes milliseconds.
-    return sum(_private_memory(folder) for folder in folders) if total > most else total
+    if total <= most:
+        return total
+    return sum(_memory(folder, "smaps_rollup", ("Pss_Anon", "Pss_Shmem")) for folder in folders)
 
 
-def _private_memory(folder: Path) -> int:
+def _memory(folder: Path, file: str, kinds: tuple[str, ...]) -> int:
+    total = 0
     with suppress(OSError, IndexError, ValueError):
-        for line in (folder / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss_Anon"):
-                return 1024 * int(line.split()[1])
-    return 0
+        for line in (folder / file).read_text().splitlines():
+            if line.startswith(kinds):
+                total += 1024 * int(line.split()[1])
+    return total
