@@ -7,8 +7,10 @@ the file, whatever is wrong with it, reaches nbgrader or a browser.
 """
 
 import atexit
+import copy
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +35,8 @@ from coursekit.grading.sandbox import transcript
 from coursekit.grading.sandbox.selftest import ProvenBox
 from coursekit.results.files import replace_file
 
+MARKUP = re.compile(r"[<>&\"`]")
+
 
 def configure(config, key: str | None = None) -> None:
     """Put the course's preprocessors into an nbgrader configuration.
@@ -54,6 +58,26 @@ def configure(config, key: str | None = None) -> None:
     config.Autograde.autograde_preprocessors = _replace(after, SaveAutoGrades, SaveGrades)
     config.ExportApp.plugin_class = "coursekit.grading.nbgrader.ExportGrades"
     config.GradeInBox.key = config.ReleaseWithAnswers.key = key or ""
+    _refuse_markup_in_names(Autograde)
+
+
+def _refuse_markup_in_names(converter: type) -> None:
+    """Let a converter pass over students whose names are HTML, and say so; the others go on.
+
+    Nbgrader's formgrader puts the name of a graded student into its page as it is.
+    """
+    usual = converter.init_destination
+
+    def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        if MARKUP.search(student_id):
+            raise ValueError(
+                f"expected a student's folder without < > & and double quotes, got {student_id!r}; "
+                f"rename the folder in {self.coursedir.submitted_directory} and run again"
+            )
+        return usual(self, assignment_id, student_id)
+
+    if usual.__module__ != __name__:
+        converter.init_destination = init_destination
 
 
 def _replace(preprocessors: list, old: type, new: type) -> list:
@@ -142,7 +166,7 @@ def with_answers(
         Each cell of the release once and in order. After it stands what the student added there:
         code as code, text as text. A file that cannot be read leaves the release and a note.
     """
-    nb = nbformat.from_dict(json.loads(nbformat.writes(released)))
+    nb = copy.deepcopy(released)
     try:
         cells, rebuilt = read(raw), rebuild(raw, lesson, key)
     except Unreadable as error:
@@ -162,11 +186,11 @@ def with_answers(
         own = pages.cell_id(f"{name}-explain")
         if own not in here or not text:
             continue
-        here[own].source = harmless.markdown(text)
         for position, cell in enumerate(cells):
             if not cell.code and cell.source.strip() and cell.source.strip() in text:
                 answered[id(cell)] = own
                 here[own].setdefault("attachments", {}).update(pictures[position])
+        here[own].source = harmless.markdown(text, here[own].get("attachments", ()))
     _add_the_rest(nb, here, cells, pictures, answered)
     return nb
 
@@ -191,8 +215,9 @@ def _add_the_rest(
         marks = own.metadata.get("nbgrader", {}) if own is not None else {}
         graded_by_hand = marks.get("solution") and not cell.id.endswith(("-answer", "-explain"))
         if graded_by_hand and (own.cell_type == "code") == cell.code:  # an instructor's own cell
-            own.source = cell.source if cell.code else harmless.markdown(cell.source)
-            if not cell.code and pictures[position]:
+            own.source = cell.source
+            if not cell.code:
+                own.source = harmless.markdown(cell.source, pictures[position])
                 own.attachments = pictures[position]
             continue
         if own is not None and cell.id not in course and marks.get("locked"):
@@ -203,10 +228,7 @@ def _add_the_rest(
 
 
 def _text_cell(cell: StudentCell, pictures: dict) -> NotebookNode:
-    made = new_markdown_cell(harmless.markdown(cell.source))
-    if pictures:
-        made.attachments = pictures
-    return made
+    return new_markdown_cell(harmless.markdown(cell.source, pictures), attachments=pictures)
 
 
 def _name(cell: NotebookNode) -> str:

@@ -9,7 +9,7 @@ is then read as text; formulas, code, tables, links to the web and pictures stay
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from coursekit.grading.intake.files import printable
 
@@ -25,7 +25,9 @@ FILE = r"[A-Za-z0-9_-]{1,80}\.(?:png|jpg|jpeg|gif)"
 LINK = re.compile(rf"\](?=\((?!{ADDRESS}\)))")
 # No brackets in the text of a picture: it ends where it seems to.
 PICTURE = re.compile(rf"!(?=\[(?![^\[\]]{{0,500}}\]\((?:attachment:)?{FILE}\)))")
-OWN_PICTURE = re.compile(rf"(!\[[^\[\]]{{0,500}})\] \((?=(?:attachment:)?{FILE}\))")
+OWN_PICTURE = re.compile(
+    rf"(?P<text>!\[[^\[\]]{{0,500}})\] \((?=(?:attachment:(?P<attached>{FILE})|{FILE})\))"
+)
 DEFINITION = re.compile(r"\](?=:)")
 # What follows the marks of a code block names its language, and one of them draws diagrams.
 FENCE = re.compile(r"([`~]{3,})[ \t]*(?!(?:python|py|text)?[ \t]*(?:\n|$))(?=[^`~\s])")
@@ -37,8 +39,14 @@ COMMAND = re.compile(
 )
 
 
-def markdown(text: str) -> str:
+def markdown(text: str, attached: Collection[str] = ()) -> str:
     """Return Markdown in which no program finds HTML, a script, or anything to fetch.
+
+    Parameters
+    ----------
+    text : str
+    attached : collection of str
+        Names of the pictures that are there: a program may end at one that is not.
 
     Examples
     --------
@@ -51,10 +59,15 @@ def markdown(text: str) -> str:
     text = TAG.sub("< ", text)
     text = PICTURE.sub("! ", text)
     text = LINK.sub("] ", text)
-    text = OWN_PICTURE.sub(r"\1](", text)
+    text = OWN_PICTURE.sub(lambda found: _there(found, attached), text)
     text = DEFINITION.sub("] ", text)
     text = FENCE.sub(r"\1text ", text)
     return COMMAND.sub(r"\\ ", text)
+
+
+def _there(found: re.Match, attached: Collection[str]) -> str:
+    name = found["attached"]
+    return f"{found['text']}](" if name is None or name in attached else f"! {found[0][1:]}"
 
 
 def pictures(attachments: object) -> dict[str, dict[str, str]]:
