@@ -250,3 +250,16 @@ def test_a_fault_of_ours_shows_neither_its_traceback_nor_zero_points():
     page = feedback.render(row(status="unreadable", reason="The file is empty."), "04", "Dropout")
     assert "The file is empty." in page
     assert "0 of" not in page
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_no_cell_is_a_formula_whatever_separates_cells(tmp_path, separator):
+    dangerous = ["=1+1", "+1", "-cmd|' /C calc'!A0", "@SUM(A1)", "＝1", " =1", "'=1", "\t=1"]
+    texts = [f"fine\n{one}\nmore;{one}\tand{separator}{one}" for one in dangerous] + dangerous
+    content = review.table(("student", "text"), [("ada", text) for text in texts])
+    raw = content.decode("utf-8-sig")
+    quoting = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
+    for line in csv.reader(io.StringIO(raw), delimiter=separator, quoting=quoting):
+        for cell in line:
+            assert not cell.lstrip(' "').startswith(tuple("=+@＝＋－＠-")), cell
+    assert [review._bare(review.safe(text)) for text in dangerous[:-1]] == dangerous[:-1]

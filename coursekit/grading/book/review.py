@@ -20,7 +20,12 @@ COLUMNS = ("student", "question", "explanation", "points", "comment")
 MOST = 30_000  # characters of a cell; spreadsheets end at 32,767
 EARLIER = "For an earlier text:"
 # Also full-width, which some spreadsheets read alike; and what marks a cell as safe.
-FORMULA = tuple("=+-@\t\r\n＝＋－＠'")
+FORMULA = "=+@＝＋－＠'-"
+# A cell begins here, too, for a program that takes another separator than ours and, with it, the
+# quotation marks around a cell for text.
+_CELL = rf"(^(?=!?\s*[{FORMULA}])|[\n;\t|](?=!? *[{FORMULA}]))"
+BEGINNING = re.compile(_CELL.replace("!?", ""))
+MARKED = re.compile(_CELL.replace("!?", "'") + "'")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def safe(value: object) -> object:
     if not isinstance(value, str):
         return value
     value = printable(value, lines=True)[:MOST]
-    return f"'{value}" if value.lstrip(" ").startswith(FORMULA) else value
+    return BEGINNING.sub(r"\1'", value)
 
 
 def table(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
@@ -113,7 +118,7 @@ def _points(text: str, most: float | None, path: Path, line: int) -> float | Non
 
 def _bare(text: str) -> str:
     """Undo `safe`."""
-    return text[1:] if text.startswith("'") and text[1:].lstrip(" ").startswith(FORMULA) else text
+    return MARKED.sub(r"\1", text)
 
 
 def apply(rows: Sequence[Row], reviews: Mapping[tuple[str, str], Review]) -> list[Row]:
