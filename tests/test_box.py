@@ -4,6 +4,8 @@ import os
 import re
 import socket
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,13 +217,70 @@ time.sleep(100)
 """
 
 
+SHARED = """
+import mmap, os, time
+for _ in range(8):
+    if os.fork() == 0:
+        shared = mmap.mmap(-1, 60_000_000)
+        shared.write(bytes(60_000_000))
+        time.sleep(100)
+time.sleep(100)
+"""
+UNMAPPED = """
+import os
+n, held = 0, []
+try:
+    for _ in range(60):
+        held.append(os.memfd_create("x"))
+        n += os.write(held[-1], bytes(10_000_000))
+except OSError: pass
+print(n)
+"""
+
+
 @pytest.mark.parametrize("grouped", [True, False])
-def test_processes_together_get_no_more_memory_than_one(grouped, monkeypatch):
+@pytest.mark.parametrize("code", [MANY, SHARED, UNMAPPED], ids=["private", "shared", "unmapped"])
+def test_processes_together_get_no_more_memory_than_one(code, grouped, monkeypatch):
     monkeypatch.setattr(box_module, "BASE", 300 * 2**20)
     limits = replace(LIMITS, seconds=20, cell_seconds=20, memory=2**27)
     with sandbox(limits, grouped=grouped) as box:
-        assert box.run([MANY]).status == "memory limit"
+        told = box.run([code])
+        assert told.status == "memory limit" or told.cells[0].text.strip() == "0"
         assert became(box.run(GOOD, [QUESTION]).replies[0]) == "right"
+
+
+BURN = """
+import time
+began = time.process_time()
+while time.process_time() - began < 0.6: pass
+"""
+
+
+def test_busy_neighbors_take_no_time_from_a_notebook():
+    limits = replace(LIMITS, seconds=4, cell_seconds=1.2, exercise_seconds=1.2)
+    burning = "def double(x):\n" + BURN.replace("\n", "\n    ") + "\n    return 2 * x"
+    busy = [sys.executable, "-c", "while True: pass"]
+    with sandbox(limits) as box:
+        neighbors = [subprocess.Popen(busy) for _ in range(3 * len(os.sched_getaffinity(0)))]
+        try:
+            told = box.run([BURN, burning], [QUESTION])
+        finally:
+            for one in neighbors:
+                one.kill()
+                one.wait()
+        assert (told.status, told.cells[0].error) == ("graded", None)
+        assert became(told.replies[0]) == "right"
+
+
+def test_what_a_killed_grader_left_is_buried(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, text=True)  # fmt: skip
+    left = tmp_path / f"coursekit-{int(ended.stdout)}-0"
+    kept = tmp_path / f"coursekit-{os.getpid()}-0"
+    for folder in (left, kept, tmp_path / "coursekit-notes"):
+        folder.mkdir()
+    cgroup.bury(tmp_path)
+    assert [p.name for p in sorted(tmp_path.iterdir())] == [kept.name, "coursekit-notes"]
 
 
 def test_trusted_runs_without_bubblewrap(monkeypatch):
