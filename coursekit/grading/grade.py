@@ -17,6 +17,7 @@ from coursekit.grading.book import records
 from coursekit.grading.intake.files import printable
 from coursekit.grading.intake.notebook import Rebuilt, Unreadable, rebuild
 from coursekit.grading.sandbox import transcript
+from coursekit.grading.sandbox.box import expect_helpers
 
 LONGEST = 600  # characters of a sentence; parts of it are a submission's own words
 # A number with a decimal point in a message may be one of the inputs.
@@ -36,7 +37,8 @@ def grade(job: Mapping[str, object], box) -> dict:
     Parameters
     ----------
     job : dict
-        "sha256", "raw" (bytes), "lesson", "key", "version".
+        "sha256", "raw" (bytes), "lesson", "key", "version", and optionally "helpers": name to
+        bytes of the files beside the notebook.
     box : Box
         Anything with its `run`.
 
@@ -52,6 +54,13 @@ def grade(job: Mapping[str, object], box) -> dict:
     except Unreadable as error:
         return records.new(*about, records.UNREADABLE, str(error), rule=error.rule)
     tasks = bank.of_lesson(job["lesson"], job["key"])
+    helpers = job.get("helpers") or {}
+    try:
+        expect_helpers(helpers)
+    except ValueError as error:
+        helpers = {}
+        rebuilt.notes.append(f"The files beside the notebook were left out: {error}.")
+    job = {**job, "helpers": helpers}
     try:
         outcome, results, seeds = _ask_all(job, box, rebuilt, tasks)
     except GraderFault as fault:
@@ -111,7 +120,7 @@ def _ask(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds: 
         for e in tasks
         for probe in probes_of[e.name]
     ]
-    outcome = box.run(rebuilt.cells, probes)
+    outcome = box.run(rebuilt.cells, probes, job["helpers"])
     if outcome.status == transcript.FAULT or len(outcome.replies) != len(probes):
         raise GraderFault(outcome.reason or "the box did not answer all questions")
     results, again, start = {}, [], 0
@@ -191,11 +200,12 @@ def _answer(reply) -> Answer:
 def _unanswered(exercise: Exercise, probe: Probe, reply, outcome, rebuilt: Rebuilt) -> Result:
     if reply.status == transcript.MISSING:
         return _missing(exercise, outcome, rebuilt)
-    words = DECIMALS.sub("…", str(reply.error)) if reply.error else ""
+    words = DECIMALS.sub("…", _numbered(str(reply.error), rebuilt)) if reply.error else ""
     if reply.status == transcript.RAISED:
         sentence = f"On {probe.name} it raised {words}."
     elif reply.status == transcript.REFUSED:
-        sentence = f"On {probe.name} it returned something that is no plain array: {words}."
+        why = reply.error.message if reply.error else "it is no plain array"
+        sentence = f"On {probe.name} what it returned cannot be compared: {why}."
     elif reply.status == transcript.TIME:
         sentence = f"On {probe.name} it took too long and was stopped."
     elif reply.status == transcript.CRASHED:
