@@ -208,6 +208,15 @@ def test_what_runs_in_jupyter_runs_here(box, code):
     assert [cell.error for cell in outcome.cells] == [None] * len(outcome.cells)
 
 
+def test_pip_does_not_wait_for_a_network():
+    patient = replace(LIMITS, seconds=30, cell_seconds=20)
+    with sandbox(patient) as box:
+        outcome = box.run(["!pip install a_missing_one\nx = 1", "assert x == 1"])
+    assert [cell.error for cell in outcome.cells] == [None, None]
+    assert "Retrying" not in outcome.cells[0].text
+    assert "No matching distribution" in outcome.cells[0].text
+
+
 def test_an_error_below_an_unknown_magic_is_on_its_line(box):
     [cell] = box.run(["%%heat\n\nx = 1\n1 / 0"]).cells
     assert (cell.error.name, cell.error.cell, cell.error.line) == ("ZeroDivisionError", 0, 4)

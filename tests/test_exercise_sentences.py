@@ -132,6 +132,26 @@ def test_a_seed_set_inside_is_named_and_no_other_slip(seed):
         assert said.endswith("returned the same: nothing in it is random, or a seed is set in it.")
 
 
+def places_for_ranks(p_values):
+    factors = len(p_values) - p_values.argsort()
+    return np.minimum(np.maximum.accumulate(p_values * factors), 1)
+
+
+def adds_noise(weight, rate):
+    return weight * (1 - rate) + 0.1 * torch.randn_like(weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("holm", places_for_ranks), ("classic_weights", adds_noise)]
+)
+def test_a_slip_that_is_not_in_the_bank_is_not_told_as_another(name, answer):
+    task, seeds = bank.find(name), range(0, 300, 10)
+    told = [task.check(answer, seed).sentence for seed in seeds]
+    assert all(told)
+    # The first questions alone cannot tell for one seed in three.
+    assert sum(slip.sentence in said for slip in task.slips for said in told) <= 2
+
+
 def test_returned_by_the_thousand_is_told_in_one_line():
     task = asked(reference=lambda x, rate: {"a": x})
     said = task.check(lambda x, r: {"a": x, **{f"k{n}": x for n in range(5000)}}).sentence

@@ -161,6 +161,7 @@ def test_no_function_at_all_is_told():
     ("reply", "words"),
     [
         (Reply(TIME, error=Error(TIME, "took too long")), "took too long and was stopped"),
+        (Reply(MEMORY, error=Error(MEMORY, "too much")), "needed more memory than there is"),
         (Reply(CRASHED, error=Error(CRASHED, "was killed by SIGSEGV")), "killed by SIGSEGV"),
         (Reply(RAISED, error=Error("ValueError", "oh")), "it raised ValueError: oh"),
         (Reply(REFUSED, error=Error("Garbage", "an object")), "cannot be compared: an object"),

@@ -110,6 +110,8 @@ def _ask_all(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise]):
 
 def _ask(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds: dict):
     probes_of = {e.name: e.ask(seeds[e.name][-1]) for e in tasks}
+    # No points hang on these: they tell slips apart that look alike on the others.
+    further = {e.name: e.further(seeds[e.name][-1]) for e in tasks}
     probes = [
         {
             "name": e.name,
@@ -118,27 +120,32 @@ def _ask(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds: 
             "inputs": asdict(probe) | {"inputs": dict(probe.inputs)},
         }
         for e in tasks
-        for probe in probes_of[e.name]
+        for probe in [*probes_of[e.name], *further[e.name]]
     ]
     outcome = box.run(rebuilt.cells, probes, job["helpers"])
     if outcome.status == transcript.FAULT or len(outcome.replies) != len(probes):
         raise GraderFault(outcome.reason or "the box did not answer all questions")
     results, again, start = {}, [], 0
     for exercise in tasks:
-        replies = outcome.replies[start : start + len(probes_of[exercise.name])]
-        start += len(replies)
-        result, by_chance = judge_exercise(
-            exercise, probes_of[exercise.name], replies, outcome, rebuilt
-        )
+        asked = [*probes_of[exercise.name], *further[exercise.name]]
+        replies = outcome.replies[start : start + len(asked)]
+        start += len(asked)
+        n = len(probes_of[exercise.name])
+        result, by_chance = judge_exercise(exercise, asked, replies, n, outcome, rebuilt)
         results[exercise.name] = result
         again += [exercise] if by_chance else []
     return outcome, results, again
 
 
 def judge_exercise(
-    exercise: Exercise, probes: Sequence[Probe], replies: Sequence, outcome, rebuilt: Rebuilt
+    exercise: Exercise,
+    probes: Sequence[Probe],
+    replies: Sequence,
+    n: int,
+    outcome,
+    rebuilt: Rebuilt,
 ) -> tuple[Result, bool]:
-    """Judge the replies of one exercise, in order, up to the first that is wrong.
+    """Judge the first `n` replies of one exercise, in order, up to the first that is wrong.
 
     Returns
     -------
@@ -153,18 +160,18 @@ def judge_exercise(
         If the reference itself fails.
     """
 
-    def without_chance():
-        pairs = zip(probes, replies, strict=True)
-        answered = [(p, o) for p, o in pairs if not p.draws and o.status == transcript.ANSWERED]
-        return [(p, _answer(o)) for p, o in answered]
+    pairs = list(zip(probes, replies, strict=True))
 
-    for probe, reply in zip(probes, replies, strict=True):
+    def others():
+        return [(p, _answer(o)) for p, o in pairs if o.status == transcript.ANSWERED]
+
+    for probe, reply in pairs[:n]:
         if reply.status != transcript.ANSWERED:
             return _unanswered(exercise, probe, reply, outcome, rebuilt), False
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about numbers that a submission made up
-                result = exercise.judge_one(probe, _answer(reply), without_chance)
+                result = exercise.judge_one(probe, _answer(reply), others)
         except Exception as error:
             _expect_reference(exercise, probe, error)
             return _result(exercise, records.REVIEW, UNSURE), False
@@ -208,6 +215,8 @@ def _unanswered(exercise: Exercise, probe: Probe, reply, outcome, rebuilt: Rebui
         sentence = f"On {probe.name} what it returned cannot be compared: {why}."
     elif reply.status == transcript.TIME:
         sentence = f"On {probe.name} it took too long and was stopped."
+    elif reply.status == transcript.MEMORY:
+        sentence = f"On {probe.name} it needed more memory than there is and was stopped."
     elif reply.status == transcript.CRASHED:
         sentence = f"On {probe.name} it crashed: {reply.error.message if reply.error else ''}."
     elif outcome.status == transcript.GRADED:

@@ -70,13 +70,15 @@ def make_shell():
                 return super().run_cell_magic(magic_name, line, cell)
             print(f"%%{magic_name} is unknown here: the cell runs without it.")
             code = self.transform_cell(f"#\n{cell}")  # on the lines where it stood
-            name = self.compile.cache(code, self.execution_count)
+            name = self.compile.cache(code, self.running)
             return exec(self.compile(code, name, "exec"), self.user_ns)
 
     config = Config()
     config.HistoryManager.enabled = False  # its thread would make forking unsafe
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.banner1 = ""
+    # Many notebooks begin with `!pip install`, which would wait nine seconds for a network.
+    os.environ["PIP_RETRIES"] = "0"
     shell = Shell.instance(config=config)
     shell.user_ns["exit"] = shell.user_ns["quit"] = sys.exit
     return shell
@@ -115,7 +117,8 @@ def run_cells(shell, cells: list[str], channel: int, seconds: float) -> None:
     myself = _getpid()
     sys.path.insert(0, "")  # as in Jupyter: modules lie beside the notebook
     for index, source in enumerate(cells):
-        shell.execution_count = index + 1  # appears in the file names of tracebacks
+        # Appears in the file names of tracebacks; IPython counts on while a cell runs.
+        shell.execution_count = shell.running = index + 1
         error = None
         try:
             _signal(signal.SIGALRM, _interrupt)
