@@ -27,7 +27,7 @@ WRITTEN = [q for q in bank.questions().values() if q.lesson == LESSON]
 
 
 def nbgrader(folder, *command, fails=False):
-    env = {**os.environ, "PYTHONWARNINGS": "ignore", "JUPYTER_PREFER_ENV_PATH": "1"}
+    env = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
     # Not the user's own settings, and not an exchange that another course uses.
     env |= {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "HOME": str(folder)}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"  # it calls alembic
@@ -103,7 +103,7 @@ def graded(made):
     submit(made, "ada", everything | {STEM(f"{q.name}-explain") for q in WRITTEN})
     submit(made, "bob", {"classic-weights-answer"})
     submit(made, "eve", everything, {"classic-weights-answer": "import os\nos._exit(0)"})
-    nbgrader(made, "autograde", NAME)
+    (made / "autograde.log").write_text(nbgrader(made, "autograde", NAME))
     nbgrader(made, "generate_feedback", NAME)
     nbgrader(made, "export")
     return made
@@ -128,6 +128,12 @@ def test_scores_from_the_box_reach_the_exported_table(graded):
     assert scores["ada"] == automatic  # explanations wait for a person
     assert scores["bob"] == exercises.find("classic_weights").points
     assert scores["eve"] < automatic  # whoever ends the process gets no further points
+
+
+def test_autograde_says_a_few_lines_for_each_student_and_no_warnings(graded):
+    said = (graded / "autograde.log").read_text()
+    assert "04_dropout of ada: graded" in said
+    assert "Warning" not in said
 
 
 def test_feedback_tells_the_sentence_of_the_check(graded):

@@ -6,6 +6,7 @@ box instead of the instructor's account, and plain numbers from there become the
 
 import atexit
 import hashlib
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +36,10 @@ def configure(config, key: str | None = None) -> None:
         Key of the class.
     """
     from nbgrader.converters import Autograde, GenerateAssignment
+    from sqlalchemy.exc import SAWarning
 
+    # Of nbgrader's own queries, six lines for each student: they would bury what it has to say.
+    warnings.filterwarnings("ignore", "Object of type .* not in session", SAWarning)
     config.GenerateAssignment.preprocessors = _replace(
         GenerateAssignment.preprocessors.default(), ClearSolutions, PutStubs
     )
