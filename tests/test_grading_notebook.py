@@ -51,6 +51,10 @@ def place(cells, id):
         (b'{"nodes": []}', "not a notebook"),
         (b'{"cells": {"a": 1}}', "not a notebook"),
         (b'{"cells": []}', "wrong lesson"),
+        (
+            json.dumps({"cells": 11 * [{"cell_type": "code", "source": "a=1;" * 25_000}]}).encode(),
+            "too much code",
+        ),
         (b'{"cells": [{"cell_type": "code", "source": "sheet.progress()"}]}', "wrong lesson"),
     ],
 )
@@ -254,6 +258,15 @@ def test_a_helper_beside_a_stub_stays_when_the_stub_goes():
     assert [cell for cell in rebuilt.cells if cell.startswith("half = 1 / 2\n\n#")]
 
 
+def test_a_stub_in_the_cell_of_another_exercise_goes_like_any_other():
+    def misplace(cells):
+        cells[place(cells, "inverted-dropout-answer")]["source"] = pages.stub(bank.find(NAME))
+
+    rebuilt = built(misplace)
+    assert answer(rebuilt) == pages.solution(bank.find(NAME))
+    assert OTHER not in rebuilt.places
+
+
 def test_an_answer_is_none_the_less_for_a_branch_that_is_open():
     half = (
         "def classic_weights(weight, rate):\n    if rate > 1:\n        raise NotImplementedError\n"
@@ -426,6 +439,7 @@ def test_a_notebook_of_another_class_is_told():
         ('def f():\n    """Why?\n    """\nx = (7\n     % 4)', {"f", "x"}),
         ('"""\nWhat is it?\n%time\n"""\nf = 1', {"f"}),
         ("import os.path", {"os"}),
+        ("f = 1\nprint(f is 1, '\\d')", {"f"}),
     ],
 )
 def test_definitions_are_found_beside_magics(source, names):

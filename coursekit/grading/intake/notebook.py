@@ -8,6 +8,7 @@ Whoever hands in decides how long a source is, so every step takes time in propo
 import ast
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from functools import cache, lru_cache
 from coursekit.exercises import bank, pages
 
 LONGEST = 300_000  # characters of a cell that are still parsed
+MOST_CODE = 1_000_000  # characters of all cells: ten seconds, if they are meant to take long
+TOO_MUCH = "Expected at most {:.0f} MB of code, got {:.1f} MB: take data out of the cells."
 # A check inside the box would cost time and say nothing to anybody.
 QUIET = 'sheet = type("Sheet", (), {"__getattr__": lambda *_: lambda *_, **__: None})()'
 OF_EVERY_LESSON = ("setup", "progress", "opening")
@@ -100,6 +103,9 @@ def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
         If the bytes are no notebook, or one without a cell of this lesson.
     """
     cells, released = read(raw), release(lesson, key)
+    size = sum(len(cell.source) for cell in cells if cell.code)
+    if size > MOST_CODE:
+        raise Unreadable("too much code", TOO_MUCH.format(MOST_CODE / 1e6, size / 1e6))
     notes = _class_note(cells, released["setup"])
     handed_in = [(cell.number, s) for cell in cells for s in _to_run(cell, released)]
     handed_in, remarks = _without_hosts(handed_in)
@@ -141,7 +147,7 @@ def rebuild(raw: bytes, lesson: str, key: str | None = None) -> Rebuilt:
         [sources[i] for i in keep],
         [numbers[i] for i in keep],
         functions,
-        {name: keep.index(i) for name, i in places.items()},
+        {name: keep.index(i) for name, i in places.items() if i not in dropped},
         written,
         notes,
     )
@@ -368,7 +374,9 @@ def parsed(source: str) -> ast.Module | None:
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `x is 1` is for its writer to hear about, not for us
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
