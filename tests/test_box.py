@@ -144,6 +144,141 @@ def test_cells_keep_their_own_output_and_errors(box):
     assert "code cell 4, line 2" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "was killed by SIGSEGV (segmentation fault)"),
+        ("os.abort()", "was killed by SIGABRT (aborted)"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL (killed)"),
+        ("os.kill(os.getpid(), 40)", "was killed by signal 40 (real-time signal 6)"),
+        ("os._exit(3)", "ended the process with exit code 3"),
+        ("os._exit(139)", "ended the process with exit code 127 or more"),
+    ],
+)
+def test_how_a_process_ended_is_told_in_cells_and_answers(box, code, words):
+    assert box.run(["import os, signal", code]).reason == f"code cell 2 {words}"
+    dies = f"import os, signal\ndef double(x):\n    {code}\ndef twice(x):\n    return 2 * x"
+    outcome = box.run([dies], [QUESTION, {**QUESTION, "name": "twice"}])
+    assert (outcome.status, outcome.replies[0].error.message) == ("graded", words)
+    assert became(outcome.replies[1]) == "right"
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_a_kill_for_memory_is_a_memory_limit(executed):
+    script = transcript.start(1, 1, 1000, 1000)
+    script.began, script.executed = True, executed
+    told = protocol.status(script, "", {"ended": 128 + 9}, short_of_memory=True)
+    assert told[0] == "memory limit"
+    assert protocol.status(script, "", {"ended": 128 + 9}, short_of_memory=False)[0] == "crashed"
+
+
+AS_IN_JUPYTER = {
+    "a class of the notebook goes through pickle": """
+import pickle
+class Point: x = 1
+assert pickle.loads(pickle.dumps(Point())).x == 1""",
+    "the notebook is the main module": """
+import __main__, dataclasses, typing
+@dataclasses.dataclass
+class Point: x: "typing.Optional[int]" = 1
+assert typing.get_type_hints(Point) == {"x": typing.Optional[int]}
+assert __main__.Point is Point""",
+    "a file that a cell wrote is imported": """
+%%writefile written.py
+def half(x): return x / 2
+---
+from written import half
+assert half(4) == 2""",
+    "a folder that a cell made is imported": """
+import os
+os.mkdir("parts")
+with open("parts/one.py", "w") as file: file.write("n = 1")
+---
+from parts.one import n
+assert n == 1""",
+    "figures are drawn under any backend": """
+%matplotlib widget
+import matplotlib.pyplot as plt
+plt.plot([1]); plt.show()
+import matplotlib; matplotlib.use("agg")""",
+}
+
+
+@pytest.mark.parametrize("code", AS_IN_JUPYTER.values(), ids=AS_IN_JUPYTER)
+def test_what_runs_in_jupyter_runs_here(box, code):
+    outcome = box.run(code.strip().split("\n---\n"))
+    assert [cell.error for cell in outcome.cells] == [None] * len(outcome.cells)
+
+
+def test_pip_does_not_wait_for_a_network():
+    patient = replace(LIMITS, seconds=30, cell_seconds=20)
+    with sandbox(patient) as box:
+        outcome = box.run(["!pip install a_missing_one\nx = 1", "assert x == 1"])
+    assert [cell.error for cell in outcome.cells] == [None, None]
+    assert "Retrying" not in outcome.cells[0].text
+    assert "No matching distribution" in outcome.cells[0].text
+
+
+def test_an_error_below_an_unknown_magic_is_on_its_line(box):
+    [cell] = box.run(["%%heat\n\nx = 1\n1 / 0"]).cells
+    assert (cell.error.name, cell.error.cell, cell.error.line) == ("ZeroDivisionError", 0, 4)
+    assert "%%heat is unknown here" in cell.text
+
+
+def test_files_beside_the_notebook_are_there(box):
+    helpers = {"mine.py": b"def half(x): return x / 2", "data/my table.csv": b"1,2", "empty": b""}
+    code = "from mine import half\nassert half(4) == 2\nassert open('empty').read() == ''"
+    outcome = box.run([code, "assert open('data/my table.csv').read() == '1,2'"], helpers=helpers)
+    assert [cell.error for cell in outcome.cells] == [None, None]
+    [cell] = box.run(["import mine"]).cells
+    assert cell.error.name == "ModuleNotFoundError", "files of one submission reach the next"
+
+
+@pytest.mark.parametrize(
+    "helpers",
+    [
+        {"../x.py": b""},
+        {"/x.py": b""},
+        {"a/../../x.py": b""},
+        {".hidden": b""},
+        {"a\nb": b""},
+        {"": b""},
+        {"a/b/c/d/e.py": b""},
+        {"large.bin": bytes(box_module.HELPERS), "one.bin": b"1"},
+    ],
+    ids=lambda helpers: repr([*helpers]),
+)
+def test_files_from_elsewhere_and_too_many_bytes_are_refused(helpers):
+    with pytest.raises(ValueError, match=r"expected .* beside the notebook"):
+        Box(LIMITS, trusted=True).run([], helpers=helpers)
+
+
+TOO_MUCH = {
+    "expected at most 256 parts, got 5000": "{str(n): np.zeros(1) for n in range(5000)}",
+    "expected short names of its parts": "{str(n) * 1000: np.zeros(1) for n in range(99, 199)}",
+    "expected at most 1.05 MB of numbers, got 2.1": "{'a': np.zeros(2**18)}",
+}
+
+
+@pytest.mark.parametrize(("words", "result"), TOO_MUCH.items(), ids=TOO_MUCH)
+def test_an_answer_that_is_too_long_costs_no_other(box, words, result):
+    probes = [{"name": "as it is", "function": "f", "inputs": {}}, QUESTION]
+    outcome = box.run([*GOOD, f"import numpy as np\ndef f(): return {result}"], probes)
+    assert (outcome.status, outcome.replies[0].status) == ("graded", "refused")
+    assert words in outcome.replies[0].error.message
+    assert became(outcome.replies[1]) == "right"
+
+
+def test_answers_that_are_too_long_together_cost_no_other(box):
+    probes = [{"name": "as it is", "function": "f", "inputs": {}}] * 3
+    outcome = box.run(
+        [*GOOD, "import numpy as np\ndef f(): return {'a': np.zeros(2**16 + 2**15)}"],
+        [*probes, QUESTION],
+    )
+    assert [reply.status for reply in outcome.replies] == ["answered", *["refused"] * 2, "answered"]
+    assert "1.05 MB of numbers in all answers" in outcome.replies[1].error.message
+
+
 def test_long_messages_are_cut(box):
     outcome = box.run(["raise ValueError('x' * 10**6)"])
     assert len(outcome.cells[0].error.message) == 300
@@ -428,7 +563,12 @@ def test_all_answers_together_are_limited():
     script = transcript.start(0, 3, 1000, 1000)
     one = frame(ANSWER % b'[["a", "|u1", [600]]]', bytes(600))
     transcript.receive(script, one, lambda: None)
-    with pytest.raises(frames.Garbage, match="together"):
+    transcript.receive(script, one.replace(b'"probe": 0', b'"probe": 1'), lambda: None)
+    short = ANSWER % b'[["a", "|u1", [6]]]'
+    transcript.receive(script, frame(short.replace(b": 0,", b": 2,"), bytes(6)), lambda: None)
+    assert [reply.status for reply in script.replies] == ["answered", "refused", "answered"]
+    transcript.receive(script, 4 * one, lambda: None)
+    with pytest.raises(frames.Garbage, match="each"):  # a flood is no answer
         transcript.receive(script, one, lambda: None)
 
 

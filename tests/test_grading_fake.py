@@ -50,7 +50,7 @@ class FakeBox:
     def __exit__(self, *_):
         pass
 
-    def run(self, cells, probes=()):
+    def run(self, cells, probes=(), helpers=None):
         text = "\n".join(cells)
         if self.log:
             with open(self.log, "a") as file:

@@ -95,7 +95,7 @@ def test_the_version_follows_key_and_exercises(monkeypatch):
     assert records.version("04") == records.version("04")
     assert records.version("04") != records.version("04", "a")
     before = records.version("04")
-    monkeypatch.setattr(records, "RULES", 2)
+    monkeypatch.setattr(records, "RULES", records.RULES + 1)
     assert records.version("04") != before
 
 
@@ -104,7 +104,7 @@ class Unlucky(FakeBox):
 
     runs = 0
 
-    def run(self, cells, probes=()):
+    def run(self, cells, probes=(), helpers=None):
         self.runs += 1
         self.seen = [probe["inputs"]["seed"] for probe in probes if probe["inputs"]["draws"]]
         self.asked = {probe["name"] for probe in probes}
@@ -168,9 +168,11 @@ def test_no_function_at_all_is_told():
     ("reply", "words"),
     [
         (Reply(TIME, error=Error(TIME, "took too long")), "took too long and was stopped"),
+        (Reply(MEMORY, error=Error(MEMORY, "too much")), "needed more memory than there is"),
         (Reply(CRASHED, error=Error(CRASHED, "was killed by SIGSEGV")), "killed by SIGSEGV"),
         (Reply(RAISED, error=Error("ValueError", "oh")), "it raised ValueError: oh"),
-        (Reply(REFUSED, error=Error("Garbage", "an object")), "no plain array: Garbage"),
+        (Reply(REFUSED, error=Error("Garbage", "an object")), "cannot be compared: an object"),
+        (Reply(RAISED, error=Error("KeyError", "oh", 3, 2)), "KeyError: oh (code cell 6, line 2)"),
     ],
 )
 def test_an_exercise_without_an_answer_says_why_and_spoils_no_other(reply, words):
@@ -183,13 +185,54 @@ def test_an_exercise_without_an_answer_says_why_and_spoils_no_other(reply, words
     assert of(record, RANDOM)["status"] == RIGHT
 
 
+def test_files_beside_the_notebook_reach_the_box_or_are_told():
+    class Curious(FakeBox):
+        def run(self, cells, probes=(), helpers=None):
+            self.helpers = helpers
+            return super().run(cells, probes)
+
+    box = Curious()
+    job = {"sha256": "ab" * 32, "raw": handed_in(), "lesson": "04", "key": None}
+    job |= {"version": VERSION, "helpers": {"mine.py": b"x = 1"}}
+    assert grading.grade(job, box)["notes"] == []
+    assert box.helpers == {"mine.py": b"x = 1"}
+    record = grading.grade(job | {"helpers": {"../mine.py": b""}}, box)
+    assert record["points"] == POINTS
+    assert "were left out: expected a file beside the notebook" in record["notes"][0]
+    assert box.helpers == {}
+
+
+def test_a_stub_is_open_and_an_error_of_a_library_is_wrong():
+    lacks = "import torch\ndef classic_weights(weight, rate):\n    return {}"
+    for code in ("torch.nn.Module()(weight)", "weight.to('meta')", "weight.to_sparse().median()"):
+        row = of(graded(handed_in(classic_weights=lacks.format(code))))
+        assert row["status"] == WRONG, code
+    own = "def classic_weights(weight, rate):\n    raise NotImplementedError()"
+    assert of(graded(handed_in(classic_weights=own)))["status"] == OPEN
+
+
+def test_long_floats_are_numbers():
+    code = "import numpy as np\ndef holm(p_values):\n    {}    return adjusted.astype({})"
+    body = "order = np.argsort(p_values)\n    factors = np.arange(len(p_values), 0, -1)\n"
+    body += "    adjusted = np.empty(len(p_values))\n"
+    body += "    steps = np.maximum.accumulate(p_values[order] * factors)\n"
+    body += "    adjusted[order] = np.minimum(steps, 1)\n"
+    task = bank.find("holm")
+    for kind in ("np.longdouble", "np.float64"):
+        space = {}
+        exec(code.format(body, kind), space)
+        assert task.check(space["holm"]).status == RIGHT
+        reply = task.drive(space["holm"], task.ask(0)[0])
+        assert reply.values["the result"].array.dtype == np.float64
+
+
 def test_what_was_answered_before_the_end_counts():
     class Short(FakeBox):
         def answer(self, names, probe):
             known = probe["name"] == RANDOM
             return super().answer(names, probe) if known else Reply(NOT_RUN)
 
-        def run(self, cells, probes=()):
+        def run(self, cells, probes=(), helpers=None):
             return replace(super().run(cells, probes), status=MEMORY, reason="too much memory")
 
     record = graded(handed_in(), Short())

@@ -167,6 +167,8 @@ def test_every_broken_file_is_named(tmp_path, monkeypatch):
         "deep": "symlink",
     }
     assert all(entry.sentence.endswith(".") for entry in taken(tmp_path) if entry.rule)
+    [large] = [entry for entry in taken(tmp_path) if entry.student == "large"]
+    assert "Clear its outputs" in large.sentence
 
 
 def test_a_link_hands_in_its_target_path_and_not_the_file(tmp_path):
@@ -244,7 +246,8 @@ def test_archives_have_a_most_of_files_and_bytes(tmp_path, monkeypatch):
     assert by_student(taken(tmp_path)) == {"ada": "zip bomb"}
     monkeypatch.setattr(archives, "MAX_MEMBERS", 9)
     monkeypatch.setattr(archives, "MAX_NOTEBOOK", 5)
-    assert by_student(taken(tmp_path)) == {"ada": "too large"}
+    [large] = taken(tmp_path)
+    assert (large.rule, "Clear its outputs" in large.sentence) == ("too large", True)
     monkeypatch.setattr(collect, "MAX_ARCHIVE", 5)
     assert by_student(taken(tmp_path)) == {"ada": "too large"}
     assert path.exists()

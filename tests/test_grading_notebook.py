@@ -1,6 +1,7 @@
 """Answers are found in notebooks bent in every way, and only the release's checks count."""
 
 import json
+import time
 
 import pytest
 from test_grading_fake import RIGHT, changed, handed_in
@@ -50,6 +51,10 @@ def place(cells, id):
         (b'{"nodes": []}', "not a notebook"),
         (b'{"cells": {"a": 1}}', "not a notebook"),
         (b'{"cells": []}', "wrong lesson"),
+        (
+            json.dumps({"cells": 11 * [{"cell_type": "code", "source": "a=1;" * 25_000}]}).encode(),
+            "too much code",
+        ),
         (b'{"cells": [{"cell_type": "code", "source": "sheet.progress()"}]}', "wrong lesson"),
     ],
 )
@@ -81,6 +86,45 @@ def test_a_byte_order_mark_and_older_formats_are_read():
     assert answer(rebuild(json.dumps(old).encode(), "04")) == RIGHT
 
 
+# A longest cell of what a pattern could stumble over, and what a parser could
+LONG = [
+    "Sheet(",
+    'Sheet("04"',
+    'Sheet("04", key ',
+    'Sheet("04", "04",' + 500 * " ",
+    "sheet = Sheet(lesson" + 500 * " ",
+    "def ",
+    "async def" + 500 * " ",
+    "a, ",
+    "a =" + 500 * " ",
+    "a = 1\n",
+    "a=1;",
+    "from google.colab import drive\n",
+    "from google.colab import drive; a=1;",
+    "if drive:\n pass\n",
+    "@f\n",
+    "[",
+    "{1:",
+    "not ",
+    "lambda:",
+    "f'{",
+    '"""\n',
+    "a if ",
+    "\\\n",
+    "\t" * 50 + "\n",
+    "a?\n",
+]
+
+
+@pytest.mark.parametrize("part", LONG, ids=repr)
+@pytest.mark.parametrize("id", ["setup", "mine"])
+def test_nobody_can_write_a_cell_that_takes_long_to_read(part, id):
+    source = (part * 300_000)[: notebook.LONGEST]
+    began = time.process_time()
+    built(lambda cells: (cells.pop(place(cells, "setup")), cells.insert(1, code(source, id))))
+    assert time.process_time() - began < 5, "one that is looked at twice takes minutes"
+
+
 # Where answers are found
 
 
@@ -93,7 +137,7 @@ def test_answers_are_found_by_cell():
 
 def strip(cells):
     for cell in cells:
-        cell.pop("id"), cell.pop("metadata")
+        cell.pop("id", None), cell.pop("metadata", None)
 
 
 def rename(cells):
@@ -167,6 +211,70 @@ def test_a_stub_left_below_the_answer_does_not_replace_it():
     assert stub in built(empty=True).cells  # left alone it says "not attempted yet"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stub: stub.replace("\n", "\r\n"),
+        lambda stub: stub.replace("\n", "\r"),
+        lambda stub: f"# mine\n{stub.replace('  # your code here', '')}\n\n",
+        lambda stub: stub.replace("):\n", '):\n    """Later."""\n'),
+        lambda stub: stub.replace("raise NotImplementedError", "pass"),
+        lambda stub: f"{stub}\n\nsheet.check({NAME})",
+    ],
+)
+def test_a_stub_written_otherwise_is_still_a_stub(change):
+    stub = pages.stub(bank.find(NAME))
+
+    def edit(cells):
+        cells[place(cells, f"{CELL}-answer")]["source"] = change(stub)
+        cells.insert(0, code(RIGHT))
+
+    rebuilt = built(edit)
+    assert answer(rebuilt) == RIGHT
+    assert rebuilt.notes == []
+    assert not [cell for cell in rebuilt.cells if "NotImplementedError" in cell]
+
+
+def test_the_bug_to_repair_is_a_stub_whatever_its_comments():
+    name = next(e.name for e in bank.of_lesson("04") if e.bug)
+    bug, right = pages.stub(bank.find(name)), pages.solution(bank.find(name))
+
+    def edit(cells):
+        cells[place(cells, f"{pages.cell_id(name)}-answer")]["source"] = f"# as it was\n{bug}\n"
+        cells.insert(0, code(right))
+
+    assert answer(built(edit), name) == right
+
+
+def test_a_helper_beside_a_stub_stays_when_the_stub_goes():
+    stub = pages.stub(bank.find(NAME))
+
+    def edit(cells):
+        cells[place(cells, f"{CELL}-answer")]["source"] = f"half = 1 / 2\n\n{stub}"
+        cells.insert(0, code(RIGHT))
+
+    rebuilt = built(edit)
+    assert answer(rebuilt) == RIGHT
+    assert [cell for cell in rebuilt.cells if cell.startswith("half = 1 / 2\n\n#")]
+
+
+def test_a_stub_in_the_cell_of_another_exercise_goes_like_any_other():
+    def misplace(cells):
+        cells[place(cells, "inverted-dropout-answer")]["source"] = pages.stub(bank.find(NAME))
+
+    rebuilt = built(misplace)
+    assert answer(rebuilt) == pages.solution(bank.find(NAME))
+    assert OTHER not in rebuilt.places
+
+
+def test_an_answer_is_none_the_less_for_a_branch_that_is_open():
+    half = (
+        "def classic_weights(weight, rate):\n    if rate > 1:\n        raise NotImplementedError\n"
+    )
+    second = f"{half}    return weight * (1 - rate)"
+    assert answer(built(lambda cells: cells.append(code(second)))) == second
+
+
 # What runs besides
 
 
@@ -200,8 +308,106 @@ def test_the_setup_is_the_releases_with_what_was_added():
     for change in (edit, lambda cells: (edit(cells), strip(cells))):
         cells = built(change).cells
         assert cells[0].startswith(pages.page("04").cells[1].source)
-        assert cells[1] == "from os import path"
+        assert cells[1].lstrip("#\n") == "from os import path"
     assert sum("Sheet(" in cell for cell in cells) == 1
+
+
+def in_setup(above="", below="", **options):
+    def edit(cells):
+        cell = cells[place(cells, "setup")]
+        cell["source"] = f"{above}{cell['source']}{below}"
+
+    return built(edit, **options)
+
+
+def test_a_line_of_the_setup_that_fails_takes_no_other_along():
+    added = (
+        "\nimport a_missing_one\nimport statistics; half = (\n    0.5)\n%load_ext missing\nn = 3"
+    )
+    rebuilt = in_setup(below=added)
+    cells = [cell.lstrip("#\n") for cell in rebuilt.cells[1:5]]
+    assert cells == [
+        "import a_missing_one",
+        "import statistics; half = (\n    0.5)",
+        "%load_ext missing",
+        "n = 3",
+    ]
+    assert set(rebuilt.numbers[1:5]) == {1}
+    lines = pages.SETUP.count("\n") + 2
+    assert [cell.count("\n#") + cell.startswith("#") for cell in rebuilt.cells[1:3]] == [
+        lines - 1,
+        lines,
+    ]
+
+
+def test_a_setup_that_does_not_parse_is_passed_on():
+    rebuilt = in_setup(below="\ndef classic_weights(weight, rate)\n    return 1", empty=True)
+    assert "def classic_weights(weight, rate)\n" in rebuilt.cells[1]
+    assert rebuilt.cells[1].endswith(QUIET)
+
+
+def test_a_sum_of_a_thousand_texts_is_code_like_any_other():
+    total = " + ".join(["'a'"] * 900)
+    rebuilt = in_setup(below=f"\nlong = {total}")
+    assert rebuilt.cells[1].endswith(total)
+    assert answer(built(classic_weights=f"{RIGHT}\n\nlong = {total}")).endswith(total)
+
+
+def test_what_only_colab_can_run_is_left_out_and_told():
+    drive = "from google.colab import drive\ndrive.mount('/content/drive')\n"
+    rebuilt = in_setup(f"{drive}import os\nos.chdir('/content/drive/MyDrive')\n", "\nhalf = 0.5")
+    assert rebuilt.notes == [
+        "Lines that only Colab can run were left out: code cell 1, lines 1, 2, 4."
+    ]
+    assert [cell.strip("#\n") for cell in rebuilt.cells[1:3]] == ["import os", "half = 0.5"]
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        ("import google.colab\ngoogle.colab.drive.mount('x')\na = 1", "#\n#\na = 1"),
+        ("from google import colab\na = 1", "#\na = 1"),
+        ("import numpy as np; from google.colab import files; a = 1", "import numpy as np; a = 1"),
+        (
+            "from google.colab import files\nup = files.upload()\nfor u in up:\n  u\nup = 1",
+            "up = 1",
+        ),
+        ("import kaggle_secrets as k\nkey = k.UserSecretsClient()\na = 1", "#\n#\na = 1"),
+        ("f = open(\n    '/kaggle/input/x'\n)\na = 1", "#\n#\n#\na = 1"),
+        ("import piplite\nawait piplite.install('x')\na = 1", "#\n#\na = 1"),
+        ("%%time\nfrom google.colab import drive\na = 1", "%%time\n#\na = 1"),
+    ],
+)
+def test_lines_of_hosts_are_left_out_anywhere_and_others_stay_on_their_line(source, kept):
+    rebuilt = built(lambda cells: cells.append(code(source)))
+    assert rebuilt.cells[-1].endswith(kept)
+    assert "were left out: code cell" in rebuilt.notes[0]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "try:\n    import google.colab\nexcept ImportError:\n    here = True",
+        "import sys\nhere = 'google.colab' not in sys.modules",
+        "def get():\n    from google.colab import files\n    return files",
+        "drive = 'my drive'\nprint(drive)",
+        "from google.colab import files\ndef classic_weights(w, rate): return files",
+        "if True:\n    def read():\n        return open('/content/x')",
+        "url = 'https://a.b/content/'",
+    ],
+)
+def test_what_runs_anywhere_stays(source):
+    rebuilt = built(lambda cells: cells.append(code(source)))
+    assert rebuilt.cells[-1].split("\n")[1:] == source.split("\n")[1:]
+    assert rebuilt.cells[-1].split("\n")[0] in ("#", source.split("\n")[0])
+
+
+def test_a_function_in_a_cell_of_checks_is_not_lost():
+    def add(cells):
+        check = cells[place(cells, f"{CELL}-check")]
+        check["source"] = f"def half(x):\n    return x / 2\n\n{check['source']}"
+
+    assert [cell for cell in built(add).cells if cell.startswith("def half")]
 
 
 def test_checks_cost_nothing_inside():
@@ -214,6 +420,8 @@ def test_a_notebook_of_another_class_is_told():
     told = rebuild(handed_in(key="a"), "04", "b").notes
     assert "The notebook was made for another class: its conventions may differ." in told
     assert rebuild(handed_in(), "04", "b").notes == told
+    by_place = changed(handed_in(), lambda cells: cells.append(code('s = Sheet("04", "b")')))
+    assert rebuild(by_place, "04", "b").notes == []
 
 
 @pytest.mark.parametrize(
@@ -227,6 +435,11 @@ def test_a_notebook_of_another_class_is_told():
         ("def outer():\n    def inner(): pass", {"outer"}),
         ("def f(:\n    pass", {"f"}),
         ("%%writefile x.py\ndef f(): pass", {"f"}),
+        ("%%heat\ndef f(): pass", {"f"}),
+        ('def f():\n    """Why?\n    """\nx = (7\n     % 4)', {"f", "x"}),
+        ('"""\nWhat is it?\n%time\n"""\nf = 1', {"f"}),
+        ("import os.path", {"os"}),
+        ("f = 1\nprint(f is 1, '\\d')", {"f"}),
     ],
 )
 def test_definitions_are_found_beside_magics(source, names):
@@ -245,6 +458,31 @@ def test_a_stripped_explanation_is_found_beside_its_question():
     rebuilt = built(strip, text="Noise matters.")
     assert rebuilt.written == {"best_rate": "Noise matters."}
     assert "was not in its cell" in rebuilt.notes[0]
+
+
+def test_an_explanation_goes_on_in_the_next_cells_up_to_the_releases():
+    def go_on(cells):
+        here = place(cells, "best-rate-explain") + 1
+        cells[here:here] = [text("Second."), code("1 + 1"), text("\r\nThird.\r\n")]
+        cells.insert(0, text("My name."))
+
+    rebuilt = built(go_on, text="First.")
+    assert rebuilt.written == {"best_rate": "First.\n\nSecond.\n\nThird."}
+    assert rebuilt.notes == [
+        "The explanation of `best_rate` stands in several cells; all are shown."
+    ]
+    stripped = built(lambda cells: (go_on(cells), strip(cells)), text="First.")
+    assert stripped.written == rebuilt.written
+
+
+def test_an_explanation_below_the_task_in_its_cell_is_found():
+    def below(cells):
+        cells[place(cells, "best-rate-task")]["source"] += "\n\nNoise matters."
+
+    rebuilt = built(below)
+    assert rebuilt.written == {"best_rate": "Noise matters."}
+    assert "was not in its cell" in rebuilt.notes[0]
+    assert built(below, text="More.").written == {"best_rate": "Noise matters.\n\nMore."}
 
 
 def test_an_explanation_anywhere_goes_to_review():

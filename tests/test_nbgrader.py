@@ -29,7 +29,7 @@ WRITTEN = [q for q in bank.questions().values() if q.lesson == LESSON]
 
 
 def nbgrader(folder, *command, fails=False):
-    env = {**os.environ, "PYTHONWARNINGS": "ignore", "JUPYTER_PREFER_ENV_PATH": "1"}
+    env = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
     # Not the user's own settings, and not an exchange that another course uses.
     env |= {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "HOME": str(folder)}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"  # it calls alembic
@@ -107,7 +107,7 @@ def graded(made):
     submit(made, "eve", everything, {"classic-weights-answer": "import os\nos._exit(0)"})
     for name, harm in HARMS.items():
         submit(made, name, everything, harm=harm)
-    nbgrader(made, "autograde", NAME)
+    (made / "autograde.log").write_text(nbgrader(made, "autograde", NAME))
     nbgrader(made, "generate_feedback", NAME)
     nbgrader(made, "export")
     return made
@@ -217,6 +217,12 @@ def test_what_cannot_be_read_is_no_zero_and_stops_nobody(graded):
             shutil.rmtree(graded / "autograded" / student)
     assert (found["lost"]["score"], found["zoe"]["score"]) == ("", found["bob"]["score"])
     assert "a person must look at it" in found["lost"]["note"]
+
+
+def test_autograde_says_a_few_lines_for_each_student_and_no_warnings(graded):
+    said = (graded / "autograde.log").read_text()
+    assert "04_dropout of ada: graded" in said
+    assert "Warning" not in said
 
 
 def test_feedback_tells_the_sentence_of_the_check(graded):

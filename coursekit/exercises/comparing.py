@@ -16,6 +16,7 @@ TWICE = {
     True: "called twice on the same inputs, it did not return the same twice.",
     False: "called twice on the same inputs, it returned the same; it is to be random.",
 }
+ALIKE = "all {} calls returned the same: nothing in it is random, or a seed is set in it."
 DRAWS = ("the draws", "the draws again")
 
 
@@ -49,7 +50,10 @@ def differ(exercise, probe: Probe, answer: Answer, expected: Answer) -> str:
             return f"On {probe.name}, {finding}"
     extra = sorted(set(answer.values) - set(expected.values))
     if extra:
-        return f"On {probe.name}, it returned more than expected: {', '.join(extra)}."
+        more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
+        return f"On {probe.name}, it returned more than expected: {', '.join(extra[:3])}{more}."
+    if probe.draws and _constant(answer) and not _constant(expected):
+        return f"On {probe.name}, {ALIKE.format(probe.draws)}"
     return _improbable(exercise, probe, answer) if probe.draws else ""
 
 
@@ -67,12 +71,14 @@ def alike(exercise, probe: Probe, answer: Answer, other: Answer) -> bool:
     if set(answer.values) != set(other.values):
         return False
     if probe.draws and exercise.facts and not _malformed(answer, other):
+        if _constant(answer) != _constant(other):
+            return False
         pairs = zip(_facts(exercise, probe, answer), _facts(exercise, probe, other), strict=True)
         return all(_near(a, b) for both in pairs for a, b in zip(*both, strict=True))
     if answer.values.get(REPEATABLE) != other.values.get(REPEATABLE):
         return False
     if _random(answer):
-        return True
+        return all(_zeros_alike(value, other.values[name]) for name, value in answer.values.items())
     return all(
         _same(value, other.values[name], exercise, probe) for name, value in answer.values.items()
     )
@@ -85,6 +91,15 @@ def _gist(error: dict[str, str]) -> tuple[str, str]:
 def _random(answer: Answer) -> bool:
     told = answer.values.get(REPEATABLE)
     return told is not None and told.array is not None and not told.array.all()
+
+
+def _zeros_alike(a: Value, b: Value) -> bool:
+    """Return whether two results of chance could be one: what drops is not what adds noise."""
+    if a.array is None or b.array is None:
+        return a.kind == b.kind
+    return a.array.shape == b.array.shape and bool(
+        abs((a.array == 0).mean() - (b.array == 0).mean()) <= 0.5
+    )
 
 
 def _near(a: Fact, b: Fact) -> bool:
@@ -105,22 +120,36 @@ def _facts(exercise, probe: Probe, answer: Answer) -> list[list[Fact]]:
     return [exercise.facts(exercise.usual(probe), answer.values[name].array) for name in DRAWS]
 
 
+def _constant(answer: Answer) -> bool:
+    """Return whether every call of a series gave the same."""
+    series = [answer.values[name].array for name in DRAWS]
+    return all(bool((draws == draws[:1]).all()) for draws in series)
+
+
 def _improbable(exercise, probe: Probe, answer: Answer) -> str:
     """Return a sentence on a statistic that is off in both halves of the draws."""
     for first, second in zip(*_facts(exercise, probe, answer), strict=True):
         off = [not abs(f.value - f.expected) <= SIGMAS * f.se + 1e-5 for f in (first, second)]
         if all(off):
-            n = probe.draws
-            expected, got = (_number(v, first.name) for v in (first.expected, first.value))
-            told = f"expected {expected}, got {got} over {n} calls"
+            told = f"{_told_apart(first)} over {probe.draws} calls"
             margin = f" (chance explains {SIGMAS * first.se:.2g})" if first.se else ""
             return f"On {probe.name}, {first.name}: {told}{margin}."
     return ""
 
 
-def _number(value: float, name: str) -> str:
-    words = {0: "no", 1: "yes"} if name.startswith("whether") else {}
-    return words.get(value, f"{value:.4g}")
+def _told_apart(fact: Fact) -> str:
+    if fact.name.startswith("whether") and {fact.expected, fact.value} <= {0, 1}:
+        return "expected yes, got no" if fact.expected else "expected no, got yes"
+    return expected_got(fact.expected, fact.value, digits=4)
+
+
+def expected_got(expected: float, got: float, digits: int = 6) -> str:
+    """Return "expected ..., got ..." with so many digits, or as many as tell the two apart."""
+    for n in range(digits, 18):
+        told = f"{expected:.{n}g}", f"{got:.{n}g}"
+        if told[0] != told[1]:
+            break
+    return f"expected {told[0]}, got {told[1]}"
 
 
 def _unlike(name: str, got: Value, wanted: Value, exercise, probe: Probe) -> str:
@@ -145,6 +174,8 @@ def _unlike(name: str, got: Value, wanted: Value, exercise, probe: Probe) -> str
         )
     if got.array.shape != wanted.array.shape:
         return f"{name}: expected shape {_shape(wanted)}, got {_shape(got)}."
+    if got.array.dtype.kind == "c":
+        return f"{name}: expected real numbers, got complex ones."
     if finding := _other_dtype(name, got, wanted, probe):
         return finding
     if name in DRAWS:
@@ -187,7 +218,7 @@ def _off(name: str, got: np.ndarray, wanted: np.ndarray, tolerance: float) -> st
         return ""
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     where = f" at {list(place)}" if place else ""
-    return f"{name}{where}: expected {wanted[place]:.6g}, got {got[place]:.6g}."
+    return f"{name}{where}: {expected_got(wanted[place], got[place])}."
 
 
 def _close(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> np.ndarray:
@@ -199,7 +230,8 @@ def _close(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> np.ndarray:
 def _same(a: Value, b: Value, exercise, probe: Probe) -> bool:
     if a.array is None or b.array is None:
         return a.kind == b.kind and a.array is b.array
-    if a.array.shape != b.array.shape or (a.array.dtype.kind == "f") != (b.array.dtype.kind == "f"):
+    kinds = {a.array.dtype.kind, b.array.dtype.kind}
+    if a.array.shape != b.array.shape or ("f" in kinds and len(kinds) > 1) or "c" in kinds:
         return False
     one, two = np.asarray(a.array, float), np.asarray(b.array, float)
     return bool(_close(one, two, _tolerance(exercise, probe)).all())

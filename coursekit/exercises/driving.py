@@ -9,6 +9,7 @@ import linecache
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -140,19 +141,48 @@ def kit(exercises: Mapping[str, object]) -> bytes:
 def plain(value: object) -> Value:
     """Turn a value into its kind and a NumPy array, if it has numbers."""
     if isinstance(value, torch.Tensor):
-        return Value("Tensor", value.detach().cpu().numpy().copy())
+        return _of_tensor(value.detach())
     if isinstance(value, np.ndarray):
-        return Value("ndarray", value.copy() if value.dtype.kind in "biuf" else None)
+        return Value("ndarray", _double(value) if value.dtype.kind in "biuf" else None)
     if isinstance(value, bool | np.bool_):
         return Value("True or False", np.asarray(bool(value)))
     if isinstance(value, int | float | np.integer | np.floating):
-        return Value("number", np.asarray(value))
+        return _of_number(value)
     if isinstance(value, list | tuple):
         return _sequence(value)
     if isinstance(value, str):
         # Text crosses as its character codes, so that it stays an array of plain numbers.
-        return Value("text", np.frombuffer(value[:1000].encode("utf-32-le"), dtype=np.int32).copy())
+        codes = value[:1000].encode("utf-32-le", errors="replace")
+        return Value("text", np.frombuffer(codes, dtype=np.int32).copy())
     return Value(type(value).__name__.replace("NoneType", "None"), None)
+
+
+def _of_tensor(value: torch.Tensor) -> Value:
+    if value.layout != torch.strided or value.is_meta:
+        where = "meta" if value.is_meta else str(value.layout).removeprefix("torch.")
+        return Value(f"Tensor ({where})", None)
+    if value.dtype.is_floating_point and not hasattr(np, _name(value.dtype)):
+        return Value(f"Tensor of dtype {_name(value.dtype)}", None)
+    return Value("Tensor", value.cpu().resolve_conj().resolve_neg().numpy().copy())
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _double(value: np.ndarray) -> np.ndarray:
+    """Return a copy; of longer floats, which only some machines have, in float64."""
+    return np.array(value, dtype=float if value.dtype.itemsize > 8 else None)
+
+
+def _of_number(value: float | np.number) -> Value:
+    array = np.asarray(value)
+    if array.dtype.kind != "O":
+        return Value("number", _double(array))
+    try:
+        return Value("number", np.asarray(float(value)))  # a whole number beyond 64 bits
+    except OverflowError:
+        return Value("number beyond float64", None)
 
 
 def _sequence(values: list | tuple) -> Value:
@@ -231,4 +261,10 @@ def _told(error: BaseException) -> dict[str, str]:
             line = frame.line or linecache.getline(frame.filename, frame.lineno or 0)
             where = f"line {frame.lineno}" + (f", `{line.strip()}`" if line.strip() else "")
     message = str(error)[:MAX_MESSAGE]
+    if isinstance(error, NotImplementedError) and not message:
+        # A bare one is how a stub says that nothing was written yet; a library's own is told.
+        *_, last = traceback.extract_tb(error.__traceback__)
+        parts = PurePath(last.filename).parts
+        library = {"site-packages", "dist-packages"} & set(parts)
+        message = f"raised by {parts[-1]}" if library else ""
     return {"type": type(error).__name__, "message": message, "where": where}

@@ -12,6 +12,7 @@ from coursekit.exercises.comparing import Fact
 from coursekit.exercises.driving import Answer, Driver, Probe, call
 
 RIGHT, WRONG, OPEN = "right", "wrong", "not attempted yet"
+CONFIRM = 2  # further series of questions on which a slip must agree before it is named
 Replies = Sequence[tuple[Probe, Answer]]
 OTHER_CLASS = "This follows another convention than the one asked for."
 
@@ -144,6 +145,10 @@ class Exercise:
         """Return fresh probes; equal seeds give equal probes."""
         return self.probes(np.random.default_rng([seed, _number(self.name)]))
 
+    def further(self, seed: int) -> list[Probe]:
+        """Return more probes without chance, to tell slips apart that agree on those of `ask`."""
+        return [p for n in range(1, CONFIRM + 1) for p in self.ask(seed + n) if not p.draws]
+
     def drive(self, answer: Callable, probe: Probe) -> Answer:
         """Put a probe to an answer, where the answer runs. Never raises what the answer raises."""
         return call(answer, arrays=self.arrays, driver=self.driver, probe=probe)
@@ -180,20 +185,21 @@ class Exercise:
         probe : Probe
         answer : Answer
         others : callable
-            Returns the replies to other probes, which tell which slip it is; called only if this
-            reply is wrong.
+            Returns the replies to other probes, as of `further`, which tell slips apart; called
+            only if this reply is wrong, and as a known slip would have it.
 
         Returns
         -------
         Result
         """
-        if answer.error and answer.error["type"] == "NotImplementedError":
+        bare = not (answer.error and answer.error["message"])  # a library says what it lacks
+        if answer.error and answer.error["type"] == "NotImplementedError" and bare:
             return self._result(OPEN, "")
         expected = self.expected(probe)
         finding = comparing.differ(self, probe, answer, expected)
         if not finding:
             return self._result(RIGHT, "")
-        slip = self.recognize(probe, answer, expected, others())
+        slip = self.recognize(probe, answer, expected, others)
         return self._result(WRONG, f"{finding} {slip}".strip())
 
     def check(self, answer: Callable, seed: int = 0) -> Result:
@@ -204,11 +210,11 @@ class Exercise:
             return self._result(WRONG, f"Expected a {kind}, got {got}: pass it without brackets.")
         probes = self.ask(seed)
 
-        def without_chance() -> Replies:
-            return [(probe, self.drive(answer, probe)) for probe in probes if not probe.draws]
+        def others() -> Replies:
+            return [(other, self.drive(answer, other)) for other in [*probes, *self.further(seed)]]
 
         for probe in probes:
-            result = self.judge_one(probe, self.drive(answer, probe), without_chance)
+            result = self.judge_one(probe, self.drive(answer, probe), others)
             if result.status != RIGHT:
                 return result
         return self._result(RIGHT, "")
@@ -227,22 +233,23 @@ class Exercise:
         probe: Probe,
         answer: Answer,
         expected: Answer,
-        others: Replies = (),
+        others: Callable[[], Replies] = tuple,
     ) -> str:
         """Return the sentence of the wrong answer that replies like this one, or "".
 
-        It must be wrong on the probe itself, and reply alike on those of `others` without chance.
+        It must be wrong on the probe itself, and reply alike on all `others`.
         """
+        replies = None
         for slip in self.known_slips():
             reply = self.drive(slip.function, probe)
             alike = comparing.alike(self, probe, answer, reply)
             if not (alike and comparing.differ(self, probe, reply, expected)):
                 continue
+            replies = others() if replies is None else replies
             if all(
                 other is probe
-                or other.draws
                 or comparing.alike(self, other, told, self.drive(slip.function, other))
-                for other, told in others
+                for other, told in replies
             ):
                 return slip.sentence
         return ""

@@ -18,6 +18,7 @@ from coursekit.grading.book import records
 from coursekit.grading.intake.files import printable
 from coursekit.grading.intake.notebook import Rebuilt, Unreadable, parsed, rebuild
 from coursekit.grading.sandbox import transcript
+from coursekit.grading.sandbox.box import expect_helpers
 
 LONGEST = 600  # characters of a sentence; parts of it are a submission's own words
 # A number with a decimal point in a message may be one of the inputs.
@@ -38,7 +39,8 @@ def grade(job: Mapping[str, object], box) -> dict:
     Parameters
     ----------
     job : dict
-        "sha256", "raw" (bytes), "lesson", "key", "version", "salt" (of the random inputs).
+        "sha256", "raw" (bytes), "lesson", "key", "version", "salt" (of the random inputs), and
+        optionally "helpers": name to bytes of the files beside the notebook.
     box : Box
         Anything with its `run`.
 
@@ -54,6 +56,13 @@ def grade(job: Mapping[str, object], box) -> dict:
     except Unreadable as error:
         return records.new(*about, records.UNREADABLE, str(error), rule=error.rule)
     tasks = bank.of_lesson(job["lesson"], job["key"])
+    helpers = job.get("helpers") or {}
+    try:
+        expect_helpers(helpers)
+    except ValueError as error:
+        helpers = {}
+        rebuilt.notes.append(f"The files beside the notebook were left out: {error}.")
+    job = {**job, "helpers": helpers}
     try:
         outcome, results, seeds = _ask_all(job, box, rebuilt, tasks)
     except GraderFault as fault:
@@ -120,6 +129,8 @@ def _ask_all(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise]):
 
 def _ask(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds: dict):
     probes_of = {e.name: e.ask(seeds[e.name][-1]) for e in tasks}
+    # No points hang on these: they tell slips apart that look alike on the others.
+    further = {e.name: e.further(seeds[e.name][-1]) for e in tasks}
     probes = [
         {
             "name": e.name,
@@ -128,27 +139,32 @@ def _ask(job: Mapping, box, rebuilt: Rebuilt, tasks: Sequence[Exercise], seeds: 
             "inputs": asdict(probe) | {"inputs": dict(probe.inputs)},
         }
         for e in tasks
-        for probe in probes_of[e.name]
+        for probe in [*probes_of[e.name], *further[e.name]]
     ]
-    outcome = box.run(rebuilt.cells, probes)
+    outcome = box.run(rebuilt.cells, probes, job["helpers"])
     if outcome.status == transcript.FAULT or len(outcome.replies) != len(probes):
         raise GraderFault(outcome.reason or "the box did not answer all questions")
     results, again, start = {}, [], 0
     for exercise in tasks:
-        replies = outcome.replies[start : start + len(probes_of[exercise.name])]
-        start += len(replies)
-        result, by_chance = judge_exercise(
-            exercise, probes_of[exercise.name], replies, outcome, rebuilt
-        )
+        asked = [*probes_of[exercise.name], *further[exercise.name]]
+        replies = outcome.replies[start : start + len(asked)]
+        start += len(asked)
+        n = len(probes_of[exercise.name])
+        result, by_chance = judge_exercise(exercise, asked, replies, n, outcome, rebuilt)
         results[exercise.name] = result
         again += [exercise] if by_chance else []
     return outcome, results, again
 
 
 def judge_exercise(
-    exercise: Exercise, probes: Sequence[Probe], replies: Sequence, outcome, rebuilt: Rebuilt
+    exercise: Exercise,
+    probes: Sequence[Probe],
+    replies: Sequence,
+    n: int,
+    outcome,
+    rebuilt: Rebuilt,
 ) -> tuple[Result, bool]:
-    """Judge the replies of one exercise, in order, up to the first that is wrong.
+    """Judge the first `n` replies of one exercise, in order, up to the first that is wrong.
 
     Returns
     -------
@@ -163,18 +179,18 @@ def judge_exercise(
         If the reference itself fails.
     """
 
-    def without_chance():
-        pairs = zip(probes, replies, strict=True)
-        answered = [(p, o) for p, o in pairs if not p.draws and o.status == transcript.ANSWERED]
-        return [(p, _answer(o)) for p, o in answered]
+    pairs = list(zip(probes, replies, strict=True))
 
-    for probe, reply in zip(probes, replies, strict=True):
+    def others():
+        return [(p, _answer(o)) for p, o in pairs if o.status == transcript.ANSWERED]
+
+    for probe, reply in pairs[:n]:
         if reply.status != transcript.ANSWERED:
             return _unanswered(exercise, probe, reply, outcome, rebuilt), False
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about numbers that a submission made up
-                result = exercise.judge_one(probe, _answer(reply), without_chance)
+                result = exercise.judge_one(probe, _answer(reply), others)
         except Exception as error:
             _expect_reference(exercise, probe, error)
             return _result(exercise, records.REVIEW, UNSURE), False
@@ -210,13 +226,16 @@ def _answer(reply) -> Answer:
 def _unanswered(exercise: Exercise, probe: Probe, reply, outcome, rebuilt: Rebuilt) -> Result:
     if reply.status == transcript.MISSING:
         return _missing(exercise, outcome, rebuilt)
-    words = DECIMALS.sub("…", str(reply.error)) if reply.error else ""
+    words = DECIMALS.sub("…", _numbered(str(reply.error), rebuilt)) if reply.error else ""
     if reply.status == transcript.RAISED:
         sentence = f"On {probe.name} it raised {words}."
     elif reply.status == transcript.REFUSED:
-        sentence = f"On {probe.name} it returned something that is no plain array: {words}."
+        why = reply.error.message if reply.error else "it is no plain array"
+        sentence = f"On {probe.name} what it returned cannot be compared: {why}."
     elif reply.status == transcript.TIME:
         sentence = f"On {probe.name} it took too long and was stopped."
+    elif reply.status == transcript.MEMORY:
+        sentence = f"On {probe.name} it needed more memory than there is and was stopped."
     elif reply.status == transcript.CRASHED:
         sentence = f"On {probe.name} it crashed: {reply.error.message if reply.error else ''}."
     elif outcome.status == transcript.GRADED:

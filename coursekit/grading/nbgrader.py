@@ -11,6 +11,7 @@ import copy
 import hashlib
 import json
 import re
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -49,7 +50,10 @@ def configure(config, key: str | None = None) -> None:
         Key of the class.
     """
     from nbgrader.converters import Autograde, GenerateAssignment
+    from sqlalchemy.exc import SAWarning
 
+    # Of nbgrader's own queries, six lines for each student: they would bury what it has to say.
+    warnings.filterwarnings("ignore", "Object of type .* not in session", SAWarning)
     config.GenerateAssignment.preprocessors = _replace(
         GenerateAssignment.preprocessors.default(), ClearSolutions, PutStubs
     )

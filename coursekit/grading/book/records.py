@@ -20,7 +20,7 @@ from coursekit.results.fingerprint import fingerprint
 from coursekit.results.store import machine
 
 FORMAT = 1
-RULES = 1  # to be raised when a change to `coursekit.grading` may change a grade
+RULES = 2  # to be raised when a change to `coursekit.grading` may change a grade
 # Of an exercise, what is read and not run; and the conventions of other classes.
 NOT_DECISIVE = {"task", "hints", "why", "rights", "variants"}
 UNREADABLE, REVIEW = "unreadable", "needs review"

@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from coursekit.grading.intake.files import (
+    CLEAR,
     LINK,
     MAX_ARCHIVE,
     MAX_NOTEBOOK,
@@ -176,7 +177,8 @@ def _read(archive, member, name: str, when: datetime, owner, depth: int) -> Iter
     if stat.S_ISLNK(member.external_attr >> 16):
         yield File(student, own, written, b"", "symlink", LINK)
     elif member.file_size > most:
-        sentence = LARGE.format(member.file_size / 2**20, most / 2**20)
+        large = LARGE.format(member.file_size / 2**20, most / 2**20)
+        sentence = f"{large} {CLEAR}" if notebook else large
         yield File(student, own, written, b"", "too large", sentence)
     else:
         try:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from coursekit.grading.intake import archives
 from coursekit.grading.intake.files import (
+    CLEAR,
     LINK,
     MAX_ARCHIVE,
     MAX_NOTEBOOK,
@@ -217,7 +218,8 @@ def _store(file: File, folder: Path) -> Entry:
         rule, sentence = "cannot be opened", UNREADABLE.format(error.strerror or error)
     if size > len(content):
         rule = rule or "too large"
-        sentence = sentence or TOO_LARGE.format(size / 2**20, MAX_NOTEBOOK / 2**20)
+        large = TOO_LARGE.format(size / 2**20, MAX_NOTEBOOK / 2**20)
+        sentence = sentence or f"{large} {CLEAR}"
         digest = hashlib.sha256(content + f" {size}".encode()).hexdigest()
     elif rule and not content:
         # Without content, the name keeps two of these apart.

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 MAX_NOTEBOOK = 20 << 20  # bytes
 MAX_ARCHIVE = 100 << 20  # bytes, packed, of one student
+CLEAR = "Clear its outputs (Edit > Clear Outputs of All Cells), save it, and hand it in again."
 LINK = "Expected a file, got a link to one."
 
 

@@ -13,6 +13,7 @@ What does not: a hole in the kernel, and what processors leak about their neighb
 import itertools
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from coursekit.grading.sandbox import bubblewrap, cgroup, frames, protocol, transcript, zygote
 from coursekit.grading.sandbox.bubblewrap import NoSandbox
 from coursekit.grading.sandbox.protocol import BoxFault
@@ -32,6 +35,8 @@ PATIENCE = 120  # seconds for the imports inside
 BASE = 512 * 2**20  # bytes that the waiting process and its libraries may take besides
 GRACE = 2  # seconds besides, for forks and for answers to arrive
 NOBODY = 65534
+HELPERS = 4 * 2**20  # bytes of all files beside a notebook
+HELPER = re.compile(r"(\w[\w .-]{0,99}/){0,3}\w[\w .-]{0,99}")  # a plain name, in folders or not
 _numbers = itertools.count()
 
 
@@ -201,7 +206,12 @@ class Box:
         self.group, self._process, self._line = cgroup.Group(), None, None
         self._ready = False
 
-    def run(self, cells: Sequence[str], probes: Sequence[Mapping[str, object]] = ()) -> Outcome:
+    def run(
+        self,
+        cells: Sequence[str],
+        probes: Sequence[Mapping[str, object]] = (),
+        helpers: Mapping[str, bytes] | None = None,
+    ) -> Outcome:
         """Execute cells and put questions to the functions they define.
 
         Parameters
@@ -211,6 +221,8 @@ class Box:
         probes : sequence of dict
             "name" (of the exercise), "inputs" (a tree of dicts, lists, JSON values, arrays), and
             optionally "variant" (key) and "function" (its name in the notebook; default: "name").
+        helpers : dict, optional
+            Name to content of files that are put beside the notebook, at most `HELPERS` bytes.
 
         Returns
         -------
@@ -218,15 +230,17 @@ class Box:
 
         Raises
         ------
+        ValueError
+            If the name of a helper leads out of the folder, or there are too many bytes.
         NoSandbox
             If the box cannot be opened.
         """
         questions = [{"variant": None, "function": probe["name"], **probe} for probe in probes]
-        message = ""
+        job, message = _job(cells, questions, helpers or {}), ""
         for _ in range(2):
             try:
                 self.open()
-                return self._try(list(cells), questions)
+                return self._try(job, len(cells), questions)
             except BoxFault as fault:
                 message = f"{fault} {self._last_line()}".strip()
                 self.close()
@@ -301,9 +315,9 @@ class Box:
         groups = [str(folder) for folder in self.group.folders]
         return bubblewrap.with_order(line, groups=groups, uid=_unused_uid()), env
 
-    def _try(self, cells: list[str], probes: list[dict]) -> Outcome:
+    def _try(self, job: bytes, n_cells: int, probes: list[dict]) -> Outcome:
         limits, began = self.limits, time.monotonic()
-        script = transcript.start(len(cells), len(probes), limits.reply, limits.output)
+        script = transcript.start(n_cells, len(probes), limits.reply, limits.output)
         before = cgroup.oom_kills(self.group)
 
         def oom_killed() -> bool:
@@ -313,7 +327,7 @@ class Box:
         waits = limits.seconds, limits.exercise_seconds * n_exercises + GRACE
         try:
             ending, end = protocol.run(
-                self._line, _job(cells, probes), _bounds(limits, waits), script, waits, oom_killed
+                self._line, job, _bounds(limits, waits), script, waits, oom_killed
             )
         except BoxFault:
             # Alone in its sandbox with the waiting process, a submission can take it along.
@@ -327,9 +341,24 @@ class Box:
         return Outcome(status, reason, script.cells, script.replies, seconds, end.get("peak", 0))
 
 
-def _job(cells: list[str], probes: list[dict]) -> bytes:
-    arrays: dict = {}
-    return frames.encode({"job": frames.pack({"cells": cells, "probes": probes}, arrays)}, arrays)
+def expect_helpers(helpers: Mapping[str, bytes]) -> None:
+    """Raise ValueError for files that cannot be put beside a notebook."""
+    for name in helpers:
+        if not HELPER.fullmatch(name):
+            raise ValueError(f"expected a file beside the notebook, got {name[:80]!r}")
+    size = sum(len(content) for content in helpers.values())
+    if size > HELPERS:
+        raise ValueError(
+            f"expected at most {HELPERS / 1e6:.3g} MB of files beside the notebook, "
+            f"got {size / 1e6:.3g} MB"
+        )
+
+
+def _job(cells: Sequence[str], probes: list[dict], helpers: Mapping[str, bytes]) -> bytes:
+    expect_helpers(helpers)
+    files = [(name, np.frombuffer(content, np.uint8)) for name, content in helpers.items()]
+    job, arrays = {"cells": list(cells), "probes": probes, "helpers": files}, {}
+    return frames.encode({"job": frames.pack(job, arrays)}, arrays)
 
 
 def _bounds(limits: Limits, waits: tuple[float, float]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import groupby
 
-from coursekit.grading.sandbox import frames
+from coursekit.grading.sandbox import frames, transcript
 
 MAX_MESSAGE = 300
 SHOWN_FRAMES = 8
@@ -57,13 +57,30 @@ def make_shell():
         def enable_gui(self, gui=None):
             pass
 
-        def init_sys_modules(self):
-            pass
+        def enable_matplotlib(self, gui=None):
+            return super().enable_matplotlib("inline")  # no window, no browser
+
+        def run_line_magic(self, magic_name, line, _stack_depth=1):
+            # An extension that only the student's machine has must not cost the code below it.
+            try:
+                return super().run_line_magic(magic_name, line, _stack_depth + 1)
+            except Exception as error:
+                print(f"%{magic_name} was passed over: {error}")
+
+        def run_cell_magic(self, magic_name, line, cell):
+            if self.find_cell_magic(magic_name):
+                return super().run_cell_magic(magic_name, line, cell)
+            print(f"%%{magic_name} is unknown here: the cell runs without it.")
+            code = self.transform_cell(f"#\n{cell}")  # on the lines where it stood
+            name = self.compile.cache(code, self.running)
+            return exec(self.compile(code, name, "exec"), self.user_ns)
 
     config = Config()
     config.HistoryManager.enabled = False  # its thread would make forking unsafe
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.banner1 = ""
+    # Many notebooks begin with `!pip install`, which would wait nine seconds for a network.
+    os.environ["PIP_RETRIES"] = "0"
     shell = Shell.instance(config=config)
     shell.user_ns["exit"] = shell.user_ns["quit"] = sys.exit
     return shell
@@ -72,13 +89,19 @@ def make_shell():
 def send(
     channel: int, kind: str, arrays: dict | None = None, *, most: int | None = None, **values
 ) -> None:
-    """Write a frame into the reply channel; Garbage if it has more than `most` bytes."""
-    frame = frames.encode({"kind": kind, **values}, arrays)
-    if most is not None and len(frame) > most:
-        raise frames.Garbage(f"the reply has {len(frame)} bytes, more than {most}")
-    rest = memoryview(frame)
+    """Write a frame into the reply channel; Garbage if it is too long for who reads there."""
+    rest = memoryview(frames.encode({"kind": kind, **values}, arrays, most))
     while rest:
         rest = rest[_write(channel, rest) :]
+
+
+def place_files(files: list) -> None:
+    """Write a notebook's own files, pairs of name and bytes, into the working folder."""
+    for name, content in files:
+        with suppress(OSError):  # what finds no room is missed by the cell that needs it
+            os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+            with open(name, "wb") as file:
+                file.write(content)
 
 
 def run_cells(shell, cells: list[str], channel: int, seconds: float) -> None:
@@ -94,8 +117,10 @@ def run_cells(shell, cells: list[str], channel: int, seconds: float) -> None:
         Of processor time, after which a cell is interrupted.
     """
     myself = _getpid()
+    sys.path.insert(0, "")  # as in Jupyter: modules lie beside the notebook
     for index, source in enumerate(cells):
-        shell.execution_count = index + 1  # appears in the file names of tracebacks
+        # Appears in the file names of tracebacks; IPython counts on while a cell runs.
+        shell.execution_count = shell.running = index + 1
         error = None
         try:
             _signal(signal.SIGALRM, _interrupter(seconds))
@@ -269,6 +294,4 @@ def _poll(child: int, deadline: float) -> bool:
 
 def _sentence(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"ended the process with exit code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
+    return transcript.ending(128 - code if code < 0 else min(code, 127))

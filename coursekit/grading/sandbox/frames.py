@@ -25,7 +25,11 @@ class Garbage(ValueError):
     """Bytes that are no frame, or a frame that does not say what it must."""
 
 
-def encode(header: Mapping[str, object], arrays: Mapping[str, np.ndarray] | None = None) -> bytes:
+def encode(
+    header: Mapping[str, object],
+    arrays: Mapping[str, np.ndarray] | None = None,
+    most: int | None = None,
+) -> bytes:
     """Make a frame.
 
     Parameters
@@ -34,12 +38,17 @@ def encode(header: Mapping[str, object], arrays: Mapping[str, np.ndarray] | None
         JSON values; NaN and infinity are none.
     arrays : dict, optional
         Booleans and numbers of any shape.
+    most : int, optional
+        Bytes that the arrays may have. Given, the frame is also bound to what `pop` and `arrays`
+        take besides.
 
     Raises
     ------
     Garbage
-        If a value is none of these.
+        If a value is none of these, or there are too many.
     """
+    if most is not None and len(arrays or ()) > MOST_ARRAYS:
+        raise Garbage(f"expected at most {MOST_ARRAYS} parts, got {len(arrays)}")
     parts, descriptions = [], []
     for name, value in (arrays or {}).items():
         array = np.asarray(value)
@@ -55,6 +64,10 @@ def encode(header: Mapping[str, object], arrays: Mapping[str, np.ndarray] | None
     except (TypeError, ValueError, RecursionError) as error:
         raise Garbage(f"expected JSON values, got {error}") from error
     body = b"".join(parts)
+    if most is not None and len(body) > most:
+        raise Garbage(f"expected at most {most / 1e6:.3g} MB of numbers, got {len(body) / 1e6:.3g}")
+    if most is not None and len(text) > LONGEST_HEADER:
+        raise Garbage(f"expected short names of its parts, got {len(text) / 1e3:.0f} kB of them")
     return PREFIX.pack(len(text), len(body)) + text + body
 
 

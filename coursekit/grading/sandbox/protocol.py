@@ -236,11 +236,4 @@ def status(script: Transcript, ending: str, end: dict, *, short_of_memory: bool)
         return MEMORY, f"{where} needed more memory than there is"
     if ending:
         return CRASHED, f"{where} wrote into the channel of the answers: {ending}"[:300]
-    return CRASHED, f"{where} {_ending(code)}"
-
-
-def _ending(code: int) -> str:
-    if code < 128:
-        return f"ended the process with exit code {code}"
-    names = {s.value: s.name for s in signal.Signals}
-    return f"ended the process by {names.get(code - 128, f'signal {code - 128}')}"
+    return CRASHED, f"{where} {transcript.ending(code)}"

@@ -5,6 +5,8 @@ spoil its own record that way, and no other; who decides about points compares t
 """
 
 import math
+import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,6 +92,7 @@ class Transcript:
     executed: bool = False
     done: bool = False
     received: int = 0  # bytes of arrays
+    kept: int = 0  # bytes of those that were not refused
     pending: bytearray = field(default_factory=bytearray)
     printed: bytearray = field(default_factory=bytearray)
     cut: bool = False
@@ -120,8 +123,8 @@ def receive(script: Transcript, data: bytes, flush) -> None:
     while arrived := frames.pop(script.pending, script.most):
         for header, body in arrived:
             script.received += len(body)
-            if script.received > script.most:
-                raise Garbage(f"expected answers of at most {script.most} bytes together")
+            if script.received > script.most * (1 + len(script.replies)):  # more than one for each
+                raise Garbage(f"expected answers of at most {script.most} bytes each")
             if not script.done:  # what comes after its end would depend on who is faster
                 _understand(script, header, body, flush)
 
@@ -191,7 +194,11 @@ def _note_reply(script: Transcript, kind: str, header: dict, body: bytes) -> Non
             notes = header.get("notes")
             if not isinstance(notes, dict):
                 raise Garbage("expected notes")
+            if script.kept + len(body) > script.most:
+                limit = f"{script.most / 1e6:.3g} MB"
+                raise Garbage(f"expected at most {limit} of numbers in all answers together")
             script.replies[index] = Reply(ANSWERED, frames.arrays(header, body), notes)
+            script.kept += len(body)
         except Garbage as error:
             script.replies[index] = Reply(REFUSED, error=Error("Garbage", str(error)[:300]))
     elif kind == "missing":
@@ -242,3 +249,15 @@ def status(script: Transcript, *, short_of_memory: bool) -> tuple[str, str]:
         if error and error.name == "CellTimeout":
             return TIME, f"code cell {index + 1} took too long and was stopped"
     return GRADED, ""
+
+
+def ending(code: int) -> str:
+    """Say how a process ended: by itself, or, from 128 on as shells count, by a signal."""
+    if code < 128:
+        # Higher ones have no room beside the signals.
+        return f"ended the process with exit code {code}{' or more' if code == 127 else ''}"
+    number, name, meaning = code - 128, f"signal {code - 128}", None
+    with suppress(ValueError):  # not every number has a name
+        meaning = signal.strsignal(number)
+        name = signal.Signals(number).name
+    return f"was killed by {name}" + (f" ({meaning.lower()})" if meaning else "")

@@ -213,7 +213,7 @@ def _spawn(then: Callable[[], None], mode: str, limits: dict) -> Running:
                 then()
             os.write(writer, str(first).encode())
             os.closerange(writer, 1 << 16)
-            code = _code(os.waitpid(first, 0)[1])
+            code = exit_code(os.waitpid(first, 0)[1])
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
@@ -248,13 +248,13 @@ def _init(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -
     while True:
         child, status = os.waitpid(-1, 0)
         if child == worker:
-            os._exit(_code(status))
+            os._exit(min(exit_code(status), 127 if os.WIFEXITED(status) else 255))
 
 
-def _code(status: int) -> int:
+def exit_code(status: int) -> int:
     """Fit a wait status into an exit code: 128 and more, killed by a signal."""
     code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else min(code, 127)
+    return 128 - code if code < 0 else code
 
 
 def _run_submission(limits: dict, handles: list[int], mode: str, shell, drive: Callable) -> None:
@@ -276,6 +276,7 @@ def _run_submission(limits: dict, handles: list[int], mode: str, shell, drive: C
         confine.install_seccomp_filter()
     confine.set_limits(limits)
     cells.send(channel, "hello")  # whatever goes wrong from here on is the submission's doing
+    cells.place_files(task["helpers"])
     cells.run_cells(shell, task["cells"], channel, limits["cell_seconds"])
     if mode == NESTED:
         cells.clear_away()
@@ -312,7 +313,7 @@ def _end(running: Running, *, kill: bool, mode: str = NESTED) -> tuple[int, int]
     if kill:
         _kill(running, mode)
     _, status, usage = os.wait4(running.helper, 0)
-    return _code(status), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return exit_code(status), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _processes() -> list[Path]:
