@@ -152,10 +152,11 @@ def test_attempts_are_one_students_and_the_latest_is_last(tmp_path, attempts, ho
     assert max(own, key=lambda e: e.order).name.endswith(attempts[1])
 
 
-def test_names_that_only_look_like_a_platforms_do_not_make_two_students_one(tmp_path):
-    for name in ("hw_2026_104_ada.ipynb", "hw_2026_104_bob.ipynb"):
-        put(tmp_path / "in" / name, NOTEBOOK)
-    assert by_student(taken(tmp_path)) == {"hw_2026_104_ada": "", "hw_2026_104_bob": ""}
+@pytest.mark.parametrize("two", [("hw_2026_104_ada", "hw_2026_104_bob"), ("hw_1_2_a", "hw_1_3_b")])
+def test_names_that_only_look_like_a_platforms_do_not_make_two_students_one(tmp_path, two):
+    for name in two:
+        put(tmp_path / "in" / f"{name}.ipynb", NOTEBOOK)
+    assert by_student(taken(tmp_path)) == dict.fromkeys(two, "")
 
 
 def test_logins_that_end_alike_are_two_students(tmp_path):
@@ -245,7 +246,22 @@ def test_a_pattern_that_takes_forever_on_one_name_harms_that_file_only(tmp_path,
     }
     assert time.monotonic() - start < 10
     path = put(tmp_path / "x.zip", zipped({"a" * 5000 + "_04.ipynb": NOTEBOOK, "b_04.ipynb": b"x"}))
-    assert names.LONG in {e.sentence for e in taken(tmp_path, path, pattern=pattern)}
+    assert archives.LONG in {e.sentence for e in taken(tmp_path, path, pattern=pattern)}
+
+
+@pytest.mark.parametrize("where", ["folder", "class"])
+def test_odd_paths_in_an_archive_take_no_time(tmp_path, where):
+    deep = {f"{n}{'/a' * 30_000}/x.ipynb": NOTEBOOK for n in range(20)}
+    deep |= {f"e{n}/pyvenv.cfg": b"" for n in range(5_000)}
+    deep |= {f"e{n}/lib/x.ipynb": b"" for n in range(5_000)} | {"x.ipynb": NOTEBOOK}
+    path = put(tmp_path / "in" / "ada.zip", zipped(deep))
+    if where == "class":
+        deep = {f"ada/{name}": content for name, content in deep.items()}
+        path = put(tmp_path / "c.zip", zipped({"bob/x.ipynb": NOTEBOOK} | deep))
+    start = time.monotonic()
+    entries = taken(tmp_path, path if where == "class" else tmp_path / "in")
+    assert time.monotonic() - start < 20
+    assert {e.rule for e in entries if e.student == "ada"} == {"", "long name", "too many copies"}
 
 
 def test_long_names_take_no_time(tmp_path):
@@ -294,6 +310,11 @@ def test_zips_given_by_name_are_called_like_their_students(tmp_path, inside):
     assert by_student(taken(tmp_path, *paths)) == {"ada": "", "bob": ""}
 
 
+def test_a_zip_of_a_lessons_folder_is_called_like_its_student(tmp_path):
+    path = put(tmp_path / "ada.zip", zipped({"04_dropout/04_dropout.ipynb": NOTEBOOK}))
+    assert by_student(taken(tmp_path, path)) == {"ada": ""}
+
+
 def test_of_several_zips_some_may_be_a_classs(tmp_path):
     both = {"04/x.ipynb": NOTEBOOK, "old/x.ipynb": NOTEBOOK}
     paths = [put(tmp_path / f"{who}.zip", zipped(both)) for who in ("ada", "bob")]
@@ -309,6 +330,12 @@ def test_files_of_an_export_may_be_given_by_name(tmp_path):
     paths = [put(tmp_path / name, zipped({"x.ipynb": NOTEBOOK})) for name in listed]
     paths[0].write_bytes(NOTEBOOK)
     assert by_student(taken(tmp_path, *paths)) == {"lovelaceada_12": "", "noycebob_77": ""}
+    paths.append(put(tmp_path / "hoppergrace_88_1001_04.pdf", b"%PDF"))
+    assert by_student(taken(tmp_path, *paths)) == {
+        "lovelaceada_12": "",
+        "noycebob_77": "",
+        "hoppergrace_88": "no notebook",
+    }
 
 
 @pytest.mark.parametrize("around", ["export", "fall/export", "fall/submitted"])

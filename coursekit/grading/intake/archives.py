@@ -22,6 +22,7 @@ MAX_MEMBERS = 20_000  # of one student
 MAX_TOTAL = 2 << 30  # bytes, unpacked, of one student
 MAX_RATIO, RATIO_FROM = 100, 20 << 20  # text shrinks tenfold; a bomb a thousandfold
 LEAST_OF_CLASS = 100 << 20  # bytes, unpacked, of the smallest class's archive
+MAX_PATH = 1_000  # characters of a member's name
 MAX_DEPTH = 2  # a student's zip, and zips in it
 
 SLIP = "The archive was refused: it has a file that points outside of it."
@@ -29,6 +30,7 @@ BOMB = "The archive was refused: unpacked it would have {} MB."
 SPENT = "The archive was refused: what it is in would have more than {} MB, unpacked."
 NESTED = "The archive was refused: it holds archives inside archives."
 BROKEN = "The archive could not be read: {}."
+LONG = "The name of the file is too long."
 CRYPT = "The archive has a password."
 MANY = "The archive was refused: it has {} files."
 LARGE = "The file has {:.1f} MB; at most {:.0f} MB are read. Clear all outputs, and save it again."
@@ -130,7 +132,7 @@ class Budget:
 
 
 @contextmanager
-def opened(source: Path | bytes, when: datetime) -> Iterator[list[Item]]:
+def opened(source: Path | bytes, when: datetime, *, of_class: bool = False) -> Iterator[list[Item]]:
     """Open an archive and give its files, nothing of which is read yet.
 
     Parameters
@@ -138,26 +140,40 @@ def opened(source: Path | bytes, when: datetime) -> Iterator[list[Item]]:
     source : path or bytes
     when : datetime
         Time of a member that has none.
+    of_class : bool
+        A class's archive may have any number of files.
 
     Raises
     ------
     Refused
-        If it cannot be read.
+        If it cannot be read, or has too many files.
     """
     try:
         archive = zipfile.ZipFile(BytesIO(source) if isinstance(source, bytes) else source)
     except DAMAGE as error:
         raise Refused("damaged archive", BROKEN.format(type(error).__name__)) from error
     with archive:
-        items = [
-            Item(_parts(member), _when(member, when), member.file_size, (archive, member))
-            for member in archive.infolist()
-        ]
+        members = archive.infolist()
+        if len(members) > MAX_MEMBERS and not of_class:
+            raise Refused("zip bomb", MANY.format(len(members)))
+        items = [_item(archive, member, when) for member in members]
         # A folder has an entry of its own, or none; only an empty one says something.
-        full = {
-            item.parts[:n] for item in items for n in range(len(item.parts) - (not item.parts[-1]))
-        }
+        full = {parent for item in items for parent in _parents(item)}
         yield [item for item in items if item.parts[-1] or item.parts[:-1] not in full]
+
+
+def _parents(item: Item) -> Iterator[tuple[str, ...]]:
+    levels = len(item.parts) if item.parts[-1] else len(item.parts) - 1
+    return (item.parts[:n] for n in range(levels))
+
+
+def _item(archive: zipfile.ZipFile, member: zipfile.ZipInfo, when: datetime) -> Item:
+    parts, size, source = _parts(member), member.file_size, (archive, member)
+    if len(member.filename) <= MAX_PATH:
+        return Item(parts, _when(member, when), size, source)
+    # A path of thirty thousand folders would take minutes wherever paths are compared.
+    short = (*(part[:100] for part in parts[:3]), parts[-1][-100:])
+    return Item(short, _when(member, when), size, source, "long name", LONG)
 
 
 def expect_harmless(items: Sequence[Item], *, of_class: bool = False) -> None:
@@ -174,7 +190,7 @@ def expect_harmless(items: Sequence[Item], *, of_class: bool = False) -> None:
     Refused
         If a file points outside, has a password, or there is too much.
     """
-    if len(items) > MAX_MEMBERS:
+    if len(items) > MAX_MEMBERS:  # of one student in a class's archive
         raise Refused("zip bomb", MANY.format(len(items)))
     members = [item.source[1] for item in items]
     if any(member.flag_bits & 1 for member in members):

@@ -25,6 +25,7 @@ from coursekit.grading.intake.files import (
     MAX_NOTEBOOK,
     MAYBE,
     NOTEBOOK,
+    OTHER,
     STAMP,
     File,
     Label,
@@ -34,6 +35,7 @@ from coursekit.grading.intake.files import (
 )
 from coursekit.results.files import replace_file
 
+LESSON = re.compile(r"\d\d_[a-z]")  # how the course calls the folder of a lesson
 MAX_COPIES = 10  # of one student: a thousand copies must not hold up the class
 MAX_LISTED = 50  # other files of one student that get a line each
 NO_NOTEBOOK = "Handed in {}, no notebook."
@@ -150,8 +152,7 @@ def collect(
         for path in paths
         for file in files_in(path, paths, pattern)
     ]
-    entries = list(dict.fromkeys(entries))
-    entries += _without_notebook(entries)
+    entries = _with_every_student(list(dict.fromkeys(entries)))
     if not any(entry.student for entry in entries):
         raise ValueError(f"expected submissions, got none in {', '.join(map(str, paths))}")
     entries.sort(key=lambda e: (e.student, e.order))
@@ -183,19 +184,21 @@ def files_in(
         raise FileNotFoundError(f"{expected}, got {path}")
     if kind(path.name) == ARCHIVE:
         yield from _given_archive(path, among, pattern)
-    elif kind(path.name) in (NOTEBOOK, MAYBE):
-        yield _given_notebook(path, among, pattern)
+    elif kind(path.name):
+        yield _given_file(path, among, pattern)
     else:
         raise ValueError(f"{expected}, got {path}")
 
 
-def _given_notebook(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> File:
+def _given_file(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> File:
     # ada/04.ipynb bob/04.ipynb: there the folders are the names.
     twins = [other for other in among if other.name == path.name]
     label = _given(path, among, pattern)
     if len(twins) > 1 and not label.platform:
         label = replace(label, student=student_name(path.absolute().parent.name))
     [item] = _items([path], path.parent)
+    if kind(path.name) == OTHER and not item.rule:
+        return _aside(label, item, path.name, NOT_GRADED, BESIDE)
     return _file(label, item, path.name)
 
 
@@ -212,7 +215,7 @@ def _given_archive(path: Path, among: Sequence[Path], pattern: re.Pattern | None
     """Yield what an archive holds that was given by name: of one student, or of a class."""
     label, when = _given(path, among, None), _when(path)
     try:
-        with archives.opened(path, when) as items:
+        with archives.opened(path, when, of_class=True) as items:
             paths = _looked_at(items)
             depth = names.base(paths, chain=len(among) <= 1)
             others = [p for p in among if p != path and kind(p.name) == ARCHIVE]
@@ -244,6 +247,8 @@ def _is_class(paths: Sequence[tuple[str, ...]], depth: int, others: Sequence[Pat
     if names.of_platforms({path[depth] for path in paths if len(path) > depth}):
         return True
     folders = _folders(paths, depth)
+    if len(folders) == 1 and LESSON.match(*folders):
+        return False  # a student's zip of the folder that was given out
     if others:
         return len(folders) > 1 and not any(folders & _folders_in(other) for other in others)
     loose = [path for path in paths if len(path) == depth + 1]
@@ -256,7 +261,7 @@ def _folders(paths: Sequence[tuple[str, ...]], depth: int) -> set[str]:
 
 
 def _folders_in(path: Path) -> set[str]:
-    with suppress(Refused, OSError), archives.opened(path, _when(path)) as items:
+    with suppress(Refused, OSError), archives.opened(path, _when(path), of_class=True) as items:
         paths = _looked_at(items)
         return _folders(paths, names.base(paths))
     return set()
@@ -399,11 +404,13 @@ def _of_student(
         )
         label = replace(label, when=label.when or stamp or when)
         told = here in notebooks or here == ARCHIVE or not item.parts[-1]
-        if label.sentence and told:
+        if item.rule and told:
+            yield _notebook(label, item, name, budget)
+        elif label.sentence and told:
             yield File(label, name, label.when or item.when, item.when, b"", "name", label.sentence)
-        elif here == ARCHIVE and not item.rule:
+        elif here == ARCHIVE:
             yield from _archive(label, item, name, budget, depth + 1)
-        elif here in notebooks or (item.rule and told):
+        elif here in notebooks:
             yield _notebook(label, item, name, budget)
         elif not item.parts[-1]:
             yield _aside(label, item, name, NOT_GRADED, NOTHING)
@@ -426,12 +433,13 @@ def _without_environments(group: Sequence[tuple[Label, Item]]):
     rest, environments = [], {}
     for label, item in group:
         # A notebook that lies directly beside the environment's folders is the student's own.
-        inside = [r for r in roots if item.parts[: len(r)] == r and len(item.parts) > len(r) + 1]
-        inside = [root for root in inside if item.parts[len(root)].lower() in OF_ENVIRONMENTS]
-        if inside:
-            environments.setdefault(inside[0], []).append((label, item))
-        else:
+        levels = range(len(item.parts) - 1)
+        inside = [n for n in levels if item.parts[n].lower() in OF_ENVIRONMENTS]
+        root = next((r for n in inside if (r := item.parts[:n]) in roots), None)
+        if root is None:
             rest.append((label, item))
+        else:
+            environments.setdefault(root, []).append((label, item))
     return rest, environments
 
 
@@ -440,6 +448,8 @@ def _notebook(label: Label, item: Item, name: str, budget: Budget) -> File:
         return _file(label, item, name)
     when = label.when or item.when
     try:
+        if item.rule:
+            raise Refused(item.rule, item.sentence)
         content = archives.read(item)
     except Refused as error:
         return File(label, name, when, item.when, b"", error.rule, str(error))
@@ -452,7 +462,7 @@ def _file(label: Label, item: Item, name: str) -> File:
     if item.rule:
         source = os.fsencode(os.readlink(source)) if item.rule == "symlink" else b""
     when = label.when or item.when
-    if label.sentence:
+    if label.sentence and not item.rule:
         return File(label, name, when, item.when, b"", "name", label.sentence)
     return File(label, name, when, item.when, source, item.rule, item.sentence)
 
@@ -566,25 +576,28 @@ def _content(path: Path, most: int) -> tuple[bytes, int]:
         return content, max(facts.st_size, len(content))
 
 
-def _without_notebook(entries: Sequence[Entry]) -> Iterator[Entry]:
-    """Yield an entry for each student whose files are all no notebooks: the student counts."""
+def _with_every_student(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries, and one for each student whose files are all no notebooks."""
     students: dict[str, list[Entry]] = {}
     for entry in entries:
-        if entry.student:
-            students.setdefault(entry.student, []).append(entry)
+        students.setdefault(entry.student, []).append(entry)
+    listed = students.pop("", [])
     for copies in students.values():
-        if not all(entry.aside for entry in copies):
-            continue
-        files = [
-            e.name.rpartition("/")[2] for e in copies if e.sentence not in (NOTHING, NO_MEMBER)
-        ]
-        more = f" and {len(files) - 5} others" if len(files) > 5 else ""
-        listed = f"{', '.join(files[:5])}{more}"
-        sentence = NO_NOTEBOOK.format(listed) if files else copies[-1].sentence
-        last = max(copies, key=lambda e: e.order)
-        name = last.name if len(copies) == 1 else last.unit or last.name
-        digest = _digest("no notebook", f"{name} {sentence}")
-        yield replace(last, name=name, sha256=digest, rule="no notebook", sentence=sentence)
+        if all(entry.aside for entry in copies):
+            listed.append(_without_notebook(copies))
+            copies = copies[1:] and copies  # one file needs one line only
+        listed += copies
+    return listed
+
+
+def _without_notebook(copies: Sequence[Entry]) -> Entry:
+    files = [e.name.rpartition("/")[2] for e in copies if e.sentence not in (NOTHING, NO_MEMBER)]
+    more = f" and {len(files) - 5} others" if len(files) > 5 else ""
+    sentence = NO_NOTEBOOK.format(f"{', '.join(files[:5])}{more}") if files else copies[-1].sentence
+    last = max(copies, key=lambda e: e.order)
+    name = last.name if len(copies) == 1 else last.unit or last.name
+    digest = _digest("no notebook", f"{name} {sentence}")
+    return replace(last, name=name, sha256=digest, rule="no notebook", sentence=sentence)
 
 
 def _beyond(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -140,14 +140,17 @@ def of_platforms(names: Iterable[str]) -> dict[str, Label]:
             if match := pattern.fullmatch(name[:LONGEST]):
                 found[name] = platform, match.groupdict()
                 break
-    # Canvas numbers each file anew: "hw_2026_104_ada.ipynb" and "hw_2026_104_bob.ipynb" are no
-    # files of its, nor of one student.
+    # Canvas numbers each file anew: "hw_2026_104_ada.ipynb" and "hw_2026_104_bob.ipynb" are none of
+    # its, nor of one student. Where all would be one student's, an instructor named them, too.
     files = Counter((p, parts["attempt"]) for p, parts in found.values() if parts.get("attempt"))
     found = {
         name: (platform, parts)
         for name, (platform, parts) in found.items()
         if files[platform, parts.get("attempt")] < 2
     }
+    canvas = [parts for platform, parts in found.values() if platform == "canvas"]
+    if len(canvas) > 1 and len({(parts["student"], parts["id"]) for parts in canvas}) == 1:
+        found = {name: one for name, one in found.items() if one[0] != "canvas"}
     # Blackboard writes EXERCISE_LOGIN, and both may have "_" in them.
     logins: dict[str, set[str]] = {}
     for _, parts in found.values():
@@ -275,7 +278,8 @@ def _by_pattern(path: Path, pattern: re.Pattern) -> Label | None:
     parts = match.groupdict() if match else {}
     if not parts.get("student"):
         unit = path[0] if len(path) > 1 else stem(path[0])
-        return Label(student_name(unit), unit=path[0], sentence=sentence) if kind(name) else None
+        known = kind(path[-1]) or not path[-1]
+        return Label(student_name(unit), unit=path[0], sentence=sentence) if known else None
     digits = re.sub(r"\D", "", parts.get("attempt") or "")[:15]
     return Label(
         student_name(parts["student"]),
