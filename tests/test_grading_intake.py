@@ -457,6 +457,16 @@ def test_every_file_is_listed(tmp_path):
         }
 
 
+def test_what_lies_beside_nbgraders_submissions_is_listed(tmp_path):
+    put(tmp_path / "in" / "submitted" / "ada" / "04" / "x.ipynb", NOTEBOOK)
+    put(tmp_path / "in" / "source" / "04" / "x.ipynb", NOTEBOOK)
+    listed = collect.collect([tmp_path / "in"], tmp_path / "out")
+    assert {(e.student, e.name, e.rule) for e in listed} == {
+        ("ada", "ada/04/x.ipynb", ""),
+        ("", "source", collect.NOBODYS),
+    }
+
+
 # What is kept
 
 

@@ -159,27 +159,38 @@ def match(entries: Sequence[Entry], people: Sequence[Person]) -> dict[str, Perso
         Student, as the files call them, to person; without those of whom the list does not know.
     """
     platforms = {entry.student: entry.platform for entry in entries if entry.student}
+    marked = _index((key, p) for p in people for key in p.logins | p.ids)
+    named = _index((key, p) for p in people for key in p.names)
     found: dict[str, Person] = {}
     for student, platform in platforms.items():
-        pieces = student.split("_")
-        exact = {letters(student)}
-        # Platforms put the number last; ILIAS puts the login before it.
-        marks = {letters(pieces[-1])} if platform and len(pieces) > 1 else set()
-        if len(pieces) > 3 and pieces[-1].isdigit():
-            marks |= {letters(pieces[-2]), letters(pieces[-1])}
-        for wanted in (exact, marks):
-            persons = [p for p in people if wanted & (p.logins | p.ids)]
+        for wanted in ({letters(student)}, _marks_of(student, platform)):
+            persons = set().union(*(marked.get(key, ()) for key in wanted))
             if len(persons) == 1:
-                found[student] = persons[0]
+                [found[student]] = persons
                 break
     taken = {person.student for person in found.values()}
-    by_name: dict[str, list[str]] = {}
+    same_name: dict[Person, list[str]] = {}
     for student in platforms.keys() - found.keys():
-        persons = [p for p in people if _names_of(student) & p.names]
-        if len(persons) == 1 and persons[0].student not in taken:
-            by_name.setdefault(persons[0].student, []).append(student)
-    listed = {person.student: person for person in people}
-    return found | {same[0]: listed[who] for who, same in by_name.items() if len(same) == 1}
+        persons = set().union(*(named.get(key, ()) for key in _names_of(student)))
+        if len(persons) == 1 and not {person.student for person in persons} & taken:
+            same_name.setdefault(persons.pop(), []).append(student)
+    return found | {alone[0]: who for who, alone in same_name.items() if len(alone) == 1}
+
+
+def _index(pairs: Iterable[tuple[str, Person]]) -> dict[str, set[Person]]:
+    index: dict[str, set[Person]] = {}
+    for key, person in pairs:
+        index.setdefault(key, set()).add(person)
+    return index
+
+
+def _marks_of(student: str, platform: str) -> set[str]:
+    """Return the number, and the login that ILIAS has before it, of a platform's name."""
+    pieces = student.split("_")
+    numbered = len(pieces) > 3 and pieces[-1].isdigit()
+    if not numbered and not (platform and len(pieces) > 1):
+        return set()
+    return {letters(piece) for piece in pieces[-2 if numbered else -1 :]} - {""}
 
 
 def _names_of(student: str) -> set[str]:

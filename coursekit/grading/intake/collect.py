@@ -52,6 +52,7 @@ NO_MEMBER = "The archive has no notebook."
 OF_ENVIRONMENTS = {"bin", "etc", "include", "lib", "lib64", "scripts", "share"}
 ENVIRONMENT = "{} files of a Python environment, not looked at."
 MORE = "And {} more files that are no notebooks."
+BESIDE_SUBMITTED = "It lies beside nbgrader's folder of submissions, and is not looked into."
 PLATFORMS = "No student's name: the file belongs to the export, or to whoever made the folder."
 
 
@@ -179,6 +180,10 @@ def files_in(
     if path.is_dir():
         base = path / names.SUBMITTED if (path / names.SUBMITTED).is_dir() else path
         yield from _of_class(list(_walk(base)), "", pattern, of_nbgrader=base.name)
+        for other in sorted(path.iterdir()) if base != path else ():
+            if other != base and not ignored(other.name):
+                when = _when(other)
+                yield File(Label(""), other.name, when, when, b"", NOBODYS, BESIDE_SUBMITTED)
         return
     if not path.exists():
         raise FileNotFoundError(f"{expected}, got {path}")
