@@ -315,6 +315,33 @@ def test_a_zip_of_a_lessons_folder_is_called_like_its_student(tmp_path):
     assert by_student(taken(tmp_path, path)) == {"ada": ""}
 
 
+@pytest.mark.parametrize("inside", ["04.ipynb", "04_dropout/04.ipynb", "a/04.ipynb"])
+@pytest.mark.parametrize("beside", ["b.pdf", "b.ipynb", "b/b.ipynb"])
+def test_folders_given_by_name_are_called_like_their_students(tmp_path, inside, beside):
+    # As a shell gives them: coursekit grade downloads/*
+    paths = [tmp_path / "ada", tmp_path / "bob"]
+    for path in paths:
+        put(path / inside, NOTEBOOK)
+        put(path / beside, NOTEBOOK)
+    assert by_student(taken(tmp_path, *paths)) == {"ada": "", "bob": ""}
+    (tmp_path / "eve").mkdir()
+    listed = by_student(taken(tmp_path, *paths, tmp_path / "eve"))
+    assert listed == {"ada": "", "bob": "", "eve": "no notebook"}
+
+
+def test_folders_of_two_groups_may_be_given_together(tmp_path):
+    for name in ("one/ada.ipynb", "one/bob.ipynb", "two/eve/04.ipynb", "two/sid/04.ipynb"):
+        put(tmp_path / name, NOTEBOOK)
+    entries = taken(tmp_path, tmp_path / "one", tmp_path / "two")
+    assert set(by_student(entries)) == {"ada", "bob", "eve", "sid"}
+
+
+def test_archives_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    own = zipped({"04.ipynb": NOTEBOOK})
+    paths = [put(tmp_path / who / "work.zip", own) for who in ("ada", "bob")]
+    assert by_student(taken(tmp_path, *paths)) == {"ada": "", "bob": ""}
+
+
 def test_of_several_zips_some_may_be_a_classs(tmp_path):
     both = {"04/x.ipynb": NOTEBOOK, "old/x.ipynb": NOTEBOOK}
     paths = [put(tmp_path / f"{who}.zip", zipped(both)) for who in ("ada", "bob")]

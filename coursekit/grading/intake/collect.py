@@ -178,16 +178,10 @@ def files_in(
     """
     expected = "expected a folder, a zip file or a notebook"
     if path.is_dir():
-        base = path / names.SUBMITTED if (path / names.SUBMITTED).is_dir() else path
-        yield from _of_class(list(_walk(base)), "", pattern, of_nbgrader=base.name)
-        for other in sorted(path.iterdir()) if base != path else ():
-            if other != base and not ignored(other.name):
-                when = _when(other)
-                yield File(Label(""), other.name, when, when, b"", NOBODYS, BESIDE_SUBMITTED)
-        return
-    if not path.exists():
+        yield from _given_folder(path, among, pattern)
+    elif not path.exists():
         raise FileNotFoundError(f"{expected}, got {path}")
-    if kind(path.name) == ARCHIVE:
+    elif kind(path.name) == ARCHIVE:
         yield from _given_archive(path, among, pattern)
     elif kind(path.name):
         yield _given_file(path, among, pattern)
@@ -196,41 +190,65 @@ def files_in(
 
 
 def _given_file(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> File:
-    # ada/04.ipynb bob/04.ipynb: there the folders are the names.
-    twins = [other for other in among if other.name == path.name]
     label = _given(path, among, pattern)
-    if len(twins) > 1 and not label.platform:
-        label = replace(label, student=student_name(path.absolute().parent.name))
     [item] = _items([path], path.parent)
     if kind(path.name) == OTHER and not item.rule:
         return _aside(label, item, path.name, NOT_GRADED, BESIDE)
     return _file(label, item, path.name)
 
 
-def _given(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> Label:
-    """Return the label of a file given by name: a shell gives a folder's files so."""
+def _given(path: Path, among: Sequence[Path], pattern: re.Pattern | None = None) -> Label:
+    """Return the label of a file or folder given by name: a shell gives a folder's files so."""
     if pattern is not None:
         [label] = names.owners([(path.name,)], pattern=pattern)
         return label
-    plain = Label(student_name(names.stem(path.name)), unit=path.name)
-    return names.of_platforms({other.name for other in among}).get(path.name, plain)
+    label = names.of_platforms({other.name for other in among}).get(path.name)
+    if label is None:
+        name = path.absolute().name if path.is_dir() else names.stem(path.name)
+        if [other.name for other in among].count(path.name) > 1 and path.name:
+            # ada/04.ipynb bob/04.ipynb: there the folders are the names.
+            name = path.absolute().parent.name
+        label = Label(student_name(name), unit=path.name)
+    return label
+
+
+def _given_folder(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> Iterator[File]:
+    """Yield what a folder holds that was given by name: of a class, or of one student."""
+    base = path / names.SUBMITTED if (path / names.SUBMITTED).is_dir() else path
+    items = list(_walk(base))
+    others = _containers(path, among)
+    paths = [item.parts for item in items]
+    of_nbgrader = base.absolute().name == names.SUBMITTED
+    if others and pattern is None and not of_nbgrader and not _is_class(paths, 0, others):
+        mine = [(_given(path, among), item) for item in items]
+        if not items:
+            mine = [(_given(path, among), Item(("",), _when(path), 0, path))]
+        budget = Budget.of(sum(item.size for item in items))
+        yield from _of_student(mine, f"{path.absolute().name}/", budget, 0)
+        return
+    yield from _of_class(items, "", pattern, of_nbgrader=of_nbgrader)
+    for other in sorted(path.iterdir()) if base != path else ():
+        if other != base and not ignored(other.name):
+            when = _when(other)
+            yield File(Label(""), other.name, when, when, b"", NOBODYS, BESIDE_SUBMITTED)
 
 
 def _given_archive(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> Iterator[File]:
     """Yield what an archive holds that was given by name: of one student, or of a class."""
-    label, when = _given(path, among, None), _when(path)
+    label, when = _given(path, among), _when(path)
     try:
         with archives.opened(path, when, of_class=True) as items:
             paths = _looked_at(items)
-            depth = names.base(paths, chain=len(among) <= 1)
-            others = [p for p in among if p != path and kind(p.name) == ARCHIVE]
-            if pattern is not None or _is_class(paths, depth, others):
-                chain = len(among) <= 1
+            others, chain = _containers(path, among), len(among) <= 1
+            depth = names.base(paths, chain=chain)
+            if pattern is not None or _is_class(paths, depth, others, of_archive=True):
                 whole = Budget.of(path.stat().st_size, least=archives.LEAST_OF_CLASS)
                 yield from _of_class(items, f"{path.name}/", pattern, chain=chain, budget=whole)
                 return
             archives.expect_harmless(items)
             mine = [(label, item) for item in items if not ignored(*item.parts)]
+            if not mine:
+                yield File(label, path.name, when, when, b"", NOT_GRADED, NO_MEMBER)
             budget = Budget.of(path.stat().st_size)
             budget.charge(0, len(items))
             yield from _of_student(mine, f"{path.name}/", budget, 1)
@@ -242,34 +260,51 @@ def _looked_at(items: Sequence[Item]) -> list[tuple[str, ...]]:
     return [item.parts for item in items if not ignored(*item.parts)]
 
 
-def _is_class(paths: Sequence[tuple[str, ...]], depth: int, others: Sequence[Path]) -> bool:
-    """Return whether an archive is a class's, and not one student's.
+def _containers(path: Path, among: Sequence[Path]) -> list[Path]:
+    """Return the other folders and archives that are given."""
+    return [o for o in among if o != path and (o.is_dir() or kind(o.name) == ARCHIVE)]
 
-    It is if a platform named what is in it, and if it is given alone and has folders or several
-    notebooks. Of several archives, one that has several folders is; but not if others have folders
-    of the same names, which are a lesson's then: each one is a student's.
+
+def _is_class(
+    paths: Sequence[tuple[str, ...]],
+    depth: int,
+    others: Sequence[Path],
+    *,
+    of_archive: bool = False,
+) -> bool:
+    """Return whether a folder or an archive is a class's, and not one student's.
+
+    It is if a platform named what is in it. An archive that is given alone is if it has folders or
+    several notebooks. Of several given together, one with several folders or notebooks is; but not
+    if others have some of the same names, which are a lesson's then: each one is a student's.
     """
     if names.of_platforms({path[depth] for path in paths if len(path) > depth}):
         return True
-    folders = _folders(paths, depth)
+    folders, loose = _units(paths, depth)
     if len(folders) == 1 and LESSON.match(*folders):
-        return False  # a student's zip of the folder that was given out
-    if others:
-        return len(folders) > 1 and not any(folders & _folders_in(other) for other in others)
-    loose = [path for path in paths if len(path) == depth + 1]
-    return bool(folders) or sum(kind(path[-1]) in (NOTEBOOK, ARCHIVE) for path in loose) > 1
+        return False  # a student's copy of the folder that was given out
+    if not others:
+        return bool(folders) or len(loose) > 1
+    units = folders if of_archive else folders | loose
+    if not 1 < len(units) <= MAX_COPIES:
+        return len(units) > MAX_COPIES
+    return not any(units & set().union(*_units_in(other)) for other in others)
 
 
-def _folders(paths: Sequence[tuple[str, ...]], depth: int) -> set[str]:
-    full = [path for path in paths if len(path) > depth + 1]
-    return {path[depth] for path in full if kind(path[-1]) in (NOTEBOOK, ARCHIVE)}
+def _units(paths: Sequence[tuple[str, ...]], depth: int) -> tuple[set[str], set[str]]:
+    """Return the names of the folders that have notebooks in them, and of loose notebooks."""
+    full = [path for path in paths if kind(path[-1]) in (NOTEBOOK, ARCHIVE)]
+    folders = {path[depth] for path in full if len(path) > depth + 1}
+    return folders, {path[depth] for path in full if len(path) == depth + 1}
 
 
-def _folders_in(path: Path) -> set[str]:
+def _units_in(path: Path) -> tuple[set[str], set[str]]:
+    if path.is_dir():
+        return _units([item.parts for item in _walk(path)], 0)
     with suppress(Refused, OSError), archives.opened(path, _when(path), of_class=True) as items:
         paths = _looked_at(items)
-        return _folders(paths, names.base(paths))
-    return set()
+        return _units(paths, names.base(paths))
+    return set(), set()
 
 
 # A class's files
@@ -304,13 +339,13 @@ def _of_class(
     pattern: re.Pattern | None,
     *,
     chain: bool = False,
-    of_nbgrader: str = "",
+    of_nbgrader: bool = False,
     budget: Budget | None = None,
 ) -> Iterator[File]:
     """Yield the files of a class's folder or archive, student by student."""
     items = _without_leftovers(items)
     # A folder of this name has students' folders in it, be it one student's only.
-    around = (of_nbgrader,) if of_nbgrader == names.SUBMITTED else ()
+    around = (names.SUBMITTED,) if of_nbgrader else ()
     depth = names.base([(*around, *item.parts) for item in items], chain=chain) - len(around)
     paths = [item.parts for item in items]
     labels = names.owners(paths, depth, pattern, _people(items, depth))
