@@ -62,7 +62,7 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
             "notes": [*row.about, *row.record["notes"]],
             "late": row.late,
             "minutes_late": row.minutes_late,
-            "on_class_list": row.listed,
+            "on_class_list": row.on_list,
             "same_file_as": list(row.same_as),
             "file": row.entry.name,
             "handed_in": row.entry.when,
@@ -127,7 +127,7 @@ def summary(rows: Sequence[Row], slowest: int = 3) -> str:
     n_review = sum(bool(row.to_review) for row in rows)
     n_same = sum(bool(row.same_as) for row in rows)
     lines.append(f"need review: {n_review}")
-    strangers = [row.student for row in rows if not row.listed]
+    strangers = [row.student for row in rows if not row.on_list]
     if strangers:
         lines.append(f"not on the class list: {', '.join(strangers)}")
     if n_same:

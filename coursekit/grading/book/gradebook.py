@@ -44,7 +44,7 @@ class Row:
         Other students who handed in the same bytes: for the instructor only.
     person : Person, optional
         Of the class list.
-    listed : bool
+    on_list : bool
         False for somebody who is not on it.
     """
 
@@ -57,7 +57,7 @@ class Row:
     same_as: tuple[str, ...] = ()
     minutes_late: int | None = None
     person: Person | None = None
-    listed: bool = True
+    on_list: bool = True
 
     @property
     def status(self) -> str:
@@ -76,7 +76,7 @@ class Row:
         reasons = [f"explanation of {w.name}" for w in self.written if w.text and w.points is None]
         if self.status in (UNREADABLE, FAULT, REVIEW):
             reasons.append(self.status)
-        reasons += ["not on the class list"] if not self.listed else []
+        reasons += ["not on the class list"] if not self.on_list else []
         return (*reasons, "late") if self.late else tuple(reasons)
 
     @property
@@ -116,7 +116,7 @@ def rows(
         if entry.sha256 in records:
             students.setdefault(entry.student, []).append(entry)
             owners.setdefault(entry.sha256, set()).add(entry.student)
-    listed = {person.student: person for person in people}
+    by_student = {person.student: person for person in people}
     table = []
     for student, copies in sorted(students.items()):
         entry, about = copy_that_counts(copies, records, deadline)
@@ -126,7 +126,7 @@ def rows(
         written = tuple(
             Written(q["name"], q["out_of"], q["explanation"]) for q in record["questions"]
         )
-        same, person = tuple(sorted(others)), listed.get(student)
+        same, person = tuple(sorted(others)), by_student.get(student)
         on_list = person is not None or not people
         more = same, minutes, person, on_list
         table.append(Row(student, entry, record, written, tuple(about), late, *more))

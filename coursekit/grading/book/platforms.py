@@ -53,8 +53,8 @@ def write(out: Path, rows: Sequence[Row], platform: str, column: str, out_of: fl
         content = table([*MOODLE_COLUMNS, "Grade", "Maximum Grade", "Feedback comments"], lines)
     path, pages = out / f"{platform}.csv", out / f"{platform}_feedback.zip"
     replace_file(path, content)
-    shown = [row for row in rows if row.status not in (ABSENT, FAULT)]
-    members = {row.student: _member(row, platform) for row in shown}
+    rows_with_page = [row for row in rows if row.status not in (ABSENT, FAULT)]
+    members = {row.student: _member(row, platform) for row in rows_with_page}
     replace_file(pages, _zip(out / "feedback", members))
     sentences = [f"{path} has {sum(row.complete for row in rows)} grades of {len(rows)} students."]
     empty = [row.student for row in rows if not row.complete]

@@ -159,22 +159,22 @@ def match(entries: Sequence[Entry], people: Sequence[Person]) -> dict[str, Perso
         Student, as the files call them, to person; without those of whom the list does not know.
     """
     platforms = {entry.student: entry.platform for entry in entries if entry.student}
-    marked = _index((key, p) for p in people for key in p.logins | p.ids)
+    by_mark = _index((key, p) for p in people for key in p.logins | p.ids)
     named = _index((key, p) for p in people for key in p.names)
-    found: dict[str, Person] = {}
+    who: dict[str, Person] = {}
     for student, platform in platforms.items():
         for wanted in ({letters(student)}, _marks_of(student, platform)):
-            persons = set().union(*(marked.get(key, ()) for key in wanted))
+            persons = set().union(*(by_mark.get(key, ()) for key in wanted))
             if len(persons) == 1:
-                [found[student]] = persons
+                [who[student]] = persons
                 break
-    taken = {person.student for person in found.values()}
+    taken = {person.student for person in who.values()}
     same_name: dict[Person, list[str]] = {}
-    for student in platforms.keys() - found.keys():
+    for student in platforms.keys() - who.keys():
         persons = set().union(*(named.get(key, ()) for key in _names_of(student)))
         if len(persons) == 1 and not {person.student for person in persons} & taken:
             same_name.setdefault(persons.pop(), []).append(student)
-    return found | {alone[0]: who for who, alone in same_name.items() if len(alone) == 1}
+    return who | {alone[0]: person for person, alone in same_name.items() if len(alone) == 1}
 
 
 def _index(pairs: Iterable[tuple[str, Person]]) -> dict[str, set[Person]]:

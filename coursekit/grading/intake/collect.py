@@ -238,7 +238,7 @@ def _given_archive(path: Path, among: Sequence[Path], pattern: re.Pattern | None
     label, when = _given(path, among), _when(path)
     try:
         with archives.opened(path, when, of_class=True) as items:
-            paths = _looked_at(items)
+            paths = _paths(items)
             others, chain = _containers(path, among), len(among) <= 1
             depth = names.base(paths, chain=chain)
             if pattern is not None or _is_class(paths, depth, others, of_archive=True):
@@ -256,7 +256,7 @@ def _given_archive(path: Path, among: Sequence[Path], pattern: re.Pattern | None
         yield File(label, path.name, when, when, path, error.rule, str(error))
 
 
-def _looked_at(items: Sequence[Item]) -> list[tuple[str, ...]]:
+def _paths(items: Sequence[Item]) -> list[tuple[str, ...]]:
     return [item.parts for item in items if not ignored(*item.parts)]
 
 
@@ -302,7 +302,7 @@ def _units_in(path: Path) -> tuple[set[str], set[str]]:
     if path.is_dir():
         return _units([item.parts for item in _walk(path)], 0)
     with suppress(Refused, OSError), archives.opened(path, _when(path), of_class=True) as items:
-        paths = _looked_at(items)
+        paths = _paths(items)
         return _units(paths, names.base(paths))
     return set(), set()
 
@@ -314,9 +314,9 @@ def _walk(base: Path) -> Iterator[Item]:
     for root, folders, files in os.walk(base):
         folders[:] = sorted(name for name in folders if not ignored(name))
         links = [name for name in folders if (Path(root) / name).is_symlink()]
-        found = [Path(root) / name for name in sorted([*files, *links]) if not ignored(name)]
-        yield from _items(found, base)
-        if not (folders or found) and Path(root) != base:
+        here = [Path(root) / name for name in sorted([*files, *links]) if not ignored(name)]
+        yield from _items(here, base)
+        if not (folders or here) and Path(root) != base:
             parts = (*Path(root).relative_to(base).parts, "")
             yield Item(parts, _when(Path(root)), 0, Path(root))
 
@@ -377,14 +377,14 @@ def _greed(group: Sequence[tuple[Label, Item]]) -> tuple[bool, float]:
 
 def _without_leftovers(items: Sequence[Item]) -> list[Item]:
     """Return items without what programs leave behind; a folder of nothing else is empty."""
-    kept = [item for item in items if not ignored(*item.parts)]
-    full = {item.parts[:n] for item in kept for n in range(len(item.parts))}
+    rest = [item for item in items if not ignored(*item.parts)]
+    full = {item.parts[:n] for item in rest for n in range(len(item.parts))}
     for item in items:
         own = next((n for n, part in enumerate(item.parts) if ignored(part)), 0)
         if own and item.parts[:own] not in full:
             full |= {item.parts[:n] for n in range(own + 1)}
-            kept.append(replace(item, parts=(*item.parts[:own], "")))
-    return kept
+            rest.append(replace(item, parts=(*item.parts[:own], "")))
+    return rest
 
 
 def _people(items: Sequence[Item], depth: int) -> dict[str, Label]:
@@ -443,10 +443,10 @@ def _of_student(
             None if label.platform else stamps.get(item.parts[:-1])
         )
         label = replace(label, when=label.when or stamp or when)
-        told = here in notebooks or here == ARCHIVE or not item.parts[-1]
-        if item.rule and told:
+        counts = here in notebooks or here == ARCHIVE or not item.parts[-1]
+        if item.rule and counts:
             yield _notebook(label, item, name, budget)
-        elif label.sentence and told:
+        elif label.sentence and counts:
             yield File(label, name, label.when or item.when, item.when, b"", "name", label.sentence)
         elif here == ARCHIVE:
             yield from _archive(label, item, name, budget, depth + 1)
@@ -536,8 +536,8 @@ def _archive(label: Label, item: Item, name: str, budget: Budget, depth: int) ->
     except Refused as error:
         if not outermost and budget.exceeded:
             raise
-        kept = source if outermost else b""
-        yield File(label, name, when, item.when, kept, error.rule, str(error))
+        original = source if outermost else b""
+        yield File(label, name, when, item.when, original, error.rule, str(error))
 
 
 def _when(path: Path) -> datetime:

@@ -134,30 +134,30 @@ def base(paths: Sequence[Path], *, chain: bool = False) -> int:
 
 def of_platforms(names: Iterable[str]) -> dict[str, Label]:
     """Return the labels of those names of one folder that a platform wrote."""
-    found = {}
+    matches = {}
     for name in names:
         for platform, pattern in PATTERNS.items():
             if match := pattern.fullmatch(name[:LONGEST]):
-                found[name] = platform, match.groupdict()
+                matches[name] = platform, match.groupdict()
                 break
     # Canvas numbers each file anew: "hw_2026_104_ada.ipynb" and "hw_2026_104_bob.ipynb" are none of
     # its, nor of one student. Where all would be one student's, an instructor named them, too.
-    files = Counter((p, parts["attempt"]) for p, parts in found.values() if parts.get("attempt"))
-    found = {
+    files = Counter((p, parts["attempt"]) for p, parts in matches.values() if parts.get("attempt"))
+    matches = {
         name: (platform, parts)
-        for name, (platform, parts) in found.items()
+        for name, (platform, parts) in matches.items()
         if files[platform, parts.get("attempt")] < 2
     }
-    canvas = [parts for platform, parts in found.values() if platform == "canvas"]
+    canvas = [parts for platform, parts in matches.values() if platform == "canvas"]
     if len(canvas) > 1 and len({(parts["student"], parts["id"]) for parts in canvas}) == 1:
-        found = {name: one for name, one in found.items() if one[0] != "canvas"}
+        matches = {name: one for name, one in matches.items() if one[0] != "canvas"}
     # Blackboard writes EXERCISE_LOGIN, and both may have "_" in them.
     logins: dict[str, set[str]] = {}
-    for _, parts in found.values():
+    for _, parts in matches.values():
         if before := parts.get("before"):
             logins.setdefault(before.rpartition("_")[2], set()).add(before)
     labels = {}
-    for name, (platform, parts) in found.items():
+    for name, (platform, parts) in matches.items():
         if before := parts.get("before"):
             login = before.rpartition("_")[2]
             parts["student"] = login if len(logins[login]) == 1 else before
@@ -211,7 +211,7 @@ def from_metadata(text: str) -> dict[str, Label]:
     try:
         # Everything is text to this loader, whatever Ruby calls it.
         listing = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
-        found = {}
+        labels = {}
         for unit, about in listing.items():
             people = [
                 "_".join(filter(None, (one.get(":name"), one.get(":sid") or one.get(":email"))))
@@ -227,12 +227,12 @@ def from_metadata(text: str) -> dict[str, Label]:
                 else None
             )
             student = student_name(", ".join(people) or unit)
-            found[unit] = Label(
+            labels[unit] = Label(
                 student, time and time.astimezone(), platform="gradescope", unit=unit
             )
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return {}
-    return found
+    return labels
 
 
 # The instructor's own pattern
@@ -278,8 +278,8 @@ def _by_pattern(path: Path, pattern: re.Pattern) -> Label | None:
     parts = match.groupdict() if match else {}
     if not parts.get("student"):
         unit = path[0] if len(path) > 1 else stem(path[0])
-        known = kind(path[-1]) or not path[-1]
-        return Label(student_name(unit), unit=path[0], sentence=sentence) if known else None
+        counts = kind(path[-1]) or not path[-1]
+        return Label(student_name(unit), unit=path[0], sentence=sentence) if counts else None
     digits = re.sub(r"\D", "", parts.get("attempt") or "")[:15]
     return Label(
         student_name(parts["student"]),
