@@ -195,7 +195,6 @@ def test_a_table_says_of_every_file_what_became_of_it(tmp_path, monkeypatch):
         ("ada/old.ipynb", "superseded"),
         ("ada/notes.pdf", "not a notebook"),
         ("bob.pdf", "unreadable"),
-        ("bob.pdf", "not a notebook"),
         ("eve.zip", "unreadable"),
     }
     assert listed["ada/old.ipynb", "superseded"]["why"] == "ada/new.ipynb counts."
