@@ -127,7 +127,7 @@ def test_a_platform_gets_no_zero_for_what_is_not_graded(tmp_path, status, platfo
     name = "Exercise" if platform == "canvas" else "Grade"
     grades = [line[name] for line in csv.DictReader(io.StringIO(raw))]
     assert grades[platform == "canvas" :] == ["2", "", "", "0"]
-    assert "bob, eve." in " ".join(told)
+    assert "bob; eve." in " ".join(told)
 
 
 # The class list

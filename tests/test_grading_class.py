@@ -231,7 +231,7 @@ def test_moodle_takes_grades_and_feedback_back(tmp_path, capsys, monkeypatch):
     assert b"Ada Lovelace" in pages[f"{folders[0]}/feedback.html"]
     told = capsys.readouterr().out
     assert "1 grades of 4 students" in told
-    assert "Bob Noyce, Eve_5, Jos\u00e9" in told
+    assert "Bob Noyce; Eve_5; Jos\u00e9" in told
 
 
 def test_canvas_takes_grades_and_feedback_back(tmp_path, monkeypatch):

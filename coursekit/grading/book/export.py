@@ -101,8 +101,9 @@ def write_intake(
         attempt = f"{own.index(entry) + 1} of {len(own)}" if entry in own else ""
         outcome, why = _outcome(entry, counts.get(entry.student), records.get(entry.sha256))
         when = entry.when if entry.timed else ""
-        about = [entry.name, entry.student, when, attempt, outcome, why, entry.size]
-        lines.append([*about, entry.sha256 if entry.kept else ""])
+        about = [entry.name, entry.student, when, attempt, outcome, why]
+        # The hash of what was not read is that of its name, and its size is not known.
+        lines.append([*about, *((entry.size, entry.sha256) if entry.kept else ("", ""))])
     replace_file(path, table(columns, lines))
 
 
@@ -129,7 +130,7 @@ def summary(rows: Sequence[Row], slowest: int = 3) -> str:
     lines.append(f"need review: {n_review}")
     strangers = [row.student for row in rows if not row.on_list]
     if strangers:
-        lines.append(f"not on the class list: {', '.join(strangers)}")
+        lines.append(f"not on the class list: {'; '.join(strangers)}")
     if n_same:
         lines.append(f"handed in the same bytes as somebody else: {n_same}")
     return "\n".join(lines)

@@ -71,7 +71,7 @@ def write(out: Path, rows: Sequence[Row], platform: str, column: str, out_of: fl
 
 def _listed(students: Sequence[str]) -> str:
     more = f" and {len(students) - 10} more" if len(students) > 10 else ""
-    return f"{', '.join(students[:10])}{more}"
+    return f"{'; '.join(students[:10])}{more}"
 
 
 def _grade(row: Row) -> str:
