@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from coursekit.grading.book import export, feedback, gradebook, records, review
+from coursekit.grading.book import export, feedback, gradebook, platforms, records, review
 from coursekit.grading.book.gradebook import Row, Written
+from coursekit.grading.intake import classlist
 from coursekit.grading.intake.collect import Entry
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -23,7 +25,7 @@ def entry(student, sha256, hour=0, name="x.ipynb"):
 
 def record(sha256="a", status="graded", reason="", *, text="", points=2, sentence="", **more):
     done = {"name": "f", "status": "right", "sentence": sentence, "points": points, "out_of": 2}
-    if status in ("unreadable", "grader fault"):
+    if status in ("unreadable", "grader fault", "not handed in"):
         return records.new(sha256, "v1", "04", status, reason, **more)
     told = {
         "points": points,
@@ -71,6 +73,134 @@ def test_the_latest_copy_counts(copies, deadline, counts, told):
     assert (made.entry.sha256, list(made.about)) == (counts, told)
     assert made.late == (copies == [("a", 12.5)])
     assert ("late" in made.to_review) == made.late
+
+
+@pytest.mark.parametrize(
+    ("hour", "mark", "timed", "deadline", "late", "minutes"),
+    [
+        (10.01, False, True, DEADLINE, True, 1),
+        (12.5, False, True, DEADLINE, True, 150),
+        (9, False, True, DEADLINE, False, 0),
+        (9, True, True, DEADLINE, False, 0),  # a single extension that we do not know of
+        (12, False, False, DEADLINE, False, None),
+        (9, True, False, DEADLINE, True, None),
+        (12, False, True, None, False, None),
+        (12, True, False, None, True, None),
+    ],
+)
+def test_lateness_is_a_number_where_there_is_a_time(
+    tmp_path, hour, mark, timed, deadline, late, minutes
+):
+    copy = replace(entry("ada", "a", hour), late=mark, timed=timed)
+    [made] = gradebook.rows([copy], {"a": record("a")}, deadline)
+    assert (made.late, made.minutes_late) == (late, minutes)
+    assert bool(made.about) == late
+    export.write_csv(tmp_path / "g.csv", [made], ["f"], ["why"])
+    assert lines(tmp_path / "g.csv")[0]["minutes late"] == ("" if minutes is None else str(minutes))
+    export.write_json(tmp_path / "g.json", [made])
+    told = json.loads((tmp_path / "g.json").read_text())[0]
+    assert (told["late"], told["minutes_late"]) == (late, minutes)
+
+
+def test_the_attempt_counts_before_the_time(tmp_path):
+    copies = [replace(entry("ada", "a", 2), attempt=1), replace(entry("ada", "b", 1), attempt=2)]
+    [made] = gradebook.rows(copies, {"a": record("a"), "b": record("b")})
+    assert made.entry.sha256 == "b"
+
+
+def test_what_could_not_be_compared_has_an_empty_cell(tmp_path):
+    made = row(status="needs review", points=0)
+    [exercise] = made.record["exercises"]
+    exercise["status"] = "needs review"
+    export.write_csv(tmp_path / "g.csv", [made], ["f"], ["why"])
+    assert lines(tmp_path / "g.csv")[0]["f"] == ""
+
+
+@pytest.mark.parametrize("status", ["unreadable", "grader fault", "needs review", "not handed in"])
+@pytest.mark.parametrize("platform", platforms.PLATFORMS)
+def test_a_platform_gets_no_zero_for_what_is_not_graded(tmp_path, status, platform):
+    rows = [row("ada"), row("bob", status=status), row("eve", text="Waits."), row("sid", points=0)]
+    for one in rows:
+        feedback.write(tmp_path / "feedback", one, "04", "Dropout")
+    told = platforms.write(tmp_path, rows, platform, "Exercise", 5)
+    raw = (tmp_path / f"{platform}.csv").read_text(encoding="utf-8-sig")
+    name = "Exercise" if platform == "canvas" else "Grade"
+    grades = [line[name] for line in csv.DictReader(io.StringIO(raw))]
+    assert grades[platform == "canvas" :] == ["2", "", "", "0"]
+    assert "bob; eve." in " ".join(told)
+
+
+# The class list
+
+
+def people(tmp_path, text, encoding="utf-8"):
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode(encoding))
+    return classlist.read(path)
+
+
+def test_a_list_is_read_by_its_headers(tmp_path):
+    [ada, jo] = people(
+        tmp_path, "Surname;First name;E-Mail\nLovelace;Ada;a@x\nGar\xe7on;Jo;\n", "cp1252"
+    )
+    assert (ada.student, ada.name, ada.email) == ("Ada Lovelace", "Ada Lovelace", "a@x")
+    assert jo.student == "Jo Gar\xe7on"
+    [one, two] = people(tmp_path, "name,id\nAda Lovelace,1\nAda Lovelace,2\n")
+    assert (one.student, two.student) == ("Ada Lovelace_1", "Ada Lovelace_2")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "expected a first line with a column student, id, name or email, got nothing"),
+        ("Ada Lovelace\nBob\n", "got ada lovelace; add one above the first person"),
+        ("student,name\n", "expected a line for each student, got none"),
+        ("student\nada\nbob\nada\n", "expected each student once, got ada twice"),
+    ],
+)
+def test_a_list_that_says_nothing_is_refused(tmp_path, text, told):
+    with pytest.raises(ValueError, match=told):
+        people(tmp_path, text)
+
+
+def test_a_list_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a class list"):
+        classlist.read(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("student", "platform", "who"),
+    [
+        ("alovelace", "", "alovelace"),
+        ("Ada Lovelace", "", "alovelace"),
+        ("Lovelace, Ada", "", "alovelace"),
+        ("AL@example.org", "", "alovelace"),
+        ("4711", "", "alovelace"),
+        ("Somebody Else_4711", "moodle", "alovelace"),  # the number decides before the name
+        ("lovelaceada_900", "canvas", "alovelace"),
+        ("Lovelace_Ada_alovelace_31", "ilias", "alovelace"),
+        ("Lovelace_Ada_other_31", "ilias", "alovelace"),
+        ("Noyce_Bob_alovelace", "", None),
+        ("Ada", "", None),
+        ("Kim Lee_900", "moodle", None),  # two have this name
+        ("Kim Lee_5", "moodle", "kim5"),
+    ],
+)
+def test_names_of_files_find_their_person(tmp_path, student, platform, who):
+    text = "student,id,name,email\nalovelace,4711,Ada Lovelace,al@example.org\nada2,,Eve,\n"
+    listed = people(tmp_path, text + "kim5,5,Kim Lee,\nkim6,6,Kim Lee,\n")
+    found = classlist.match([replace(entry(student, "a"), platform=platform)], listed)
+    assert (found[student].student if student in found else None) == who
+
+
+def test_a_name_gives_nobody_anothers_work(tmp_path):
+    listed = people(tmp_path, "id,name\n1,Ada Lovelace\n2,Bob\n")
+    same = [entry("Ada Lovelace_1", "a"), entry("Ada Lovelace_9", "b"), entry("Bob_8", "c")]
+    same = [replace(one, platform="moodle") for one in [*same, entry("Bob_9", "d")]]
+    found = classlist.match(same, listed)
+    assert {student: person.student for student, person in found.items()} == {
+        "Ada Lovelace_1": "Ada Lovelace"
+    }
 
 
 def test_the_same_file_of_two_is_shown_to_the_instructor_and_to_neither_of_them(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
@@ -118,6 +119,170 @@ def test_two_gradings_do_not_share_a_folder_and_leftovers_of_a_killed_one_go(tmp
         run(tmp_path)
     assert not left.exists()
     assert other.exists()
+
+
+def command(tmp_path, monkeypatch, *options):
+    """Run `coursekit grade` on the folder `in`, in a box without walls."""
+    from coursekit.grading.sandbox import box
+
+    monkeypatch.setattr(box, "Box", TrustedFake)
+    parser = ArgumentParser()
+    commands.add_parsers(parser.add_subparsers())
+    line = ["grade", str(tmp_path / "in"), "--lesson", "04", "--trust", "--jobs", "1"]
+    args = parser.parse_args([*line, "--out", str(tmp_path / "grades"), *options])
+    assert args.command(args) == 0
+
+
+MOODLE = "_assignsubmission_file_"
+LIST = """Identifier,Full name,Email address,Grade
+Participant 12,Ada Lovelace,ada@example.org,
+Participant 34,Bob Noyce,bob@example.org,
+Participant 56,"Jos\u00e9 Garc\u00eda",jose@example.org,
+"""
+
+
+def test_a_class_list_gives_everybody_a_row_and_tells_strangers(tmp_path, capsys, monkeypatch):
+    right = handed_in(text="")
+    put(tmp_path / "in" / f"Ada Lovelace_12{MOODLE}" / "04.ipynb", right)
+    put(tmp_path / "in" / f"Jose\u0301 Garcia_99{MOODLE}" / "04.ipynb", right + b" ")
+    put(tmp_path / "in" / f"Zed_77{MOODLE}" / "04.ipynb", right + b"  ")
+    people = put(tmp_path / "list.csv", LIST.encode())
+    command(tmp_path, monkeypatch, "--students", str(people))
+    rows = lines(tmp_path / "grades" / "grades.csv")
+    assert {s: (r["status"], r["total"]) for s, r in rows.items()} == {
+        "Ada Lovelace": ("graded", str(POINTS)),
+        "Bob Noyce": ("not handed in", ""),
+        "Jos\u00e9 Garc\u00eda": ("graded", str(POINTS)),
+        "Zed_77": ("graded", str(POINTS)),
+    }
+    assert not [
+        v for k, v in rows["Bob Noyce"].items() if v and k not in ("student", "status", "note")
+    ]
+    assert rows["Zed_77"]["needs review"] == "not on the class list"
+    told = capsys.readouterr().out
+    assert "4 students: 3 graded, 1 not handed in" in told
+    assert "not on the class list: Zed_77" in told
+    pages = {path.stem.partition("~")[0] for path in (tmp_path / "grades" / "feedback").iterdir()}
+    assert pages == {"Ada_Lovelace", "Jos\u00e9_Garc\u00eda", "Zed_77"}
+
+
+def test_points_given_before_there_was_a_list_count_with_it(tmp_path, monkeypatch):
+    put(tmp_path / "in" / f"Ada Lovelace_12{MOODLE}" / "04.ipynb", handed_in(text="Noise."))
+    command(tmp_path, monkeypatch)
+    review = tmp_path / "grades" / "review.csv"
+    review.write_bytes(review.read_bytes().replace(b"Noise.,,", b"Noise.,2,good"))
+    people = put(tmp_path / "list.csv", LIST.encode())
+    for _ in range(2):
+        command(tmp_path, monkeypatch, "--students", str(people))
+        [ada] = [r for r in lines(tmp_path / "grades" / "grades.csv").values() if r["total"]]
+        assert (ada["student"], float(ada["total"])) == ("Ada Lovelace", POINTS + 2)
+    assert list(lines(review)) == ["Ada Lovelace"]
+
+
+def test_a_table_says_of_every_file_what_became_of_it(tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    put(folder / "ada" / "old.ipynb", handed_in(empty=True))
+    put(folder / "ada" / "new.ipynb", handed_in())
+    put(folder / "ada" / "notes.pdf", b"%PDF")
+    os.utime(folder / "ada" / "old.ipynb", (0, 1000))
+    put(folder / "bob.pdf", b"%PDF")
+    put(folder / "eve.zip", b"PK no zip")
+    command(tmp_path, monkeypatch)
+    with open(tmp_path / "grades" / "intake.csv", encoding="utf-8-sig", newline="") as file:
+        listed = {(r["file"], r["outcome"]): r for r in csv.DictReader(file)}
+    assert set(listed) == {
+        ("ada/new.ipynb", "graded"),
+        ("ada/old.ipynb", "superseded"),
+        ("ada/notes.pdf", "not a notebook"),
+        ("bob.pdf", "unreadable"),
+        ("eve.zip", "unreadable"),
+    }
+    assert listed["ada/old.ipynb", "superseded"]["why"] == "ada/new.ipynb counts."
+    assert listed["ada/new.ipynb", "graded"]["attempt"] == "2 of 2"
+    assert listed["bob.pdf", "unreadable"]["why"] == "Handed in bob.pdf, no notebook."
+    assert all(len(row["why"]) > 10 for key, row in listed.items() if key[1] != "graded")
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_moodle_takes_grades_and_feedback_back(tmp_path, capsys, monkeypatch):
+    folders = f"Ada Lovelace_12{MOODLE}", f"Bob Noyce_34{MOODLE}", f"Eve_5{MOODLE}"
+    for folder, text in zip(folders, ("", "Because.", ""), strict=True):
+        put(tmp_path / "in" / folder / "04.ipynb", handed_in(text=text))
+    put(tmp_path / "in" / folders[2] / "04.ipynb", b"")
+    people = put(tmp_path / "list.csv", LIST.encode())
+    command(tmp_path, monkeypatch, "--students", str(people), "--for", "moodle")
+    with open(tmp_path / "grades" / "moodle.csv", encoding="utf-8-sig", newline="") as file:
+        rows = {row["Identifier"]: row for row in csv.DictReader(file)}
+    assert {key: row["Grade"] for key, row in rows.items()} == {
+        "Participant 12": str(POINTS),
+        "Participant 34": "",  # an explanation waits for its points
+        "Participant 5": "",
+        "Participant 56": "",
+    }
+    ada = rows["Participant 12"]
+    assert (ada["Full name"], ada["Email address"]) == ("Ada Lovelace", "ada@example.org")
+    assert "classic_weights: " in ada["Feedback comments"]
+    pages = members(tmp_path / "grades" / "moodle_feedback.zip")
+    assert set(pages) == {f"{folder}/feedback.html" for folder in folders}
+    assert b"Ada Lovelace" in pages[f"{folders[0]}/feedback.html"]
+    told = capsys.readouterr().out
+    assert "1 grades of 4 students" in told
+    assert "Bob Noyce; Eve_5; Jos\u00e9" in told
+
+
+def test_canvas_takes_grades_and_feedback_back(tmp_path, monkeypatch):
+    put(tmp_path / "in" / "lovelaceada_LATE_123_456_04-2.ipynb", handed_in(text=""))
+    put(tmp_path / "in" / "noycebob_77_999_work.zip", b"PK no zip")
+    put(tmp_path / "in" / "zed_5_1000_04.ipynb", handed_in(text="") + b" ")
+    gradebook = put(
+        tmp_path / "list.csv",
+        b"Student,ID,SIS User ID,SIS Login ID,Section,Old (1)\n"
+        b"    Points Possible,,,,,10\n"
+        b'"Lovelace, Ada",123,s1,alovelace,A,3\n'
+        b'"Noyce, Bob",77,s2,bnoyce,B,4\n"Hopper, Grace",88,s3,ghopper,B,\n',
+    )
+    options = ["--students", str(gradebook), "--for", "canvas", "--column", "Exercise 4 (98)"]
+    command(tmp_path, monkeypatch, *options, "--deadline", "2020-01-01")
+    with open(tmp_path / "grades" / "canvas.csv", encoding="utf-8-sig", newline="") as file:
+        header, possible, *rows = csv.reader(file)
+    most = POINTS + sum(q.points for q in bank.questions_of("04"))
+    assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Exercise 4 (98)"]
+    assert possible == ["    Points Possible", "", "", "", "", str(most)]
+    assert sorted(rows) == [
+        ["Hopper, Grace", "88", "s3", "ghopper", "B", ""],
+        ["Lovelace, Ada", "123", "s1", "alovelace", "A", str(POINTS)],
+        ["Noyce, Bob", "77", "s2", "bnoyce", "B", ""],
+        ["zed_5", "5", "", "", "", str(POINTS)],
+    ]
+    assert set(members(tmp_path / "grades" / "canvas_feedback.zip")) == {
+        "lovelaceada_LATE_123_456_04-2.html",
+        "noycebob_77_999_work.html",
+        "zed_5_1000_04.html",
+    }
+    # The export has no times: the platform's mark decides, not the file's date.
+    graded = lines(tmp_path / "grades" / "grades.csv")
+    assert "late" in graded["Lovelace, Ada"]["needs review"]
+    assert "late" not in graded["zed_5"]["needs review"]
+    assert graded["zed_5"]["minutes late"] == ""
+
+
+@pytest.mark.parametrize("platform", ["canvas", "moodle"])
+def test_a_platform_that_never_named_them_gets_what_is_known(
+    tmp_path, capsys, monkeypatch, platform
+):
+    put(tmp_path / "in" / "ada.ipynb", handed_in(text=""))
+    people = put(tmp_path / "list.csv", b"login,name,id\nada,Ada Lovelace,4711\n")
+    command(tmp_path, monkeypatch, "--students", str(people), "--for", platform)
+    told = capsys.readouterr().out
+    assert "has 0 pages of feedback" in told
+    assert "--students: ada." in told
+    raw = (tmp_path / "grades" / f"{platform}.csv").read_text(encoding="utf-8-sig")
+    line = {"canvas": "Ada Lovelace,,4711,ada,,", "moodle": ",Ada Lovelace,4711,,"}
+    assert line[platform] in raw
 
 
 SCRIPT = """

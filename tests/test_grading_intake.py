@@ -5,6 +5,7 @@ import io
 import json
 import os
 import stat
+import time
 import unicodedata
 import zipfile
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from test_grading_fake import put
 
-from coursekit.grading.intake import archives, collect, files
+from coursekit.grading.intake import archives, collect, files, names
 
 NOTEBOOK = b'{"cells": []}'
 
@@ -29,8 +30,10 @@ def zipped(files, *, method=zipfile.ZIP_DEFLATED):
     return content.getvalue()
 
 
-def taken(tmp_path, *paths):
-    return collect.collect(paths or [tmp_path / "in"], tmp_path / "out")
+def taken(tmp_path, *paths, **options):
+    """What decides about grades of all that came in."""
+    listed = collect.collect(paths or [tmp_path / "in"], tmp_path / "out", **options)
+    return [entry for entry in listed if entry.rule not in (collect.NOT_GRADED, collect.NOBODYS)]
 
 
 def by_student(entries):
@@ -55,6 +58,221 @@ def by_student(entries):
 def test_students_are_named_by_folder_or_file(tmp_path, name, student):
     put(tmp_path / "in" / name, NOTEBOOK)
     assert by_student(taken(tmp_path)) == {student: ""}
+
+
+# The time zone of names is that of whoever grades.
+EVENING = datetime(2026, 11, 20, 23, 59).astimezone()
+EXPORTS = {
+    "moodle": {
+        "Ada Lovelace_123_assignsubmission_file_/04.ipynb": ("Ada Lovelace_123", None),
+        "Ada Lovelace_77_assignsubmission_file/04.ipynb": ("Ada Lovelace_77", None),
+        "Jo_de Vries_9_assignsubmission_file_x_y.ipynb": ("Jo_de Vries_9", None),
+    },
+    "canvas": {
+        "lovelaceada_LATE_123_456_04-2.ipynb": ("lovelaceada_123", None),
+        "m\u00fcllerj\u00f6rg_77_999_x_1_2.ipynb": ("m\u00fcllerj\u00f6rg_77", None),
+    },
+    "canvas, anonymous": {"anon_1aB2c_LATE_456_04.ipynb": ("anon_1aB2c", None)},
+    "brightspace": {
+        "1234-5678 - Ada Lovelace - Nov 20, 2026 1159 PM - 04.ipynb": (
+            "Ada Lovelace_1234",
+            EVENING,
+        ),
+        "77-5678 - Ann-Jo O'Hara - Nov 20, 2026 1159 PM/a.ipynb": ("Ann-Jo O'Hara_77", EVENING),
+    },
+    "blackboard": {
+        "Ex_04_ada_attempt_2026-11-20-23-59-00_04.ipynb": ("ada", EVENING),
+        "Ex_04_bob_attempt_2026-11-20-23-59-00_x_eve_attempt_2027-11-20-23-59-00_.ipynb": (
+            "bob",
+            EVENING,
+        ),
+    },
+    "ilias": {
+        "Lovelace_Ada_alovelace_12/20261120235900_04.ipynb": ("Lovelace_Ada_alovelace_12", EVENING),
+        "Noyce_Bob_bnoyce_77/20261120235900_20300101000000_04.ipynb": (
+            "Noyce_Bob_bnoyce_77",
+            EVENING,
+        ),
+    },
+    "gradescope": {"submission_12345678/04.ipynb": ("submission_12345678", None)},
+}
+
+
+def packed(tmp_path, contents, how):
+    """The same files as a folder, as a folder in a folder, or as one zip."""
+    if how == "zip":
+        return put(tmp_path / "export.zip", zipped(contents))
+    for name, content in contents.items():
+        put(tmp_path / "in" / ("around" if how == "wrapped" else "") / name, content)
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("how", ["folder", "wrapped", "zip"])
+@pytest.mark.parametrize("platform", EXPORTS)
+def test_names_of_platforms_tell_student_and_time(tmp_path, platform, how):
+    path = packed(tmp_path, dict.fromkeys(EXPORTS[platform], NOTEBOOK), how)
+    listed = {
+        e.name.rpartition("around/")[2].removeprefix("export.zip/"): e
+        for e in taken(tmp_path, path)
+    }
+    assert {n: e.student for n, e in listed.items()} == {
+        name: student for name, (student, _) in EXPORTS[platform].items()
+    }
+    for name, (_, when) in EXPORTS[platform].items():
+        assert not when or datetime.fromisoformat(listed[name].when) == when
+        assert listed[name].late == ("LATE" in name)
+        assert listed[name].timed == (not platform.startswith("canvas"))
+        assert listed[name].platform == platform
+
+
+ATTEMPTS = [
+    ("lovelaceada_12_456_x.ipynb", "lovelaceada_12_999_old-1.ipynb"),
+    (
+        "12-5 - Ada Lovelace - Nov 20, 2026 1159 PM - z.ipynb",
+        "12-5 - Ada Lovelace - Nov 21, 2026 1201 AM - a.ipynb",
+    ),
+    (
+        "Ex 04_ada_attempt_2026-11-20-23-59-00_z.ipynb",
+        "Ex 04_ada_attempt_2026-11-21-00-01-00_a.ipynb",
+    ),
+    ("L_A_ada_12/20261120235900_z.ipynb", "L_A_ada_12/20261121000100_a.ipynb"),
+]
+
+
+@pytest.mark.parametrize("attempts", ATTEMPTS)
+@pytest.mark.parametrize("how", ["folder", "zip"])
+def test_attempts_are_one_students_and_the_latest_is_last(tmp_path, attempts, how):
+    contents = {name: NOTEBOOK + b" " * n for n, name in enumerate(attempts)}
+    contents["other_77_1_x.ipynb"] = NOTEBOOK  # so that the class has two
+    path = packed(tmp_path, contents, how)
+    entries = taken(tmp_path, path)
+    [student] = {e.student for e in entries if e.name.endswith(attempts)}
+    own = [e for e in entries if e.student == student]
+    assert [e.name.removeprefix("export.zip/") for e in own] == list(attempts)
+    assert max(own, key=lambda e: e.order).name.endswith(attempts[1])
+
+
+@pytest.mark.parametrize("two", [("hw_2026_104_ada", "hw_2026_104_bob"), ("hw_1_2_a", "hw_1_3_b")])
+def test_names_that_only_look_like_a_platforms_do_not_make_two_students_one(tmp_path, two):
+    for name in two:
+        put(tmp_path / "in" / f"{name}.ipynb", NOTEBOOK)
+    assert by_student(taken(tmp_path)) == dict.fromkeys(two, "")
+
+
+def test_logins_that_end_alike_are_two_students(tmp_path):
+    for login in ("a_smith", "b_smith"):
+        name = f"Ex 04_{login}_attempt_2026-11-20-23-59-00_x.ipynb"
+        put(tmp_path / "in" / name, NOTEBOOK)
+    assert by_student(taken(tmp_path)) == {"Ex 04_a_smith": "", "Ex 04_b_smith": ""}
+
+
+def test_what_a_student_names_so_makes_nobody_else_its_owner(tmp_path):
+    evil = "Bob_77_assignsubmission_file_/20300101000000_04.ipynb"
+    own = {evil: NOTEBOOK + b" ", "submitted/bob/04/x.ipynb": NOTEBOOK}
+    own["submission_metadata.yml"] = b"submission_1:\n  :submitters:\n  - :name: bob\n"
+    put(tmp_path / "in" / "ada" / evil, NOTEBOOK)
+    put(tmp_path / "in" / "eve.zip", zipped(own))
+    assert set(by_student(taken(tmp_path))) == {"ada", "eve"}
+    whole = put(tmp_path / "class.zip", zipped({f"ada/{evil}": NOTEBOOK, "eve.zip": zipped(own)}))
+    entries = taken(tmp_path, whole)
+    assert set(by_student(entries)) == {"ada", "eve"}
+    assert max(e.when for e in entries) < "2027"
+
+
+def test_the_metadata_of_gradescope_tell_names_and_times(tmp_path):
+    listing = """
+submission_1:
+  :submitters:
+  - :name: Ada Lovelace
+    :sid: '4711'
+    :email: ada@example.org
+  :created_at: 2026-11-20 23:59:00.123456000 Z
+  :results: !ruby/hash:ActiveSupport::HashWithIndifferentAccess {}
+submission_2:
+  :submitters:
+  - :name: Bob
+    :email: bob@example.org
+  - :name: Eve
+    :sid: '8'
+"""
+    contents = {
+        "assignment_9_export/submission_metadata.yml": listing.encode(),
+        "assignment_9_export/submission_1/04.ipynb": NOTEBOOK,
+        "assignment_9_export/submission_2/04.ipynb": NOTEBOOK,
+    }
+    for how in ("folder", "zip"):
+        entries = taken(tmp_path, packed(tmp_path, contents, how))
+        assert [e.student for e in entries] == ["Ada Lovelace_4711", "Bob_bob@example.org, Eve_8"]
+        assert entries[0].when == "2026-11-20T23:59:00+00:00"
+    contents["assignment_9_export/submission_metadata.yml"] = b"[: broken"
+    entries = taken(tmp_path, packed(tmp_path, contents, "zip"))
+    assert [e.student for e in entries] == ["submission_1", "submission_2"]
+
+
+# The instructor's own pattern
+
+
+def test_an_own_pattern_tells_student_attempt_and_time(tmp_path):
+    pattern = names.own_pattern(
+        r"(hw/)?(?P<student>[a-z]+)-v(?P<attempt>\d+)-(?P<time>\d{8}T\d{4})"
+    )
+    for name in ("hw/ada-v10-20261120T2359.ipynb", "hw/ada-v9-20261121T2359.ipynb"):
+        put(tmp_path / "in" / name, NOTEBOOK + name.encode())
+    put(tmp_path / "in" / "hw" / "final.ipynb", NOTEBOOK)
+    put(tmp_path / "in" / "hw" / "bob" / "ada-v99-20261121T2359.ipynb", NOTEBOOK + b"b")
+    entries = taken(tmp_path, pattern=pattern)
+    assert {e.student: e.rule for e in entries} == {"ada": "", "hw": "name"}
+    ada = [e for e in entries if e.student == "ada"]
+    assert [e.attempt for e in ada] == [9, 10]
+    assert datetime.fromisoformat(ada[1].when) == EVENING
+    assert {e.sentence for e in entries if e.rule} == {names.UNFIT}
+
+
+@pytest.mark.parametrize("text", ["(", r"(?P<who>.+)\.ipynb", ".*", "(?P<student>a", "a{2}{3}"])
+def test_a_pattern_that_cannot_tell_the_student_is_refused(text):
+    with pytest.raises(ValueError, match=r"expected .*\(\?P<student>"):
+        names.own_pattern(text)
+
+
+def test_a_pattern_that_takes_forever_on_one_name_harms_that_file_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(names, "PATIENCE", 0.2)
+    pattern = names.own_pattern(r"(?P<student>(\w+\w*)+)_04")
+    put(tmp_path / "in" / "ada_04.ipynb", NOTEBOOK)
+    put(tmp_path / "in" / f"{'a' * 200}!.ipynb", NOTEBOOK)
+    start = time.monotonic()
+    assert {e.student[:3]: e.sentence for e in taken(tmp_path, pattern=pattern)} == {
+        "ada": "",
+        "aaa": names.SLOW,
+    }
+    assert time.monotonic() - start < 10
+    path = put(tmp_path / "x.zip", zipped({"a" * 5000 + "_04.ipynb": NOTEBOOK, "b_04.ipynb": b"x"}))
+    assert archives.LONG in {e.sentence for e in taken(tmp_path, path, pattern=pattern)}
+
+
+@pytest.mark.parametrize("where", ["folder", "class"])
+def test_odd_paths_in_an_archive_take_no_time(tmp_path, where):
+    deep = {f"{n}{'/a' * 30_000}/x.ipynb": NOTEBOOK for n in range(20)}
+    deep |= {f"e{n}/pyvenv.cfg": b"" for n in range(5_000)}
+    deep |= {f"e{n}/lib/x.ipynb": b"" for n in range(5_000)} | {"x.ipynb": NOTEBOOK}
+    path = put(tmp_path / "in" / "ada.zip", zipped(deep))
+    if where == "class":
+        deep = {f"ada/{name}": content for name, content in deep.items()}
+        path = put(tmp_path / "c.zip", zipped({"bob/x.ipynb": NOTEBOOK} | deep))
+    start = time.monotonic()
+    entries = taken(tmp_path, path if where == "class" else tmp_path / "in")
+    assert time.monotonic() - start < 20
+    assert {e.rule for e in entries if e.student == "ada"} == {"", "long name", "too many copies"}
+
+
+def test_long_names_take_no_time(tmp_path):
+    evil = ["_1" * 30_000, "_" * 60_000, ".json" * 12_000, "1-" * 30_000, "a - " * 15_000]
+    evil += ["_attempt_2026" * 4_000, "x_LATE_" * 9_000, "1" * 60_000, ".ipynb" * 10_000]
+    start = time.monotonic()
+    for name in evil:
+        for end in (".ipynb", ".zip", ".pdf", "!"):
+            names.owners([(name + end,), (f"{name}{end}2", "x.ipynb")])
+            files.file_name(files.student_name(name + end))
+    assert time.monotonic() - start < 5
 
 
 def test_leftovers_of_programs_are_nobodys_submission(tmp_path):
@@ -85,6 +303,90 @@ def test_an_export_of_a_platform_holds_many(tmp_path, files, students):
     assert by_student(taken(tmp_path, path)) == dict.fromkeys(students, "")
 
 
+@pytest.mark.parametrize("inside", ["04_dropout/04.ipynb", "04.ipynb", "a/b/04.ipynb"])
+def test_zips_given_by_name_are_called_like_their_students(tmp_path, inside):
+    # As JupyterLab and Colab make them: each with one folder, of the same name in all.
+    paths = [put(tmp_path / f"{who}.zip", zipped({inside: NOTEBOOK})) for who in ("ada", "bob")]
+    assert by_student(taken(tmp_path, *paths)) == {"ada": "", "bob": ""}
+
+
+def test_a_zip_of_a_lessons_folder_is_called_like_its_student(tmp_path):
+    path = put(tmp_path / "ada.zip", zipped({"04_dropout/04_dropout.ipynb": NOTEBOOK}))
+    assert by_student(taken(tmp_path, path)) == {"ada": ""}
+
+
+@pytest.mark.parametrize("inside", ["04.ipynb", "04_dropout/04.ipynb", "a/04.ipynb"])
+@pytest.mark.parametrize("beside", ["b.pdf", "b.ipynb", "b/b.ipynb"])
+def test_folders_given_by_name_are_called_like_their_students(tmp_path, inside, beside):
+    # As a shell gives them: coursekit grade downloads/*
+    paths = [tmp_path / "ada", tmp_path / "bob"]
+    for path in paths:
+        put(path / inside, NOTEBOOK)
+        put(path / beside, NOTEBOOK)
+    assert by_student(taken(tmp_path, *paths)) == {"ada": "", "bob": ""}
+    (tmp_path / "eve").mkdir()
+    listed = by_student(taken(tmp_path, *paths, tmp_path / "eve"))
+    assert listed == {"ada": "", "bob": "", "eve": "no notebook"}
+
+
+def test_folders_of_two_groups_may_be_given_together(tmp_path):
+    for name in ("one/ada.ipynb", "one/bob.ipynb", "two/eve/04.ipynb", "two/sid/04.ipynb"):
+        put(tmp_path / name, NOTEBOOK)
+    entries = taken(tmp_path, tmp_path / "one", tmp_path / "two")
+    assert set(by_student(entries)) == {"ada", "bob", "eve", "sid"}
+
+
+def test_archives_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    own = zipped({"04.ipynb": NOTEBOOK})
+    paths = [put(tmp_path / who / "work.zip", own) for who in ("ada", "bob")]
+    assert by_student(taken(tmp_path, *paths)) == {"ada": "", "bob": ""}
+
+
+def test_of_several_zips_some_may_be_a_classs(tmp_path):
+    both = {"04/x.ipynb": NOTEBOOK, "old/x.ipynb": NOTEBOOK}
+    paths = [put(tmp_path / f"{who}.zip", zipped(both)) for who in ("ada", "bob")]
+    assert set(by_student(taken(tmp_path, *paths))) == {"ada", "bob"}
+    groups = [{"ada/x.ipynb": NOTEBOOK, "bob/x.ipynb": NOTEBOOK}, {"eve/x.ipynb": NOTEBOOK}]
+    groups[1]["sid/x.ipynb"] = NOTEBOOK
+    paths = [put(tmp_path / f"group{n}.zip", zipped(files)) for n, files in enumerate(groups)]
+    assert set(by_student(taken(tmp_path, *paths))) == {"ada", "bob", "eve", "sid"}
+
+
+def test_files_of_an_export_may_be_given_by_name(tmp_path):
+    listed = ("lovelaceada_12_456_04.ipynb", "noycebob_LATE_77_999_04.zip")
+    paths = [put(tmp_path / name, zipped({"x.ipynb": NOTEBOOK})) for name in listed]
+    paths[0].write_bytes(NOTEBOOK)
+    assert by_student(taken(tmp_path, *paths)) == {"lovelaceada_12": "", "noycebob_77": ""}
+    paths.append(put(tmp_path / "hoppergrace_88_1001_04.pdf", b"%PDF"))
+    assert by_student(taken(tmp_path, *paths)) == {
+        "lovelaceada_12": "",
+        "noycebob_77": "",
+        "hoppergrace_88": "no notebook",
+    }
+
+
+@pytest.mark.parametrize("around", ["export", "fall/export", "fall/submitted"])
+def test_folders_around_a_class_are_no_students(tmp_path, around):
+    for name in ("ada/04.ipynb", "bob/04/04.ipynb", "eve.zip"):
+        content = zipped({"x.ipynb": NOTEBOOK}) if name == "eve.zip" else NOTEBOOK
+        put(tmp_path / "in" / around / name, content)
+    assert set(by_student(taken(tmp_path))) == {"ada", "bob", "eve"}
+
+
+@pytest.mark.parametrize("how", ["folder", "zip"])
+def test_the_only_student_of_nbgraders_folder_is_no_class(tmp_path, how):
+    contents = {}
+    for lesson in ("04_dropout", "09_early_stopping"):
+        contents[f"submitted/ada/{lesson}/{lesson}.ipynb"] = NOTEBOOK + lesson.encode()
+        contents[f"submitted/ada/{lesson}/timestamp.txt"] = b"2026-02-03 10:00:00.5 Europe/Paris"
+    path = packed(tmp_path, contents, how)
+    paths = [path] if how == "zip" else [path, path / "submitted"]
+    for path in paths:
+        entries = taken(tmp_path, path)
+        assert set(by_student(entries)) == {"ada"}
+        assert {e.when for e in entries} == {"2026-02-03T09:00:00+00:00"}
+
+
 def test_an_export_may_hold_a_zip_of_each_student(tmp_path):
     own = zipped({"a/x.ipynb": NOTEBOOK, "b/x.ipynb": NOTEBOOK})
     path = put(tmp_path / "class.zip", zipped({"ada.zip": own, "bob/work.zip": own}))
@@ -97,6 +399,99 @@ def test_a_zip_in_a_folder_is_one_students(tmp_path):
         ("ada", "ada.zip/x.ipynb"),
         ("ada", "ada.zip/y.ipynb"),
     ]
+
+
+def test_a_notebook_may_be_zipped_alone(tmp_path):
+    own = zipped({"04.ipynb": NOTEBOOK})
+    contents = {"ada/04.ipynb.zip": own, "bob.ipynb.zip": own, "eve/x.ipynb": NOTEBOOK}
+    path = put(tmp_path / "class.zip", zipped(contents))
+    assert by_student(taken(tmp_path, path)) == {"ada": "", "bob": "", "eve": ""}
+    assert by_student(taken(tmp_path, put(tmp_path / "bob.ipynb.zip", own))) == {"bob": ""}
+
+
+def test_names_in_utf8_are_right_without_their_mark_too(tmp_path):
+    raw = zipped({"J__rg/x.ipynb": NOTEBOOK, "eve/x.ipynb": NOTEBOOK})
+    assert raw.count(b"J__rg") == 2
+    path = put(tmp_path / "class.zip", raw.replace(b"J__rg", "J\u00f6rg".encode()))
+    assert by_student(taken(tmp_path, path)) == {"J\u00f6rg": "", "eve": ""}
+    path.write_bytes(raw.replace(b"J__rg", b"J\x94_rg"))  # cp437, as the standard says
+    assert by_student(taken(tmp_path, path)) == {"J\u00f6_rg": "", "eve": ""}
+
+
+# What is handed in instead of a notebook, or beside it
+
+
+@pytest.mark.parametrize("how", ["folder", "wrapped", "zip"])
+@pytest.mark.parametrize("name", ["bob.pdf", "bob/04.html", "bob/04.ipynb.py", "bob.rar"])
+def test_who_hands_in_no_notebook_has_a_row(tmp_path, how, name):
+    contents = {"ada/04.ipynb": NOTEBOOK, "eve/04.ipynb": NOTEBOOK, name: b"hello"}
+    entries = taken(tmp_path, packed(tmp_path, contents, how))
+    assert by_student(entries) == {"ada": "", "bob": "no notebook", "eve": ""}
+    [sentence] = [e.sentence for e in entries if e.student == "bob"]
+    assert sentence == f"Handed in {name.rpartition('/')[2]}, no notebook."
+
+
+@pytest.mark.parametrize("platform", ["moodle", "canvas", "brightspace", "blackboard", "ilias"])
+def test_who_hands_in_no_notebook_to_a_platform_has_a_row(tmp_path, platform):
+    first, second = list(EXPORTS[platform])[:2]
+    contents = {first: NOTEBOOK, second.replace(".ipynb", ".pdf"): b"%PDF", "index.html": b""}
+    contents |= {"grades.csv": b"", "report.html": b""}
+    entries = taken(tmp_path, packed(tmp_path, contents, "zip"))
+    students = [student for student, _ in list(EXPORTS[platform].values())[:2]]
+    assert by_student(entries) == dict(zip(students, ("", "no notebook"), strict=True))
+
+
+def test_a_text_beside_a_file_says_nothing_against_the_file(tmp_path):
+    contents = {
+        "Ada_1_assignsubmission_file_/04.ipynb": NOTEBOOK,
+        "Ada_1_assignsubmission_onlinetext_/onlinetext.html": b"hello",
+        "Ex_ada_attempt_2026-11-20-23-59-00.txt": b"Name: Ada",
+        "Ex_ada_attempt_2026-11-20-23-59-00_x.ipynb": NOTEBOOK,
+    }
+    path = packed(tmp_path, contents, "zip")
+    assert by_student(taken(tmp_path, path)) == {"Ada_1": "", "ada": ""}
+
+
+@pytest.mark.parametrize("beside", ["x{}.json", "data/x{}.json", "venv/lib/x{}.ipynb", "x{}.ipynb"])
+def test_neighbors_do_not_crowd_a_notebook_out(tmp_path, beside):
+    mine = put(tmp_path / "in" / "ada" / "04.ipynb", b'{"cells": ["classic_weights"]}')
+    os.utime(mine, (0, 1000))
+    put(tmp_path / "in" / "ada" / "venv" / "pyvenv.cfg", b"")
+    for number in range(30):
+        put(tmp_path / "in" / "ada" / beside.format(number), NOTEBOOK + b" " * number)
+    entries = taken(tmp_path, words=["classic_weights"])
+    assert [e.rule for e in entries if e.name == "ada/04.ipynb"] == [""]
+
+
+def test_an_environment_around_a_notebook_does_not_hide_it(tmp_path):
+    for name in ("pyvenv.cfg", "lib/x.ipynb", "04.ipynb"):
+        put(tmp_path / "in" / "ada" / name, NOTEBOOK)
+    assert [entry.name for entry in taken(tmp_path)] == ["ada/04.ipynb"]
+
+
+def test_every_file_is_listed(tmp_path):
+    own = zipped({"04.ipynb": NOTEBOOK, "data.csv": b"1,2"})
+    contents = {"ada/04.ipynb": NOTEBOOK, "ada/a.pdf": b"", "bob.zip": own, "index.html": b""}
+    for how, prefix in (("folder", ""), ("zip", "export.zip/")):
+        path = packed(tmp_path, contents, how)
+        listed = {e.name: e.rule for e in collect.collect([path], tmp_path / "out")}
+        assert listed == {
+            f"{prefix}ada/04.ipynb": "",
+            f"{prefix}ada/a.pdf": collect.NOT_GRADED,
+            f"{prefix}bob.zip/04.ipynb": "",
+            f"{prefix}bob.zip/data.csv": collect.NOT_GRADED,
+            f"{prefix}index.html": collect.NOBODYS,
+        }
+
+
+def test_what_lies_beside_nbgraders_submissions_is_listed(tmp_path):
+    put(tmp_path / "in" / "submitted" / "ada" / "04" / "x.ipynb", NOTEBOOK)
+    put(tmp_path / "in" / "source" / "04" / "x.ipynb", NOTEBOOK)
+    listed = collect.collect([tmp_path / "in"], tmp_path / "out")
+    assert {(e.student, e.name, e.rule) for e in listed} == {
+        ("ada", "ada/04/x.ipynb", ""),
+        ("", "source", collect.NOBODYS),
+    }
 
 
 # What is kept
@@ -136,6 +531,15 @@ def test_members_of_a_zip_have_its_times(tmp_path):
     path = put(tmp_path / "ada.zip", zipped({"x.ipynb": NOTEBOOK}))
     told = datetime.fromisoformat(taken(tmp_path, path)[0].when)
     assert told == datetime(2026, 1, 2, 3, 4, 6).astimezone()
+
+
+def test_the_times_in_a_students_own_archive_do_not_say_when_it_was_handed_in(tmp_path):
+    own = zipped({"x.ipynb": NOTEBOOK})
+    path = put(tmp_path / "in" / "ada.zip", own)
+    os.utime(path, (0, 1_800_000_000))
+    [entry] = taken(tmp_path)
+    assert entry.when == datetime.fromtimestamp(1_800_000_000, UTC).isoformat()
+    assert datetime.fromisoformat(entry.made) == datetime(2026, 1, 2, 3, 4, 6).astimezone()
 
 
 # What is refused
@@ -251,6 +655,43 @@ def test_archives_have_a_most_of_files_and_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "MAX_ARCHIVE", 5)
     assert by_student(taken(tmp_path)) == {"ada": "too large"}
     assert path.exists()
+
+
+def test_one_students_large_file_harms_no_other(tmp_path):
+    printed = b'{"cells": "' + b"x" * 47_000_000 + b'"}'
+    contents = {f"s{n}/04.ipynb": NOTEBOOK + b" " * n for n in range(30)}
+    path = put(tmp_path / "class.zip", zipped(contents | {"ada/04.ipynb": printed}))
+    listed = by_student(taken(tmp_path, path))
+    assert listed.pop("ada") == "too large"
+    assert listed == dict.fromkeys((f"s{n}" for n in range(30)), "")
+
+
+def test_one_students_thousand_files_harm_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 5)
+    contents = {f"s{n}/04.ipynb": NOTEBOOK for n in range(30)}
+    contents |= {f"ada/data/{n}.csv": b"" for n in range(6)} | {"ada/04.ipynb": NOTEBOOK}
+    listed = by_student(taken(tmp_path, put(tmp_path / "class.zip", zipped(contents))))
+    assert listed.pop("ada") == "zip bomb"
+    assert set(listed.values()) == {""}
+
+
+@pytest.mark.parametrize("where", ["folder", "class", "alone"])
+def test_archives_in_an_archive_share_what_may_be_unpacked(tmp_path, where):
+    inner = [zipped({"x.ipynb": b"%d" % n + b" " * 19_000_000}) for n in range(20)]
+    evil = zipped({f"{n}.zip": content for n, content in enumerate(inner)})
+    assert len(evil) < 20_000  # since zips of spaces shrink once more
+    path = put(tmp_path / "in" / "eve.zip", evil)
+    if where == "class":
+        path = put(tmp_path / "class.zip", zipped({"eve.zip": evil, "ada/x.ipynb": NOTEBOOK}))
+    elif where == "folder":
+        put(tmp_path / "in" / "ada" / "x.ipynb", NOTEBOOK)
+        path = tmp_path / "in"
+    entries = taken(tmp_path, path)
+    assert "zip bomb" in {e.rule for e in entries if e.student != "ada"}
+    assert not [e.rule for e in entries if e.student == "ada" and e.rule]
+    written = sum(p.stat().st_size for p in (tmp_path / "out" / "intake").iterdir())
+    alone = where == "alone"  # then each of its archives could be a student's
+    assert written <= (archives.LEAST_OF_CLASS if alone else archives.RATIO_FROM) + len(evil)
 
 
 def test_only_so_many_copies_of_a_student_are_graded(tmp_path):

@@ -32,6 +32,14 @@ def add_parsers(commands) -> None:
     sub.add_argument("--key", help="key of the class, which chooses conventions")
     sub.add_argument("--out", default="grades", metavar="DIR", help="default: grades")
     sub.add_argument("--deadline", metavar="TIME", help='as in "2027-01-31T23:59", local time')
+    who = "class list as CSV: who handed in nothing gets a line as well"
+    sub.add_argument("--students", metavar="CSV", help=who)
+    pattern = "regular expression for files' names, with a group (?P<student>...)"
+    sub.add_argument("--names", metavar="PATTERN", help=pattern)
+    back = "also write grades and feedback as this platform imports them"
+    sub.add_argument("--for", dest="platform", choices=["canvas", "moodle"], help=back)
+    what = "what Canvas calls the assignment; default: the lesson's name"
+    sub.add_argument("--column", metavar="NAME", help=what)
     sub.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
     sub.add_argument("--review", action="store_true", help="list what a person must look at")
@@ -67,8 +75,8 @@ def grade(args: argparse.Namespace) -> int:
     from functools import partial
     from pathlib import Path
 
-    from coursekit.exercises import bank
-    from coursekit.grading.book import export
+    from coursekit.exercises import bank, pages
+    from coursekit.grading.book import export, platforms
     from coursekit.grading.coordinator import grade_all
     from coursekit.grading.sandbox.box import Box
     from coursekit.grading.sandbox.selftest import ProvenBox
@@ -89,10 +97,18 @@ def grade(args: argparse.Namespace) -> int:
         jobs=jobs,
         scheduler=args.scheduler,
         deadline=deadline,
+        students=args.students,
+        names=args.names,
     )
     print(export.summary(rows))
     if args.review:
         print(f"\n{export.to_review(rows)}")
     out = Path(args.out)
     print(f"{out / 'grades.csv'}; explanations get their points in {out / 'review.csv'}")
+    print(f"{out / 'intake.csv'} says of each file what became of it")
+    if args.platform:
+        asked = [*bank.of_lesson(args.lesson, args.key), *bank.questions_of(args.lesson)]
+        column = args.column or pages.title(args.lesson)[0].removesuffix(".ipynb")
+        most = sum(one.points for one in asked)
+        print(*platforms.write(out, rows, args.platform, column, most), sep="\n")
     return 0

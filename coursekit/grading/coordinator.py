@@ -15,11 +15,11 @@ from coursekit.grading import workers
 from coursekit.grading.book import export, feedback, gradebook, records, review
 from coursekit.grading.book.gradebook import Row
 from coursekit.grading.grade import grade
+from coursekit.grading.intake import classlist
 from coursekit.grading.intake.collect import Entry, collect
+from coursekit.grading.intake.names import own_pattern
 from coursekit.grading.sandbox.transcript import FAULT
 from coursekit.train import progress
-
-PASSED_OVER = "too many copies"  # a rule about the student's other files, not about this one
 
 
 def grade_all(
@@ -32,6 +32,8 @@ def grade_all(
     jobs: int = 1,
     scheduler: str | None = None,
     deadline: datetime | None = None,
+    students: str | Path | None = None,
+    names: str | None = None,
     work: workers.Work = grade,
 ) -> list[Row]:
     """Grade all submissions in folders and files, and write records, feedback and grades.
@@ -53,18 +55,23 @@ def grade_all(
         Address of a Dask cluster, instead of processes here.
     deadline : datetime, optional
         With a time zone.
+    students : path, optional
+        The class list, as `classlist.read` takes it.
+    names : str, optional
+        A regular expression for the names of files, as `names.own_pattern` takes it.
     work : callable
         (job, box) to a record.
 
     Returns
     -------
     list of Row
-        One per student.
+        One per student, of the class list too.
 
     Raises
     ------
     ValueError
-        If there is no such lesson, nothing was handed in, or the table of reviews has an error.
+        If there is no such lesson, nothing was handed in, or the table of reviews, the class list
+        or the pattern has an error.
     FileNotFoundError
         If a path does not exist.
     NoSandbox
@@ -75,10 +82,14 @@ def grade_all(
     out = Path(out)
     version = records.version(lesson, key)
     questions = {q.name: q.points for q in bank.questions_of(lesson)}
+    exercises = [exercise.name for exercise in bank.of_lesson(lesson, key)]
+    pattern = None if names is None else own_pattern(names)
+    people = [] if students is None else classlist.read(students)
     with records.lock(out):
         salt = records.salt(out)
         reviews = review.read(out / "review.csv", questions)
-        entries = collect(paths, out)
+        entries = collect(paths, out, pattern, [*exercises, *questions])
+        entries = classlist.renamed(entries, classlist.match(entries, people))
         by_hash = _earlier(entries, out / "records", lesson, version)
         missing = {
             e.sha256: e for e in entries if not e.rule and not _settled(by_hash.get(e.sha256))
@@ -98,15 +109,16 @@ def grade_all(
             replies = workers.local(tasks, work, make_box, jobs)
         else:
             replies = workers.cluster(tasks, work, make_box, scheduler)
-        n_all = len({entry.sha256 for entry in entries if entry.rule != PASSED_OVER})
+        n_all = len({entry.sha256 for entry in entries if not entry.aside})
         with tqdm(total=n_all, initial=n_all - len(tasks), unit="file", **progress()) as bar:
             for job, reply, attempts in replies if tasks else ():
                 record = _record(job, reply, attempts, by_hash.get(job["sha256"]))
                 records.write(out / "records", record)
                 by_hash[job["sha256"]] = record
                 bar.update()
-        rows = review.apply(gradebook.rows(entries, by_hash, deadline), reviews)
-        _write(out, rows, lesson, key, reviews)
+        rows = review.apply(gradebook.rows(entries, by_hash, deadline, people), reviews)
+        export.write_intake(out / "intake.csv", entries, rows, by_hash)
+        _write(out, rows, lesson, exercises, reviews)
     return rows
 
 
@@ -119,7 +131,7 @@ def _earlier(entries: Sequence[Entry], folder: Path, lesson: str, version: str) 
     by_hash = {}
     for entry in entries:
         record = records.read(folder, entry.sha256, version)
-        if record is None and entry.rule and entry.rule != PASSED_OVER:
+        if record is None and entry.rule and not entry.aside:
             about = entry.sha256, version, lesson, records.UNREADABLE, entry.sentence
             record = records.new(*about, rule=entry.rule)
             records.write(folder, record)
@@ -136,12 +148,14 @@ def _record(job: dict, reply: dict, attempts: int, earlier: dict | None) -> dict
     return reply | {"attempts": attempts + (earlier["attempts"] if earlier else 0)}
 
 
-def _write(out: Path, rows: list[Row], lesson: str, key: str | None, reviews: dict) -> None:
-    exercises = [exercise.name for exercise in bank.of_lesson(lesson, key)]
+def _write(
+    out: Path, rows: list[Row], lesson: str, exercises: Sequence[str], reviews: dict
+) -> None:
     questions = [q.name for q in bank.questions_of(lesson)]
     title = pages.title(lesson)[1]
     for row in rows:
-        feedback.write(out / "feedback", row, lesson, title)
+        if row.status != records.ABSENT:
+            feedback.write(out / "feedback", row, lesson, title)
     review.write(out / "review.csv", rows, reviews)
     export.write_json(out / "grades.json", rows)
     export.write_csv(out / "grades.csv", rows, exercises, questions)

@@ -2,12 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from coursekit.grading.book.gradebook import Row
-from coursekit.grading.book.records import STATUSES
+from coursekit.grading.book.records import REVIEW, STATUSES, UNREADABLE
 from coursekit.grading.book.review import table
+from coursekit.grading.intake.collect import Entry
 from coursekit.grading.intake.files import file_name
 from coursekit.results.files import replace_file
 
@@ -22,18 +23,20 @@ def write_csv(path: Path, rows: Sequence[Row], exercises: Sequence[str], questio
     exercises, questions : sequence of str
         Names, in the order of the columns.
     """
-    columns = ["student", *exercises, *questions, "total", "out of", "status", "needs review"]
+    columns = ["student", *exercises, *questions, "total", "out of", "status", "minutes late"]
     lines = []
     for row in rows:
-        points = {e["name"]: e["points"] for e in row.record["exercises"]}
+        # What could not be compared has no points yet, which is not 0.
+        judged = [e for e in row.record["exercises"] if e["status"] != REVIEW]
+        points = {e["name"]: e["points"] for e in judged}
         explanations = {
             w.name: 0 if not w.text and w.points is None else w.points for w in row.written
         }
         line = [row.student, *(points.get(name) for name in exercises)]
         line += [explanations.get(name) for name in questions]
-        line += [row.total, row.record["out_of"], row.status, "; ".join(row.to_review)]
-        lines.append([*line, _note(row)])
-    replace_file(path, table([*columns, "note"], lines))
+        line += [row.total, row.record["out_of"], row.status, row.minutes_late]
+        lines.append([*line, "; ".join(row.to_review), _note(row)])
+    replace_file(path, table([*columns, "needs review", "note"], lines))
 
 
 def _note(row: Row) -> str:
@@ -58,17 +61,58 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
             "needs_review": list(row.to_review),
             "notes": [*row.about, *row.record["notes"]],
             "late": row.late,
+            "minutes_late": row.minutes_late,
+            "on_class_list": row.on_list,
             "same_file_as": list(row.same_as),
             "file": row.entry.name,
             "handed_in": row.entry.when,
             "sha256": row.entry.sha256,
             "version": row.record["version"],
             "graded": row.record["date"],
-            "feedback": f"feedback/{file_name(row.student)}.html",
+            "feedback": f"feedback/{file_name(row.student)}.html" if row.entry.sha256 else None,
         }
         for row in rows
     ]
     replace_file(path, json.dumps(students, indent=1).encode())
+
+
+def write_intake(
+    path: Path, entries: Sequence[Entry], rows: Sequence[Row], records: Mapping[str, Mapping]
+) -> None:
+    """Write one line per file that came in: whose it is, and what became of it.
+
+    Parameters
+    ----------
+    path : path
+    entries : sequence of Entry
+    rows : sequence of Row
+    records : dict
+        By the hash of the submission.
+    """
+    columns = ["file", "student", "handed in", "attempt", "outcome", "why", "bytes", "sha256"]
+    counts = {row.student: row.entry for row in rows}
+    copies: dict[str, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda e: e.order):
+        if not entry.aside:
+            copies.setdefault(entry.student, []).append(entry)
+    lines = []
+    for entry in sorted(entries, key=lambda e: (e.student, e.name)):
+        own = copies.get(entry.student, ())
+        attempt = f"{own.index(entry) + 1} of {len(own)}" if entry in own else ""
+        outcome, why = _outcome(entry, counts.get(entry.student), records.get(entry.sha256))
+        when = entry.when if entry.timed else ""
+        about = [entry.name, entry.student, when, attempt, outcome, why]
+        # The hash of what was not read is that of its name, and its size is not known.
+        lines.append([*about, *((entry.size, entry.sha256) if entry.kept else ("", ""))])
+    replace_file(path, table(columns, lines))
+
+
+def _outcome(entry: Entry, counts: Entry | None, record: Mapping | None) -> tuple[str, str]:
+    if entry.aside or record is None:
+        return entry.rule or "not graded", entry.sentence
+    if entry == counts or record["status"] == UNREADABLE:
+        return record["status"], record["reason"]
+    return "superseded", f"{counts.name} counts." if counts else ""
 
 
 def summary(rows: Sequence[Row], slowest: int = 3) -> str:
@@ -76,13 +120,17 @@ def summary(rows: Sequence[Row], slowest: int = 3) -> str:
     counts = Counter(row.status for row in rows)
     statuses = ", ".join(f"{counts[name]} {name}" for name in STATUSES if counts[name])
     lines = [f"{len(rows)} students: {statuses}"]
-    timed = sorted(rows, key=lambda row: -row.record["seconds"])[:slowest]
-    if timed and timed[0].record["seconds"]:
+    timed = [row for row in rows if row.record["seconds"]]
+    timed = sorted(timed, key=lambda row: -row.record["seconds"])[:slowest]
+    if timed:
         each = ", ".join(f"{row.student} {row.record['seconds']:.1f} s" for row in timed)
         lines.append(f"slowest: {each}")
     n_review = sum(bool(row.to_review) for row in rows)
     n_same = sum(bool(row.same_as) for row in rows)
     lines.append(f"need review: {n_review}")
+    strangers = [row.student for row in rows if not row.on_list]
+    if strangers:
+        lines.append(f"not on the class list: {'; '.join(strangers)}")
     if n_same:
         lines.append(f"handed in the same bytes as somebody else: {n_same}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from coursekit.exercises.exercise import OPEN, RIGHT
 from coursekit.grading.book.gradebook import Row, Written
-from coursekit.grading.book.records import REVIEW, UNREADABLE
+from coursekit.grading.book.records import ABSENT, REVIEW, UNREADABLE
 from coursekit.grading.intake.files import file_name, printable
 from coursekit.grading.sandbox.transcript import CRASHED, FAULT, GRADED, MEMORY, TIME
 from coursekit.results.files import replace_file
@@ -41,6 +41,7 @@ blockquote {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 1rem }}
 MEANING = {
     GRADED: "",
     UNREADABLE: "It could not be graded, which is not 0: your instructor will look at it.",
+    ABSENT: "",
     TIME: "It took too long and was stopped; what was answered by then counts.",
     MEMORY: "It needed more memory than there is; what was answered by then counts.",
     CRASHED: "It ended its own process; what was answered by then counts.",

@@ -23,7 +23,7 @@ FORMAT = 1
 RULES = 2  # to be raised when a change to `coursekit.grading` may change a grade
 # Of an exercise, what is read and not run; and the conventions of other classes.
 NOT_DECISIVE = {"task", "hints", "why", "rights", "variants"}
-UNREADABLE, REVIEW = "unreadable", "needs review"
+UNREADABLE, REVIEW, ABSENT = "unreadable", "needs review", "not handed in"
 # Temporary files of a grading that was killed; only ours, as the folder may hold other things.
 LEFT_BEHIND = (
     "records/.*.json.*",
@@ -33,8 +33,13 @@ LEFT_BEHIND = (
     ".grades.json.*",
     ".review.csv.*",
     ".intake.json.*",
+    ".intake.csv.*",
+    ".canvas.csv.*",
+    ".canvas_feedback.zip.*",
+    ".moodle.csv.*",
+    ".moodle_feedback.zip.*",
 )
-STATUSES = (GRADED, UNREADABLE, TIME, MEMORY, CRASHED, FAULT, REVIEW)
+STATUSES = (GRADED, UNREADABLE, ABSENT, TIME, MEMORY, CRASHED, FAULT, REVIEW)
 
 
 def version(lesson: str, key: str | None = None) -> str:

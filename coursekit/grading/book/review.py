@@ -128,13 +128,14 @@ def apply(rows: Sequence[Row], reviews: Mapping[tuple[str, str], Review]) -> lis
     they were.
     """
     return [
-        replace(row, written=tuple(_apply(row.student, w, reviews) for w in row.written))
-        for row in rows
+        replace(row, written=tuple(_apply(row, w, reviews) for w in row.written)) for row in rows
     ]
 
 
-def _apply(student: str, written: Written, reviews: Mapping) -> Written:
-    review = reviews.get((safe(student), written.name))
+def _apply(row: Row, written: Written, reviews: Mapping) -> Written:
+    # Points that were given before there was a class list stand under the name of the files.
+    keys = [(safe(name), written.name) for name in (row.student, row.entry.called)]
+    review = next((reviews[key] for key in keys if key in reviews), None)
     if review is None:
         return written
     if _alike(review, written.text):
@@ -159,7 +160,7 @@ def write(path: Path, rows: Sequence[Row], reviews: Mapping[tuple[str, str], Rev
     lines, here = [], set()
     for row in rows:
         for one in row.written:
-            here.add((safe(row.student), one.name))
+            here |= {(safe(name), one.name) for name in (row.student, row.entry.called)}
             if one.text or one.points is not None or one.comment:
                 points = "" if one.points is None else f"{one.points:g}"
                 lines.append((row.student, one.name, one.text, points, one.comment))

@@ -8,36 +8,32 @@ import lzma
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from coursekit.grading.intake.files import (
-    CLEAR,
-    LINK,
-    MAX_ARCHIVE,
-    MAX_NOTEBOOK,
-    File,
-    ignored,
-    notebook_stem,
-    student_name,
-)
+from coursekit.grading.intake.files import ARCHIVE as ZIP
+from coursekit.grading.intake.files import LINK, MAX_ARCHIVE, MAX_NOTEBOOK, kind
 
-MAX_MEMBERS = 20_000
-MAX_TOTAL = 2 << 30  # bytes, unpacked
+MAX_MEMBERS = 20_000  # of one student
+MAX_TOTAL = 2 << 30  # bytes, unpacked, of one student
 MAX_RATIO, RATIO_FROM = 100, 20 << 20  # text shrinks tenfold; a bomb a thousandfold
-MAX_DEPTH = 2  # a platform's zip of students' zips
+LEAST_OF_CLASS = 100 << 20  # bytes, unpacked, of the smallest class's archive
+MAX_PATH = 1_000  # characters of a member's name
+MAX_DEPTH = 2  # a student's zip, and zips in it
 
 SLIP = "The archive was refused: it has a file that points outside of it."
 BOMB = "The archive was refused: unpacked it would have {} MB."
+SPENT = "The archive was refused: what it is in would have more than {} MB, unpacked."
 NESTED = "The archive was refused: it holds archives inside archives."
 BROKEN = "The archive could not be read: {}."
+LONG = "The name of the file is too long."
 CRYPT = "The archive has a password."
 MANY = "The archive was refused: it has {} files."
-NOTHING = "The archive has no notebook."
-LARGE = "The file has {:.0f} MB; at most {:.0f} MB are read."
+LARGE = "The file has {:.1f} MB; at most {:.0f} MB are read. Clear its outputs, save it, and hand it in again."
 # What the reader of zip files raises on one that is cut short, altered, or packed in odd ways.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -53,144 +49,207 @@ DAMAGE = (
 
 
 class Refused(Exception):
-    """An archive that is not read; `rule` is its short name."""
+    """An archive, or a file in it, that is not read; `rule` is its short name."""
 
     def __init__(self, rule: str, sentence: str):
         super().__init__(sentence)
         self.rule = rule
 
 
-def of_one(student: str, name: str, source: Path | bytes, when: datetime, depth: int = 1):
-    """Yield what one student's archive holds, or that it was refused.
+@dataclass(frozen=True)
+class Item:
+    """A file in a folder or in an archive, not yet read.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Of its path below the folder or in the archive; the last one is "" for an empty folder.
+    when : datetime
+        Of its last change, with a time zone.
+    size : int
+        Bytes.
+    source : path, or archive and member
+    rule, sentence : str
+        Why it is not read, or "".
+    """
+
+    parts: tuple[str, ...]
+    when: datetime
+    size: int
+    source: Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]
+    rule: str = ""
+    sentence: str = ""
+
+    @property
+    def path(self) -> str:
+        """The path as one text."""
+        return "/".join(self.parts)
+
+
+@dataclass
+class Budget:
+    """What one student's archives may still unpack, those inside of them included.
+
+    Without it, a small archive of archives fills a disk: each of them alone is small enough.
+
+    Attributes
+    ----------
+    most, members : int
+        Bytes and files.
+    of_class : Budget, optional
+        What all students of a class's archive share.
+    """
+
+    most: int
+    members: int
+    of_class: "Budget | None" = None
+    spent: int = 0
+    exceeded: bool = False
+
+    @classmethod
+    def of(cls, packed: int, *, least: int = RATIO_FROM, of_class=None) -> "Budget":
+        """Return the budget of archives of so many bytes."""
+        return cls(min(MAX_TOTAL, max(least, MAX_RATIO * packed)), MAX_MEMBERS, of_class)
+
+    def charge(self, size: int, members: int = 0) -> None:
+        """Take bytes and files off.
+
+        Raises
+        ------
+        Refused
+            If there is not as much left.
+        """
+        self.members -= members
+        if self.members < 0:
+            self.exceeded = True
+            raise Refused("zip bomb", MANY.format(f"more than {MAX_MEMBERS}"))
+        for budget in filter(None, (self, self.of_class)):
+            if budget.spent + size > budget.most:
+                self.exceeded = True
+                raise Refused("zip bomb", SPENT.format(budget.most >> 20))
+        for budget in filter(None, (self, self.of_class)):
+            budget.spent += size
+
+
+@contextmanager
+def opened(source: Path | bytes, when: datetime, *, of_class: bool = False) -> Iterator[list[Item]]:
+    """Open an archive and give its files, nothing of which is read yet.
 
     Parameters
     ----------
-    student : str
-    name : str
-        Of the archive, for the record.
     source : path or bytes
     when : datetime
         Time of a member that has none.
-    depth : int
-        How many archives this one is in, itself included.
+    of_class : bool
+        A class's archive may have any number of files.
 
-    Yields
+    Raises
     ------
-    File
+    Refused
+        If it cannot be read, or has too many files.
     """
-    yield from _contents(student, name, source, when, lambda _: student, depth)
+    try:
+        archive = zipfile.ZipFile(BytesIO(source) if isinstance(source, bytes) else source)
+    except DAMAGE as error:
+        raise Refused("damaged archive", BROKEN.format(type(error).__name__)) from error
+    with archive:
+        members = archive.infolist()
+        if len(members) > MAX_MEMBERS and not of_class:
+            raise Refused("zip bomb", MANY.format(len(members)))
+        items = [_item(archive, member, when) for member in members]
+        # A folder has an entry of its own, or none; only an empty one says something.
+        full = {parent for item in items for parent in _parents(item)}
+        yield [item for item in items if item.parts[-1] or item.parts[:-1] not in full]
 
 
-def of_many(name: str, source: Path, when: datetime, *, alone: bool) -> Iterator[File]:
-    """Yield what an archive holds that was given by name: of one student, or of a whole class.
+def _parents(item: Item) -> Iterator[tuple[str, ...]]:
+    levels = len(item.parts) if item.parts[-1] else len(item.parts) - 1
+    return (item.parts[:n] for n in range(levels))
 
-    It is a class's if its notebooks lie in folders, or if it is given `alone` and has several.
+
+def _item(archive: zipfile.ZipFile, member: zipfile.ZipInfo, when: datetime) -> Item:
+    parts, size, source = _parts(member), member.file_size, (archive, member)
+    if len(member.filename) <= MAX_PATH:
+        return Item(parts, _when(member, when), size, source)
+    # A path of thirty thousand folders would take minutes wherever paths are compared.
+    short = (*(part[:100] for part in parts[:3]), parts[-1][-100:])
+    return Item(short, _when(member, when), size, source, "long name", LONG)
+
+
+def expect_harmless(items: Sequence[Item], *, of_class: bool = False) -> None:
+    """Look at all that an archive, or one student's part of a class's archive, claims.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    of_class : bool
+        A class's archive is the platform's: there, what is too large to be read harms nobody.
+
+    Raises
+    ------
+    Refused
+        If a file points outside, has a password, or there is too much.
     """
-    student = student_name(Path(name).stem)
-    names: list[PurePosixPath] = []
-    with suppress(Refused), _opened(source) as archive:
-        names = [PurePosixPath(_name(m)) for m in _members(archive)]
-    shared = 0  # a folder around all of them is nobody's name
-    while names and all(len(n.parts) > shared + 2 for n in names):
-        if len({n.parts[shared] for n in names}) > 1:
-            break
-        shared += 1
-    in_folders = any(len(n.parts) > shared + 1 for n in names)
-
-    def owner(member: PurePosixPath) -> str:
-        if in_folders or (alone and len(names) > 1):
-            parts = member.parts[shared:]
-            last = PurePosixPath(parts[0])
-            return student_name(
-                last.name if len(parts) > 1 else notebook_stem(last.name) or last.stem
-            )
-        return student
-
-    yield from _contents(student, name, source, when, owner, 1)
+    if len(items) > MAX_MEMBERS:  # of one student in a class's archive
+        raise Refused("zip bomb", MANY.format(len(items)))
+    members = [item.source[1] for item in items]
+    if any(member.flag_bits & 1 for member in members):
+        raise Refused("encrypted archive", CRYPT)
+    if any(_outside(item) for item in items):
+        raise Refused("zip slip", SLIP)
+    if of_class:
+        members = [item.source[1] for item in items if item.size <= most(item)]
+    total = sum(member.file_size for member in members)
+    packed = sum(member.compress_size for member in members)
+    if total > MAX_TOTAL or (total > RATIO_FROM and total > MAX_RATIO * packed):
+        raise Refused("zip bomb", BOMB.format(total >> 20))
 
 
-def _contents(
-    student: str,
-    name: str,
-    source: Path | bytes,
-    when: datetime,
-    owner: Callable[[PurePosixPath], str],
-    depth: int,
-) -> Iterator[File]:
+def packed_size(item: Item) -> int:
+    """Return how many bytes a file takes where it lies."""
+    return item.size if isinstance(item.source, Path) else item.source[1].compress_size
+
+
+def most(item: Item) -> int:
+    """Return how many bytes of such a file are read at most."""
+    return MAX_ARCHIVE if kind(item.parts[-1]) == ZIP else MAX_NOTEBOOK
+
+
+def read(item: Item) -> bytes:
+    """Return the content of an archive's member.
+
+    Raises
+    ------
+    Refused
+        If it is a link, too large, or cannot be read.
+    """
+    archive, member = item.source
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise Refused("symlink", LINK)
+    if item.size > most(item):
+        sentence = LARGE.format(item.size / 2**20, most(item) / 2**20)
+        raise Refused("too large", sentence)
     try:
-        if depth > MAX_DEPTH:
-            raise Refused("zip bomb", NESTED)
-        with _opened(source) as archive:
-            members = _members(archive)
-            for member in members:
-                yield from _read(archive, member, name, when, owner, depth)
-    except Refused as error:
-        yield File(student, name, when, source, error.rule, str(error))
-        return
-    if not members:
-        yield File(student, name, when, source, "no notebook", NOTHING)
-
-
-def _opened(source: Path | bytes) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(BytesIO(source) if isinstance(source, bytes) else source)
+        return archive.read(member)  # never more than the size promised
     except DAMAGE as error:
         raise Refused("damaged archive", BROKEN.format(type(error).__name__)) from error
 
 
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return notebooks and archives of an archive, after a look at all that it claims."""
-    everything = archive.infolist()
-    if len(everything) > MAX_MEMBERS:
-        raise Refused("zip bomb", MANY.format(len(everything)))
-    if any(member.flag_bits & 1 for member in everything):
-        raise Refused("encrypted archive", CRYPT)
-    names = [_name(member) for member in everything]
-    if any(_outside(name) for name in names):
-        raise Refused("zip slip", SLIP)
-    total = sum(member.file_size for member in everything)
-    packed = sum(member.compress_size for member in everything)
-    if total > MAX_TOTAL or (total > RATIO_FROM and total > MAX_RATIO * packed):
-        raise Refused("zip bomb", BOMB.format(total >> 20))
-    return [
-        member
-        for member, name in zip(everything, names, strict=True)
-        if not (member.is_dir() or ignored(*PurePosixPath(name).parts))
-        and (notebook_stem(name) or name.lower().endswith(".zip"))
-    ]
+def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
+    name = member.filename
+    if not member.flag_bits & 0x800:
+        # No mark of an encoding: the standard says cp437, most programs write UTF-8.
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    name = name.replace("\\", "/")
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    folder = (*parts, "") if name.endswith("/") else parts or ("?",)
+    return ("/", *folder) if name.startswith("/") else folder
 
 
-def _name(member: zipfile.ZipInfo) -> str:
-    return member.filename.replace("\\", "/")
-
-
-def _outside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[:1] or name[1:2] == ":"
-
-
-def _read(archive, member, name: str, when: datetime, owner, depth: int) -> Iterator[File]:
-    path = PurePosixPath(_name(member))
-    student, own, written = owner(path), f"{name}/{path}", _when(member, when)
-    notebook = bool(notebook_stem(str(path)))
-    most = MAX_NOTEBOOK if notebook else MAX_ARCHIVE
-    if stat.S_ISLNK(member.external_attr >> 16):
-        yield File(student, own, written, b"", "symlink", LINK)
-    elif member.file_size > most:
-        large = LARGE.format(member.file_size / 2**20, most / 2**20)
-        sentence = f"{large} {CLEAR}" if notebook else large
-        yield File(student, own, written, b"", "too large", sentence)
-    else:
-        try:
-            content = archive.read(member)  # never more than the size promised
-        except DAMAGE as error:
-            sentence = BROKEN.format(type(error).__name__)
-            yield File(student, own, written, b"", "damaged archive", sentence)
-            return
-        if notebook:
-            yield File(student, own, written, content)
-        else:
-            yield from of_one(student, own, content, written, depth + 1)
+def _outside(item: Item) -> bool:
+    first = item.parts[0]
+    return first == "/" or ".." in item.parts or first[1:2] == ":"
 
 
 def _when(member: zipfile.ZipInfo, otherwise: datetime) -> datetime:

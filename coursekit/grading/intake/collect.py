@@ -7,36 +7,53 @@ sentence like everything else: no submission vanishes.
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from coursekit.grading.intake import archives
+from coursekit.grading.intake import archives, names
+from coursekit.grading.intake.archives import Budget, Item, Refused
 from coursekit.grading.intake.files import (
-    CLEAR,
+    ARCHIVE,
     LINK,
     MAX_ARCHIVE,
     MAX_NOTEBOOK,
+    MAYBE,
+    NOTEBOOK,
+    OTHER,
+    STAMP,
     File,
+    Label,
     ignored,
-    notebook_stem,
+    kind,
     student_name,
 )
 from coursekit.results.files import replace_file
 
-STAMP = "timestamp.txt"  # of nbgrader
+LESSON = re.compile(r"\d\d_[a-z]")  # how the course calls the folder of a lesson
 MAX_COPIES = 10  # of one student: a thousand copies must not hold up the class
-NO_NOTEBOOK = "No notebook was handed in, only {}."
+MAX_LISTED = 50  # other files of one student that get a line each
+NO_NOTEBOOK = "Handed in {}, no notebook."
 NOTHING = "The folder is empty."
 NO_FILE = "Expected a file, got something else of that name."
-TOO_LARGE = "The file has {:.1f} MB; at most {:.0f} MB are read."
 EMPTY = "The file is empty."
 UNREADABLE = "The file could not be opened: {}."
 SUPERSEDED = f"Only the latest {MAX_COPIES} copies are graded."
+# Rules that say nothing against a student: the file is not graded, but beside it another may be.
+NOT_GRADED, COPIES, NOBODYS = "not a notebook", "too many copies", "not a submission"
+ASIDE = (NOT_GRADED, COPIES, NOBODYS)
+BESIDE = "It is no notebook."
+NO_MEMBER = "The archive has no notebook."
+OF_ENVIRONMENTS = {"bin", "etc", "include", "lib", "lib64", "scripts", "share"}
+ENVIRONMENT = "{} files of a Python environment, not looked at."
+MORE = "And {} more files that are no notebooks."
+BESIDE_SUBMITTED = "It lies beside nbgrader's folder of submissions, and is not looked into."
+PLATFORMS = "No student's name: the file belongs to the export, or to whoever made the folder."
 
 
 @dataclass(frozen=True)
@@ -51,11 +68,23 @@ class Entry:
     size : int
         Bytes.
     when : str
-        ISO time of the file, in UTC.
+        ISO time of handing it in, in UTC.
     kept : bool
         Whether the original lies in the folder `intake`.
     rule, sentence : str
         Why it is not graded, or "".
+    made : str
+        ISO time of its last change, which decides between copies handed in together.
+    attempt : int
+        As the platform counts; 0 where it does not say.
+    late : bool
+        Whether the platform marked it so.
+    timed : bool
+        Whether `when` is when it was handed in. An export of Canvas has no such times.
+    platform, unit : str
+        Whose names these are, and that of the student's file or folder, for the way back.
+    called : str
+        What the files call the student, where a class list has another name.
     """
 
     student: str
@@ -66,9 +95,31 @@ class Entry:
     kept: bool
     rule: str = ""
     sentence: str = ""
+    made: str = ""
+    attempt: int = 0
+    late: bool = False
+    timed: bool = True
+    platform: str = ""
+    unit: str = ""
+    called: str = ""
+
+    @property
+    def aside(self) -> bool:
+        """Whether it says nothing of its student's grade."""
+        return self.rule in ASIDE
+
+    @property
+    def order(self) -> tuple:
+        """What is greater for the later one of two copies."""
+        return self.attempt, self.when, self.made, self.name
 
 
-def collect(paths: Sequence[str | Path], out: Path) -> list[Entry]:
+def collect(
+    paths: Sequence[str | Path],
+    out: Path,
+    pattern: re.Pattern | None = None,
+    words: Iterable[str] = (),
+) -> list[Entry]:
     """Find all submissions and keep their original bytes.
 
     Parameters
@@ -77,11 +128,15 @@ def collect(paths: Sequence[str | Path], out: Path) -> list[Entry]:
         Folders of a class, zip files, notebooks.
     out : path
         Originals go to `out/intake/SHA256`, the list to `out/intake.json`.
+    pattern : re.Pattern, optional
+        For names that no platform writes, as `names.own_pattern` makes it.
+    words : iterable of str
+        Of a student's many notebooks, those that hold such a word are graded first.
 
     Returns
     -------
     list of Entry
-        By student and time.
+        By student and time. Files that are not graded are among them.
 
     Raises
     ------
@@ -91,16 +146,27 @@ def collect(paths: Sequence[str | Path], out: Path) -> list[Entry]:
         If nothing was found, or a file is neither a notebook nor an archive.
     """
     paths = [Path(path) for path in paths]
-    entries = [_store(file, out / "intake") for path in paths for file in files_in(path, paths)]
-    if not entries:
+    words = [word.encode() for word in words]
+    fitting: set[str] = set()
+    entries = [
+        _store(file, out / "intake", words, fitting)
+        for path in paths
+        for file in files_in(path, paths, pattern)
+    ]
+    entries = _with_every_student(list(dict.fromkeys(entries)))
+    if not any(entry.student for entry in entries):
         raise ValueError(f"expected submissions, got none in {', '.join(map(str, paths))}")
-    entries = sorted(set(entries), key=lambda e: (e.student, e.when, e.name))
-    entries = list(_bounded(reversed(entries)))[::-1]
+    entries.sort(key=lambda e: (e.student, e.order))
+    best_last = sorted(entries, key=lambda e: (e.sha256 in fitting, e.order))
+    over = set(_beyond(reversed(best_last)))
+    entries = [_set_aside(entry) if entry in over else entry for entry in entries]
     _list(entries, out / "intake.json")
     return entries
 
 
-def files_in(path: Path, among: Sequence[Path] = ()) -> Iterator[File]:
+def files_in(
+    path: Path, among: Sequence[Path] = (), pattern: re.Pattern | None = None
+) -> Iterator[File]:
     """Yield what a folder, an archive or a notebook given by name holds.
 
     Raises
@@ -110,143 +176,439 @@ def files_in(path: Path, among: Sequence[Path] = ()) -> Iterator[File]:
     ValueError
         If it is a file of another kind.
     """
+    expected = "expected a folder, a zip file or a notebook"
     if path.is_dir():
-        base = path / "submitted" if (path / "submitted").is_dir() else path  # nbgrader's course
-        yield from _in_class(base)
+        yield from _given_folder(path, among, pattern)
     elif not path.exists():
-        raise FileNotFoundError(f"expected a folder, a zip file or a notebook, got {path}")
-    elif path.suffix.lower() == ".zip":
-        alone = len(among) <= 1
-        yield from archives.of_many(path.name, path, _when(path), alone=alone)
-    elif stem := notebook_stem(path.name):
-        # ada/04.ipynb bob/04.ipynb: there the folders are the names.
-        twins = [other for other in among if other.name == path.name]
-        yield _file(
-            student_name(path.absolute().parent.name if len(twins) > 1 else stem), path, path
-        )
+        raise FileNotFoundError(f"{expected}, got {path}")
+    elif kind(path.name) == ARCHIVE:
+        yield from _given_archive(path, among, pattern)
+    elif kind(path.name):
+        yield _given_file(path, among, pattern)
     else:
-        raise ValueError(f"expected a folder, a zip file or a notebook, got {path}")
+        raise ValueError(f"{expected}, got {path}")
 
 
-def _in_class(base: Path) -> Iterator[File]:
-    for item in sorted(base.iterdir()):
-        if ignored(item.name):
-            continue
-        stem = notebook_stem(item.name)
-        archive = item.suffix.lower() == ".zip"
-        if item.is_symlink() and not (stem or archive or item.is_dir()):
-            continue
-        if item.is_symlink():
-            yield _file(student_name(stem or item.stem), item, base)
-        elif item.is_dir():
-            yield from _in_folder(student_name(item.name), item, base)
-        elif archive:
-            yield from _archive(student_name(item.stem), item, base)
-        elif stem:
-            yield _file(student_name(stem), item, base)
+def _given_file(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> File:
+    label = _given(path, among, pattern)
+    [item] = _items([path], path.parent)
+    if kind(path.name) == OTHER and not item.rule:
+        return _aside(label, item, path.name, NOT_GRADED, BESIDE)
+    return _file(label, item, path.name)
 
 
-def _in_folder(student: str, folder: Path, base: Path) -> Iterator[File]:
-    others, some = [], False
-    for root, folders, files in os.walk(folder):
+def _given(path: Path, among: Sequence[Path], pattern: re.Pattern | None = None) -> Label:
+    """Return the label of a file or folder given by name: a shell gives a folder's files so."""
+    if pattern is not None:
+        [label] = names.owners([(path.name,)], pattern=pattern)
+        return label
+    label = names.of_platforms({other.name for other in among}).get(path.name)
+    if label is None:
+        name = path.absolute().name if path.is_dir() else names.stem(path.name)
+        if [other.name for other in among].count(path.name) > 1 and path.name:
+            # ada/04.ipynb bob/04.ipynb: there the folders are the names.
+            name = path.absolute().parent.name
+        label = Label(student_name(name), unit=path.name)
+    return label
+
+
+def _given_folder(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> Iterator[File]:
+    """Yield what a folder holds that was given by name: of a class, or of one student."""
+    base = path / names.SUBMITTED if (path / names.SUBMITTED).is_dir() else path
+    items = list(_walk(base))
+    others = _containers(path, among)
+    paths = [item.parts for item in items]
+    of_nbgrader = base.absolute().name == names.SUBMITTED
+    if others and pattern is None and not of_nbgrader and not _is_class(paths, 0, others):
+        mine = [(_given(path, among), item) for item in items]
+        if not items:
+            mine = [(_given(path, among), Item(("",), _when(path), 0, path))]
+        budget = Budget.of(sum(item.size for item in items))
+        yield from _of_student(mine, f"{path.absolute().name}/", budget, 0)
+        return
+    yield from _of_class(items, "", pattern, of_nbgrader=of_nbgrader)
+    for other in sorted(path.iterdir()) if base != path else ():
+        if other != base and not ignored(other.name):
+            when = _when(other)
+            yield File(Label(""), other.name, when, when, b"", NOBODYS, BESIDE_SUBMITTED)
+
+
+def _given_archive(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> Iterator[File]:
+    """Yield what an archive holds that was given by name: of one student, or of a class."""
+    label, when = _given(path, among), _when(path)
+    try:
+        with archives.opened(path, when, of_class=True) as items:
+            paths = _paths(items)
+            others, chain = _containers(path, among), len(among) <= 1
+            depth = names.base(paths, chain=chain)
+            if pattern is not None or _is_class(paths, depth, others, of_archive=True):
+                whole = Budget.of(path.stat().st_size, least=archives.LEAST_OF_CLASS)
+                yield from _of_class(items, f"{path.name}/", pattern, chain=chain, budget=whole)
+                return
+            archives.expect_harmless(items)
+            mine = [(label, item) for item in items if not ignored(*item.parts)]
+            if not mine:
+                yield File(label, path.name, when, when, b"", NOT_GRADED, NO_MEMBER)
+            budget = Budget.of(path.stat().st_size)
+            budget.charge(0, len(items))
+            yield from _of_student(mine, f"{path.name}/", budget, 1)
+    except Refused as error:
+        yield File(label, path.name, when, when, path, error.rule, str(error))
+
+
+def _paths(items: Sequence[Item]) -> list[tuple[str, ...]]:
+    return [item.parts for item in items if not ignored(*item.parts)]
+
+
+def _containers(path: Path, among: Sequence[Path]) -> list[Path]:
+    """Return the other folders and archives that are given."""
+    return [o for o in among if o != path and (o.is_dir() or kind(o.name) == ARCHIVE)]
+
+
+def _is_class(
+    paths: Sequence[tuple[str, ...]],
+    depth: int,
+    others: Sequence[Path],
+    *,
+    of_archive: bool = False,
+) -> bool:
+    """Return whether a folder or an archive is a class's, and not one student's.
+
+    It is if a platform named what is in it. An archive that is given alone is if it has folders or
+    several notebooks. Of several given together, one with several folders or notebooks is; but not
+    if others have some of the same names, which are a lesson's then: each one is a student's.
+    """
+    if names.of_platforms({path[depth] for path in paths if len(path) > depth}):
+        return True
+    folders, loose = _units(paths, depth)
+    if len(folders) == 1 and LESSON.match(*folders):
+        return False  # a student's copy of the folder that was given out
+    if not others:
+        return bool(folders) or len(loose) > 1
+    units = folders if of_archive else folders | loose
+    if not 1 < len(units) <= MAX_COPIES:
+        return len(units) > MAX_COPIES
+    return not any(units & set().union(*_units_in(other)) for other in others)
+
+
+def _units(paths: Sequence[tuple[str, ...]], depth: int) -> tuple[set[str], set[str]]:
+    """Return the names of the folders that have notebooks in them, and of loose notebooks."""
+    full = [path for path in paths if kind(path[-1]) in (NOTEBOOK, ARCHIVE)]
+    folders = {path[depth] for path in full if len(path) > depth + 1}
+    return folders, {path[depth] for path in full if len(path) == depth + 1}
+
+
+def _units_in(path: Path) -> tuple[set[str], set[str]]:
+    if path.is_dir():
+        return _units([item.parts for item in _walk(path)], 0)
+    with suppress(Refused, OSError), archives.opened(path, _when(path), of_class=True) as items:
+        paths = _paths(items)
+        return _units(paths, names.base(paths))
+    return set(), set()
+
+
+# A class's files
+
+
+def _walk(base: Path) -> Iterator[Item]:
+    for root, folders, files in os.walk(base):
         folders[:] = sorted(name for name in folders if not ignored(name))
         links = [name for name in folders if (Path(root) / name).is_symlink()]
-        stamp = _timestamp(Path(root))
-        files = [name for name in [*files, *links] if not ignored(name) and name != STAMP]
-        for name in sorted(files):
-            item = Path(root) / name
-            if item.suffix.lower() == ".zip" and not item.is_symlink():
-                some = True
-                yield from _archive(student, item, base)
-            elif notebook_stem(name) or name in links:
-                some = True
-                yield _file(student, item, base, stamp)
-            else:
-                others.append(name)
-    if not some:
-        names = ", ".join(others[:5]) + (" and others" if len(others) > 5 else "")
-        sentence = NO_NOTEBOOK.format(names) if others else NOTHING
-        name = str(folder.relative_to(base))
-        yield File(student, name, _when(folder), b"", "no notebook", sentence)
+        here = [Path(root) / name for name in sorted([*files, *links]) if not ignored(name)]
+        yield from _items(here, base)
+        if not (folders or here) and Path(root) != base:
+            parts = (*Path(root).relative_to(base).parts, "")
+            yield Item(parts, _when(Path(root)), 0, Path(root))
 
 
-def _archive(student: str, path: Path, base: Path) -> Iterator[File]:
-    name, when = str(path.relative_to(base)), _when(path)
-    size = path.stat().st_size
-    if size > MAX_ARCHIVE:
-        sentence = TOO_LARGE.format(size / 2**20, MAX_ARCHIVE / 2**20)
-        yield File(student, name, when, path, "too large", sentence)
-    else:
-        yield from archives.of_one(student, name, path, when)
+def _items(paths: Iterable[Path], base: Path) -> Iterator[Item]:
+    for path in paths:
+        parts, facts = path.relative_to(base).parts, path.lstat()
+        rule = sentence = ""
+        if path.is_symlink():
+            parts = (*parts, "") if path.is_dir() else parts
+            rule, sentence = "symlink", LINK
+        elif not stat.S_ISREG(facts.st_mode):
+            rule, sentence = "no file", NO_FILE
+        yield Item(parts, _when(path), facts.st_size, path, rule, sentence)
 
 
-def _file(student: str, path: Path, base: Path, when: datetime | None = None) -> File:
-    name = path.name if path == base else str(path.relative_to(base))
-    when = when or _when(path)
-    if path.is_symlink():
-        target = os.fsencode(os.readlink(path))
-        return File(student, name, when, target, "symlink", LINK)
-    if not path.is_file():
-        return File(student, name, when, b"", "no file", NO_FILE)
-    return File(student, name, when, path)
+def _of_class(
+    items: list[Item],
+    prefix: str,
+    pattern: re.Pattern | None,
+    *,
+    chain: bool = False,
+    of_nbgrader: bool = False,
+    budget: Budget | None = None,
+) -> Iterator[File]:
+    """Yield the files of a class's folder or archive, student by student."""
+    items = _without_leftovers(items)
+    # A folder of this name has students' folders in it, be it one student's only.
+    around = (names.SUBMITTED,) if of_nbgrader else ()
+    depth = names.base([(*around, *item.parts) for item in items], chain=chain) - len(around)
+    paths = [item.parts for item in items]
+    labels = names.owners(paths, depth, pattern, _people(items, depth))
+    students: dict[str, list[tuple[Label, Item]]] = {}
+    for label, item in zip(labels, items, strict=True):
+        if label is not None:
+            students.setdefault(label.student, []).append((label, item))
+        elif item.parts[-1]:
+            yield _aside(Label(""), item, f"{prefix}{item.path}", NOBODYS, PLATFORMS)
+    # Whose archives would take too much of what all share comes last.
+    for group in sorted(students.values(), key=_greed):
+        own = [item for _, item in group]
+        try:
+            if budget is not None:
+                archives.expect_harmless(own, of_class=True)
+            mine = Budget.of(sum(map(archives.packed_size, own)), of_class=budget)
+            yield from _of_student(group, prefix, mine, 0)
+        except Refused as error:
+            label, when = group[0][0], max(item.when for item in own)
+            name = f"{prefix}{label.unit}"
+            yield File(label, name, label.when or when, when, b"", error.rule, str(error))
+
+
+def _greed(group: Sequence[tuple[Label, Item]]) -> tuple[bool, float]:
+    items = [item for _, item in group]
+    size, packed = sum(i.size for i in items), sum(map(archives.packed_size, items))
+    return any(kind(item.parts[-1]) == ARCHIVE for item in items), size / max(packed, 1)
+
+
+def _without_leftovers(items: Sequence[Item]) -> list[Item]:
+    """Return items without what programs leave behind; a folder of nothing else is empty."""
+    rest = [item for item in items if not ignored(*item.parts)]
+    full = {item.parts[:n] for item in rest for n in range(len(item.parts))}
+    for item in items:
+        own = next((n for n, part in enumerate(item.parts) if ignored(part)), 0)
+        if own and item.parts[:own] not in full:
+            full |= {item.parts[:n] for n in range(own + 1)}
+            rest.append(replace(item, parts=(*item.parts[:own], "")))
+    return rest
+
+
+def _people(items: Sequence[Item], depth: int) -> dict[str, Label]:
+    """Return who is behind the folders of Gradescope, if its own file says so."""
+    for item in items:
+        if len(item.parts) == depth + 1 and item.parts[-1] == names.METADATA:
+            with suppress(Refused, OSError):
+                return names.from_metadata(_read(item).decode("utf-8", "replace"))
+    return {}
+
+
+def _read(item: Item) -> bytes:
+    if not isinstance(item.source, Path):
+        return archives.read(item)
+    content, size = _content(item.source, MAX_NOTEBOOK)
+    return content if size == len(content) else b""
+
+
+# A student's files
+
+
+def _of_student(
+    group: Sequence[tuple[Label, Item]],
+    prefix: str,
+    budget: Budget,
+    depth: int,
+    when: datetime | None = None,
+) -> Iterator[File]:
+    """Yield the files of one student, what is no notebook too.
+
+    Parameters
+    ----------
+    group : sequence of (Label, Item)
+    prefix : str
+        Folders or archives around them, for the record.
+    budget : Budget
+    depth : int
+        How many of the student's own archives they are in.
+    when : datetime, optional
+        When the archive that they are in was handed in: the times in it are the student's.
+
+    Raises
+    ------
+    Refused
+        If there is too much to unpack.
+    """
+    rest, environments = _without_environments(group)
+    stamps = {i.parts[:-1]: _stamp(i) for _, i in rest if i.parts[-1] == STAMP} if not depth else {}
+    have = {kind(item.parts[-1]) for _, item in rest if not item.rule}
+    notebooks = {NOTEBOOK} if have & {NOTEBOOK, ARCHIVE} else {NOTEBOOK, MAYBE}
+    others = 0
+    for label, item in rest:
+        name = f"{prefix}{item.path}".rstrip("/")
+        here = kind(item.parts[-1])
+        stamp = names.stamp_of(label, item.parts[-1]) or (
+            None if label.platform else stamps.get(item.parts[:-1])
+        )
+        label = replace(label, when=label.when or stamp or when)
+        counts = here in notebooks or here == ARCHIVE or not item.parts[-1]
+        if item.rule and counts:
+            yield _notebook(label, item, name, budget)
+        elif label.sentence and counts:
+            yield File(label, name, label.when or item.when, item.when, b"", "name", label.sentence)
+        elif here == ARCHIVE:
+            yield from _archive(label, item, name, budget, depth + 1)
+        elif here in notebooks:
+            yield _notebook(label, item, name, budget)
+        elif not item.parts[-1]:
+            yield _aside(label, item, name, NOT_GRADED, NOTHING)
+        else:
+            others += 1
+            if others <= MAX_LISTED:
+                yield _aside(label, item, name, NOT_GRADED, BESIDE)
+    for folder, inside in environments.items():
+        name = f"{prefix}{'/'.join(folder)}"
+        yield _aside(*inside[0], name, NOT_GRADED, ENVIRONMENT.format(len(inside)))
+    if others > MAX_LISTED:
+        label, item = rest[0]
+        name = f"{prefix}{label.unit}"
+        yield _aside(label, item, name, NOT_GRADED, MORE.format(others - MAX_LISTED))
+
+
+def _without_environments(group: Sequence[tuple[Label, Item]]):
+    """Return files without those of Python's environments, and the latter by their folder."""
+    roots = {item.parts[:-1] for _, item in group if item.parts[-1] == "pyvenv.cfg"}
+    rest, environments = [], {}
+    for label, item in group:
+        # A notebook that lies directly beside the environment's folders is the student's own.
+        levels = range(len(item.parts) - 1)
+        inside = [n for n in levels if item.parts[n].lower() in OF_ENVIRONMENTS]
+        root = next((r for n in inside if (r := item.parts[:n]) in roots), None)
+        if root is None:
+            rest.append((label, item))
+        else:
+            environments.setdefault(root, []).append((label, item))
+    return rest, environments
+
+
+def _notebook(label: Label, item: Item, name: str, budget: Budget) -> File:
+    if isinstance(item.source, Path):
+        return _file(label, item, name)
+    when = label.when or item.when
+    try:
+        if item.rule:
+            raise Refused(item.rule, item.sentence)
+        content = archives.read(item)
+    except Refused as error:
+        return File(label, name, when, item.when, b"", error.rule, str(error))
+    budget.charge(len(content))
+    return File(label, name, when, item.when, content)
+
+
+def _file(label: Label, item: Item, name: str) -> File:
+    source = item.source
+    if item.rule:
+        source = os.fsencode(os.readlink(source)) if item.rule == "symlink" else b""
+    when = label.when or item.when
+    if label.sentence and not item.rule:
+        return File(label, name, when, item.when, b"", "name", label.sentence)
+    return File(label, name, when, item.when, source, item.rule, item.sentence)
+
+
+def _aside(label: Label, item: Item, name: str, rule: str, sentence: str) -> File:
+    return File(label, name, label.when or item.when, item.when, b"", rule, sentence)
+
+
+def _archive(label: Label, item: Item, name: str, budget: Budget, depth: int) -> Iterator[File]:
+    """Yield what a student's archive holds, or that it was refused."""
+    when = label.when or item.when
+    outermost, source = depth == 1, b""
+    try:
+        if depth > archives.MAX_DEPTH:
+            raise Refused("zip bomb", archives.NESTED)
+        if item.size > MAX_ARCHIVE:
+            sentence = archives.LARGE.format(item.size / 2**20, MAX_ARCHIVE / 2**20)
+            raise Refused("too large", sentence)
+        source = item.source
+        if not isinstance(source, Path):
+            source = b""
+            source = archives.read(item)
+            budget.charge(len(source))
+        with archives.opened(source, when) as items:
+            archives.expect_harmless(items)
+            budget.charge(0, len(items))
+            mine = [(label, one) for one in items if not ignored(*one.parts)]
+            if not mine:
+                yield _aside(label, item, name, NOT_GRADED, NO_MEMBER)
+            yield from _of_student(mine, f"{name}/", budget, depth, when)
+    except Refused as error:
+        if not outermost and budget.exceeded:
+            raise
+        original = source if outermost else b""
+        yield File(label, name, when, item.when, original, error.rule, str(error))
 
 
 def _when(path: Path) -> datetime:
     return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
 
 
-def _timestamp(folder: Path) -> datetime | None:
+def _stamp(item: Item) -> datetime | None:
     """Return the time that nbgrader noted when it took the submission, if it did."""
-    path = folder / STAMP
-    if path.is_symlink() or not path.is_file():
+    if item.rule:
         return None
-    with suppress(OSError, ValueError, KeyError):
-        text = path.read_text(encoding="utf-8")[:100].strip()
+    with suppress(Refused, OSError, ValueError, KeyError):
+        text = _read(item)[:100].decode("utf-8").strip()
         day, clock, *zone = text.split()
         time = datetime.fromisoformat(f"{day} {clock}")
         return time.replace(tzinfo=ZoneInfo(zone[0]) if zone else time.tzinfo or UTC)
     return None
 
 
-def _store(file: File, folder: Path) -> Entry:
+# What is kept
+
+
+def _store(file: File, folder: Path, words: Sequence[bytes] = (), fitting=None) -> Entry:
     """Store the original under its hash and name what is wrong with it at first sight."""
     rule, sentence, kept = file.rule, file.sentence, False
     try:
-        content, size = _content(file)
+        if isinstance(file.source, bytes):
+            content, size = file.source, len(file.source)
+        else:
+            content, size = _content(file.source, MAX_ARCHIVE if rule else MAX_NOTEBOOK)
     except OSError as error:
         content, size = b"", 0
         rule, sentence = "cannot be opened", UNREADABLE.format(error.strerror or error)
     if size > len(content):
         rule = rule or "too large"
-        large = TOO_LARGE.format(size / 2**20, MAX_NOTEBOOK / 2**20)
-        sentence = sentence or f"{large} {CLEAR}"
+        sentence = sentence or archives.LARGE.format(size / 2**20, MAX_NOTEBOOK / 2**20)
         digest = hashlib.sha256(content + f" {size}".encode()).hexdigest()
     elif rule and not content:
         # Without content, the name keeps two of these apart.
-        digest = hashlib.sha256(f"{rule} {file.name}".encode("utf-8", "replace")).hexdigest()
+        digest = _digest(rule, file.name)
     else:
         digest, kept = hashlib.sha256(content).hexdigest(), True
         if not rule and not content.strip():
             rule, sentence = "empty", EMPTY
+        if fitting is not None and not rule and any(word in content for word in words):
+            fitting.add(digest)
         target = folder / digest
         if not target.exists() or target.stat().st_size != size:
             replace_file(target, content)
-    when = file.when.astimezone(UTC).isoformat(timespec="seconds")
-    return Entry(file.student, _shown(file.name), digest, size, when, kept, rule, sentence)
+    label = file.label
+    about = digest, size, _iso(file.when), kept, rule, sentence, _iso(file.made)
+    marks = label.attempt, label.late, label.timed, label.platform, _shown(label.unit)
+    return Entry(label.student, _shown(file.name), *about, *marks)
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _digest(rule: str, text: str) -> str:
+    return hashlib.sha256(f"{rule} {text}".encode("utf-8", "replace")).hexdigest()
 
 
 def _shown(name: str) -> str:
     return name.encode("utf-8", "replace").decode()[-300:]
 
 
-def _content(file: File) -> tuple[bytes, int]:
+def _content(path: Path, most: int) -> tuple[bytes, int]:
     """Return the content up to what is read at most, and the size of the whole."""
-    most = MAX_ARCHIVE if file.rule else MAX_NOTEBOOK
-    if isinstance(file.source, bytes):
-        return file.source[:most], len(file.source)
     # The file may have become a link or a pipe since it was looked at.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with os.fdopen(os.open(file.source, flags), "rb") as handle:
+    with os.fdopen(os.open(path, flags), "rb") as handle:
         facts = os.fstat(handle.fileno())
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(0, "it is no regular file")
@@ -254,16 +616,47 @@ def _content(file: File) -> tuple[bytes, int]:
         return content, max(facts.st_size, len(content))
 
 
-def _bounded(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Refuse all but the first copies of each student; the latest come first."""
-    copies: dict[str, int] = {}
+def _with_every_student(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries, and one for each student whose files are all no notebooks."""
+    students: dict[str, list[Entry]] = {}
     for entry in entries:
-        if not entry.rule:
-            copies[entry.student] = copies.get(entry.student, 0) + 1
-        if entry.rule or copies[entry.student] <= MAX_COPIES:
+        students.setdefault(entry.student, []).append(entry)
+    listed = students.pop("", [])
+    for copies in students.values():
+        if all(entry.aside for entry in copies):
+            listed.append(_without_notebook(copies))
+            copies = copies[1:] and copies  # one file needs one line only
+        listed += copies
+    return listed
+
+
+def _without_notebook(copies: Sequence[Entry]) -> Entry:
+    files = [e.name.rpartition("/")[2] for e in copies if e.sentence not in (NOTHING, NO_MEMBER)]
+    more = f" and {len(files) - 5} others" if len(files) > 5 else ""
+    sentence = NO_NOTEBOOK.format(f"{', '.join(files[:5])}{more}") if files else copies[-1].sentence
+    last = max(copies, key=lambda e: e.order)
+    name = last.name if len(copies) == 1 else last.unit or last.name
+    digest = _digest("no notebook", f"{name} {sentence}")
+    return replace(last, name=name, sha256=digest, rule="no notebook", sentence=sentence)
+
+
+def _beyond(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield what each student has more than so many copies of; the best and latest come first.
+
+    Also of files that cannot be read: each one would get a record.
+    """
+    copies: dict[tuple[str, bool], int] = {}
+    for entry in entries:
+        if entry.aside:
+            continue
+        key = entry.student, bool(entry.rule)
+        copies[key] = copies.get(key, 0) + 1
+        if copies[key] > MAX_COPIES:
             yield entry
-        else:
-            yield Entry(**asdict(entry) | {"rule": "too many copies", "sentence": SUPERSEDED})
+
+
+def _set_aside(entry: Entry) -> Entry:
+    return replace(entry, rule=COPIES, sentence=entry.sentence or SUPERSEDED)
 
 
 def _list(entries: list[Entry], path: Path) -> None:
