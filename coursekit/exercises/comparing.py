@@ -17,6 +17,7 @@ TWICE = {
     False: "called twice on the same inputs, it returned the same; it is to be random.",
 }
 DRAWS = ("the draws", "the draws again")
+FROZEN = "every call returned the same; it is to be random, and not seeded inside."
 
 
 class Fact(NamedTuple):
@@ -50,7 +51,11 @@ def differ(exercise, probe: Probe, answer: Answer, expected: Answer) -> str:
     extra = sorted(set(answer.values) - set(expected.values))
     if extra:
         return f"On {probe.name}, it returned more than expected: {', '.join(extra)}."
-    return _improbable(exercise, probe, answer) if probe.draws else ""
+    if not probe.draws:
+        return ""
+    if _frozen(answer) and not _frozen(expected):
+        return f"On {probe.name}, {FROZEN}"
+    return _improbable(exercise, probe, answer)
 
 
 def _told(answer: Answer, name: str) -> Value:
@@ -67,6 +72,8 @@ def alike(exercise, probe: Probe, answer: Answer, other: Answer) -> bool:
     if set(answer.values) != set(other.values):
         return False
     if probe.draws and exercise.facts and not _malformed(answer, other):
+        if _frozen(answer) != _frozen(other):
+            return False
         pairs = zip(_facts(exercise, probe, answer), _facts(exercise, probe, other), strict=True)
         return all(_near(a, b) for both in pairs for a, b in zip(*both, strict=True))
     if answer.values.get(REPEATABLE) != other.values.get(REPEATABLE):
@@ -99,6 +106,12 @@ def _malformed(*answers: Answer) -> bool:
     return any(v is None or v.kind != "Tensor" for v in values) or (
         len({v.array.shape for v in values}) > 1
     )
+
+
+def _frozen(answer: Answer) -> bool:
+    """Return whether all draws are one and the same."""
+    first, again = (answer.values[name].array for name in DRAWS)
+    return bool((first == first[:1]).all() and np.array_equal(first, again))
 
 
 def _facts(exercise, probe: Probe, answer: Answer) -> list[list[Fact]]:

@@ -11,7 +11,8 @@ from coursekit.exercises.exercise import Exercise
 def _lasso_probes(rng: np.random.Generator) -> list[Probe]:
     probes = []
     for n, d, share in ((30, 6, 0.2), (24, 9, 0.35), (20, 5, 1.2)):
-        x = rng.normal(size=(n, d)) + rng.uniform(0.5, 1.5, d)
+        # What all columns share makes one direction strong: steps must be short, and so many.
+        x = rng.normal(size=(n, d)) + 1.5 * rng.normal(size=(n, 1)) + rng.uniform(0.5, 1.5, d)
         truth = rng.choice([-1, 1], d) * rng.uniform(1, 2, d) * (np.arange(d) % 3 == 0)
         truth[:2] = rng.permutation([1.5, -1.5])  # both signs
         y = x @ truth + rng.normal(size=n) + 4

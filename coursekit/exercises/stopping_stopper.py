@@ -289,3 +289,12 @@ class GivenAway(_Careful):
 class RestoresNothing(_Careful):
     def restore(self):
         self.model.load_state_dict(self.state)
+
+
+@Stopper.wrong(
+    "You ask for an improvement of some size: here any better value beats the best one, however "
+    "little better it is."
+)
+class WithSlack(_Careful):
+    def improves(self, value):
+        return math.isfinite(value) and value < self.best - 1e-3
