@@ -173,16 +173,17 @@ def survivors(name, seeds=(0,)):
         for mutant, source in mutants(right).items():
             made.append(mutant)
             space = dict(vars(sys.modules[right.__module__]))
-            exec(compile(source, "<mutant>", "exec", dont_inherit=True), space)
-            if any(_passes(name, space[right.__name__], seed) for seed in seeds):
-                passed.append(mutant)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                exec(source, space)
+                if any(_passes(name, space[right.__name__], seed) for seed in seeds):
+                    passed.append(mutant)
     return made, passed
 
 
 def _passes(name, answer, seed):
     exercise = bank.exercises()[name]
-    with warnings.catch_warnings(), _limited(), contextlib.suppress(TimeoutError):
-        warnings.simplefilter("ignore")
+    with contextlib.suppress(TimeoutError), _limited():
         return not any(
             comparing.differ(exercise, probe, exercise.drive(answer, probe), expected)
             for probe, expected in _asked(name, seed)

@@ -24,7 +24,7 @@ def _row_probes(rng: np.random.Generator) -> list[Probe]:
     cases = (
         ("a batch (4, 2, 3, 4)", images, rates[0]),
         ("a batch (5, 3)", table, rates[1]),
-        ("a batch (6,)", some(6), rates[0]),
+        ("a batch (6,) of float64", some(6).astype(np.float64), rates[0]),
     )
     return fixed + [
         Probe(
