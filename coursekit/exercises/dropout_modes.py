@@ -12,7 +12,7 @@ from coursekit.regularizers import dropout as ours
 
 def _mode_probes(rng: np.random.Generator) -> list[Probe]:
     low, high = rng.uniform(0.1, 0.4), rng.uniform(0.5, 0.9)
-    return [Probe("14 networks", {"low": float(low), "high": float(high)})]
+    return [Probe("15 networks", {"low": float(low), "high": float(high)})]
 
 
 def _networks(low: float, high: float) -> dict[str, nn.Module]:
@@ -43,6 +43,7 @@ def _networks(low: float, high: float) -> dict[str, nn.Module]:
         "two dropout layers, only the first in training mode": first,
         "two dropout layers, only the second in training mode": last,
         "a dropout layer deep inside": net(inner).train(),
+        "a dropout layer by itself": nn.Dropout(high).train(),
         "dropout of rate 0 in training mode": net(nn.Dropout(0.0)).train(),
         "Dropout2d in training mode": net(nn.Dropout2d(low)).train(),
         "Dropout1d in training mode": net(nn.Dropout1d(low)).train(),

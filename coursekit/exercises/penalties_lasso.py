@@ -48,9 +48,9 @@ lasso_ista = Exercise(
     task="""
 The lasso, by your own loop: minimize `||y - x @ w - b||^2 / (2 * n) + alpha * ||w||_1` over the
 weights and a free intercept `b` (center `x` and `y`, and it is gone). `x` is an array (n, features)
-of random numbers with at most 9 features, `y` an array (n,). Return only the weights, an array
-(features,), right to six digits, with the zeros **exactly** zero. A large `alpha` gives zeros only.
-Some 2,000 steps are enough, and take a fraction of a second.
+of random numbers with at most 9 features, which are correlated, `y` an array (n,). Return only the
+weights, an array (features,), right to six digits, with the zeros **exactly** zero. A large `alpha`
+gives zeros only. Some 2,000 steps are enough, and take a fraction of a second.
 """,
     probes=_lasso_probes,
     reference=_lasso,

@@ -62,6 +62,8 @@ def probes(rng: np.random.Generator) -> list[Probe]:
         "a tie with the best accuracy": ([d, b, b, c, c], 3, "max"),
         "infinite accuracies": ([inf, c, b, d], 3, "max"),
         "nothing but NaN": ([nan, nan], 2, "min"),
+        "losses of the size of 1e12": ([1e12 * value for value in (b, c, b, a, a)], 3, "min"),
+        "scores below 0": ([-b, -c, -b, -a, -a], 3, "max"),
         "losses that fall by a millionth each": ([a, a - 1e-6, a - 2e-6, a - 3e-6], 2, "min"),
         "nothing but infinity": ([inf, inf], 2, "min"),
         "a loss of minus infinity": ([d, -inf, c, b, c], 3, "min"),

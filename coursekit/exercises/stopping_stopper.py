@@ -298,3 +298,13 @@ class RestoresNothing(_Careful):
 class WithSlack(_Careful):
     def improves(self, value):
         return math.isfinite(value) and value < self.best - 1e-3
+
+
+@Stopper.wrong(
+    "Your best value starts at a number that some values never beat: start at infinity, or minus "
+    "infinity, or at the first finite value."
+)
+class StartsAtANumber(_Careful):
+    def __init__(self, model, patience, mode):
+        super().__init__(model, patience, mode)
+        self.best = 1e9 if mode == "min" else 0.0
