@@ -36,6 +36,7 @@ columns of x are independent.)
 """,
     probes=_noise_probes,
     reference=_noisy_least_squares,
+    tolerance=1e-5,  # forgives an optimizer that stops at a small slope
     hints=(
         "Write out |y - xw - Nw|^2. Which of the terms have mean 0?",
         "What is the mean of N.T @ N? It is d by d, and each entry is a sum over n rows.",

@@ -14,10 +14,12 @@ def _cutmix(x, y, order, top, left, height, width):
 
 
 def _cutmix_driver(answer, x, **others):
-    before = x.clone()
+    given = {"x": x, "y": others["y"], "order": others["order"]}
+    before = {name: value.clone() for name, value in given.items()}
     images, labels = answer(x, *others.values())
     # Compared now: an answer that works in place returns `x` itself.
-    return {"the images": images, "the labels": labels, "x afterwards": torch.equal(x, before)}
+    unchanged = {f"{name} afterwards": value.equal(before[name]) for name, value in given.items()}
+    return {"the images": images, "the labels": labels} | unchanged
 
 
 def _cutmix_probes(rng: np.random.Generator) -> list[Probe]:
@@ -36,10 +38,16 @@ def _cutmix_probes(rng: np.random.Generator) -> list[Probe]:
         ),
         "one that sticks out above": (-1, 2, height, width),
         "one that sticks out on the left": (2, -2, height, width),
+        "one that lies above the image": (-height - 1, 2, height, width),
+        "one that lies to the left of the image": (1, -width - 2, height, width),
+        "one that lies below the image": (7, 2, height, width),
     }
+    tall = x.swapaxes(2, 3).copy()
+    cases = [(name, x, place) for name, place in places.items()]
+    cases.append(("one at the bottom of a tall image", tall, (6, 1, 3, height)))
     return [
         Probe(name, {"x": x, "y": y, "order": order} | dict(zip(_SIDES, place, strict=True)))
-        for name, place in places.items()
+        for name, x, place in cases
     ]
 
 
@@ -82,7 +90,7 @@ def clipped_area(x, y, order, top, left, height, width):
     columns = slice(max(left, 0), max(min(left + width, x.shape[3]), 0))
     images = x.clone()
     images[:, :, rows, columns] = x[order][:, :, rows, columns]
-    pasted = x[0, 0, rows, columns].numel() / x[0, 0].numel()
+    pasted = x[:, :, rows, columns].numel() / x.numel()
     return images, (1 - pasted) * y + pasted * y[order]
 
 

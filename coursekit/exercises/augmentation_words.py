@@ -19,13 +19,20 @@ def _words_probes(rng: np.random.Generator) -> list[Probe]:
         return rng.choice(words, n, replace=False).tolist()
 
     rates = rng.permutation([0.3, 0.65]).tolist()
-    long = [*some(4, _PLAIN), *some(2, _HOLDING), "Never", "knew", "not", "nonsense", "no,"]
+    marked = ["Never", "knew", "not", "nonsense,", "no,", "No.", "...never", "Film."]
+    long = [*some(4, _PLAIN), *some(2, _HOLDING), *marked]
+    first, other = some(2, _PLAIN)
     texts = {
         "a short text with a negation": (f"not {some(1, _PLAIN)[0]}", 0.7),
         "a text of one word": (some(1, _PLAIN)[0], 0.8),
         "a text of two words": (" ".join(some(2, _PLAIN)), 0.9),
         "a text with negations": (" ".join(long), rates[0]),
         "another text": (" ".join(["NOT", *some(5, _PLAIN + _HOLDING)]), rates[1]),
+        "a text with a word that comes four times": (
+            f"{first} {other} no {other} {other} {other}",
+            rates[0],
+        ),
+        "a text with two spaces and a new line": ("\n".join(["  ".join(long[:5]), "no"]), rates[1]),
     }
     seed = int(rng.integers(2**31))
     return [
@@ -43,8 +50,11 @@ def _words_driver(answer, text, rate):
             if not isinstance(kept, str):
                 yield type(kept)
                 return
-            there = [word in kept.split() for word in words]
-            same = kept == " ".join(w for w, t in zip(words, there, strict=True) if t)
+            there, left = [], kept.split()
+            for word in words:
+                there.append(word in left[:1])
+                left = left[there[-1] :]
+            same = not left and kept == " ".join(kept.split())
             yield torch.tensor([*there, same], dtype=torch.float64)
 
     first, again = list(rows()), list(rows())
@@ -63,7 +73,8 @@ def _words_facts(inputs: dict, draws: np.ndarray) -> list[Fact]:
     bare = [word.lower().strip(",.") for word in words]
     ruled = np.array([word in _RULED for word in bare])
     large = np.array([word != word.lower() for word in words])
-    comma = np.array([word[-1] in ",." for word in words])
+    comma, stop = (np.array([word[-1] == mark for word in words]) for mark in ",.")
+    behind = np.array([word[0] in ",." for word in words])
     gone, m = 1 - draws[:, :-1], int((~ruled).sum())
     # If all words may go, one of them comes back where all have gone.
     rest = rate if ruled.any() else rate - rate**m / m
@@ -81,9 +92,11 @@ def _words_facts(inputs: dict, draws: np.ndarray) -> list[Fact]:
     told = [
         whether("all words can go", gone.all(1).any()),
         whether("a text comes in another order, or with something else", (draws[:, -1] < 1).any()),
-        whether("a plain negation can go", deleted(ruled & ~large & ~comma)),
-        whether("a negation with a capital letter can go", deleted(ruled & large)),
+        whether("a plain negation can go", deleted(ruled & ~(large | comma | stop | behind))),
+        whether("a negation with a capital letter can go", deleted(ruled & large & ~stop)),
         whether("a negation with a comma can go", deleted(ruled & comma)),
+        whether("a negation with a full stop can go", deleted(ruled & stop)),
+        whether("a negation behind full stops can go", deleted(ruled & behind)),
         share("the share of other words deleted", gone[:, ~ruled], rest),
         share("the share of texts without their first other word", gone[:, ~ruled][:, 0], rest),
     ]
@@ -269,3 +282,45 @@ def without_order(text, rate):
     words = text.split()
     kept = [w for w in words if w.lower().strip(",.") in safe or torch.rand(1).item() >= rate]
     return " ".join(sorted(kept, reverse=True) or [words[torch.randint(len(words), (1,)).item()]])
+
+
+@word_dropout.wrong(
+    "A full stop hides the negation from your comparison: take full stops off as well as commas."
+)
+def stops_kept(text, rate):
+    words = text.split()
+    safe = {"not", "no", "never"}
+    kept = [w for w in words if w.lower().strip(",") in safe or torch.rand(1).item() >= rate]
+    return " ".join(kept or [words[torch.randint(len(words), (1,)).item()]])
+
+
+@word_dropout.wrong(
+    "You take commas and full stops off at the end of a word only: they may stand before it, too."
+)
+def only_behind(text, rate):
+    words = text.split()
+    safe = {"not", "no", "never"}
+    kept = [w for w in words if w.lower().rstrip(",.") in safe or torch.rand(1).item() >= rate]
+    return " ".join(kept or [words[torch.randint(len(words), (1,)).item()]])
+
+
+@word_dropout.wrong(
+    "A word that comes several times goes or stays at all its places: toss a coin for each place."
+)
+def one_coin_per_word(text, rate):
+    words = text.split()
+    coins = {word: torch.rand(1).item() for word in words}
+    safe = {"not", "no", "never"}
+    kept = [w for w in words if w.lower().strip(",.") in safe or coins[w] >= rate]
+    return " ".join(kept or [words[torch.randint(len(words), (1,)).item()]])
+
+
+@word_dropout.wrong(
+    'With split(" "), two spaces hold an empty word, and a new line stays inside a word: words are '
+    "what `text.split()` gives."
+)
+def split_at_spaces(text, rate):
+    words = text.split(" ")
+    safe = {"not", "no", "never"}
+    kept = [w for w in words if w.lower().strip(",.") in safe or torch.rand(1).item() >= rate]
+    return " ".join(kept or [words[torch.randint(len(words), (1,)).item()]])

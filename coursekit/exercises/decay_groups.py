@@ -19,6 +19,14 @@ def _group_probes(rng: np.random.Generator) -> list[Probe]:
     return [Probe(names[k], {"kind": k, "weight_decay": strength}) for k in names]
 
 
+class PreNorm(nn.Module):
+    """Named after a norm, and none itself: what it holds is sorted by who owns it."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.norm, self.inner = nn.LayerNorm(size), nn.Linear(size, size, bias=False)
+
+
 def _network(kind: str) -> nn.Module:
     if kind == "many":
         net = nn.Module()
@@ -26,8 +34,9 @@ def _network(kind: str) -> nn.Module:
         # Names that mislead, as in public code: a list of names meets only some of them.
         net.LayerNorm, net.ln_f = nn.LayerNorm((2, 4)), nn.LayerNorm(4)
         net.norm1, net.gain = nn.BatchNorm1d(4), nn.Parameter(torch.ones(4))
+        net.temperature = nn.Parameter(torch.ones(()))
         deep = nn.Sequential(nn.GroupNorm(1, 3), nn.LayerNorm((2, 3)))
-        net.blocks = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), deep)
+        net.blocks = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), deep, PreNorm(3))
         return net
     if kind == "frozen":
         net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
@@ -51,6 +60,9 @@ def _read_groups(answer, kind, weight_decay):
     names = {id(p): name for name, p in net.named_parameters()}
     found = {}
     for which, group in zip(("with decay", "without decay"), groups, strict=True):
+        # An optimizer refuses a set: it would train in another order each time.
+        unordered = isinstance(group["params"], set | frozenset)
+        found[f"what is given as the parameters {which}"] = "a set" if unordered else "a list"
         given = sorted(names.get(id(p), f"a {type(p).__name__}") for p in group["params"])
         found[f"parameters {which}"] = ", ".join(given)
         found[f"the strength of the group {which}"] = group["weight_decay"]

@@ -21,7 +21,11 @@ def _row_probes(rng: np.random.Generator) -> list[Probe]:
         Probe("rate=0", {"added": images, "rate": 0.0, "training": True}),
     ]
     # As many examples as columns: a mask (B,) then fits where it should not.
-    cases = (("a batch (4, 2, 3, 4)", images, rates[0]), ("a batch (5, 3)", table, rates[1]))
+    cases = (
+        ("a batch (4, 2, 3, 4)", images, rates[0]),
+        ("a batch (5, 3)", table, rates[1]),
+        ("a batch (6,) of float64", some(6).astype(np.float64), rates[0]),
+    )
     return fixed + [
         Probe(
             f"{name}, rate={rate:.2f}",

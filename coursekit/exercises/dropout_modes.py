@@ -12,7 +12,7 @@ from coursekit.regularizers import dropout as ours
 
 def _mode_probes(rng: np.random.Generator) -> list[Probe]:
     low, high = rng.uniform(0.1, 0.4), rng.uniform(0.5, 0.9)
-    return [Probe("twelve networks", {"low": float(low), "high": float(high)})]
+    return [Probe("15 networks", {"low": float(low), "high": float(high)})]
 
 
 def _networks(low: float, high: float) -> dict[str, nn.Module]:
@@ -43,23 +43,28 @@ def _networks(low: float, high: float) -> dict[str, nn.Module]:
         "two dropout layers, only the first in training mode": first,
         "two dropout layers, only the second in training mode": last,
         "a dropout layer deep inside": net(inner).train(),
+        "a dropout layer by itself": nn.Dropout(high).train(),
         "dropout of rate 0 in training mode": net(nn.Dropout(0.0)).train(),
         "Dropout2d in training mode": net(nn.Dropout2d(low)).train(),
+        "Dropout1d in training mode": net(nn.Dropout1d(low)).train(),
+        "Dropout3d in training mode": net(nn.Dropout3d(low)).train(),
     }
 
 
 def _ask_all(answer, low, high):
     found = {}
     for name, net in _networks(low, high).items():
-        before = [layer.training for layer in net.modules()]
+        before = _settings(net)
         with torch.set_grad_enabled("no_grad" not in name):
             value = answer(net)
         # Text, because a sentence with True and False reads better than one with 1 and 0.
         found[name] = str(value) if isinstance(value, bool | np.bool_) else type(value).__name__
-        found[f"the mode of {name} afterwards"] = before == [
-            layer.training for layer in net.modules()
-        ]
+        found[f"{name} afterwards"] = before == _settings(net)
     return found
+
+
+def _settings(net: nn.Module) -> list[tuple]:
+    return [(layer.training, getattr(layer, "p", None)) for layer in net.modules()]
 
 
 is_dropout_active = Exercise(
@@ -118,7 +123,7 @@ def by_recursion(net):
 def by_trying(net):
     kinds = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d
     layers = [layer for layer in net.modules() if isinstance(layer, kinds)]
-    ones = torch.ones(1, 1000, 1)
+    ones = torch.ones(1000)
     passes = [F.dropout(ones, layer.p, layer.training) for layer in layers]
     return bool(sum((p == 0).sum() for p in passes) > 0)
 

@@ -49,6 +49,7 @@ def _evaluated(answer, weight, bias, x, y, batch_size) -> dict[str, object]:
         sizes.append(len(batch))
         return batch @ weight.T + bias
 
+    before = x.clone(), y.clone()
     result = answer(net, x, y, batch_size)
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise TypeError(f"expected (loss, accuracy) to be returned, got {type(result).__name__}")
@@ -56,6 +57,8 @@ def _evaluated(answer, weight, bias, x, y, batch_size) -> dict[str, object]:
         "the loss": result[0],
         "the accuracy": result[1],
         "the largest batch that the network got": max(sizes, default=0),
+        "x afterwards": x.equal(before[0]),
+        "y afterwards": y.equal(before[1]),
     }
 
 

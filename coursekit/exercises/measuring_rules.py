@@ -21,8 +21,9 @@ def _patterns(rng: np.random.Generator, direction: int) -> Probe:
                 edges[k] + rng.uniform(0.1, 0.9) * (edges[k + 1] - edges[k]) for k in (i, j)
             )
             ends.append(sorted((low, high)))
-    # On an edge exactly; 5 and -5 have nothing special.
-    ends += [[1, 5], [-1, 1], [-5, -1], [-5, 0], [0, 5]]
+    # On an edge exactly, with both ends or with one, or just beside 0; 5 has nothing special.
+    ends += [[1, 5], [-1, 1], [-5, -1], [-5, 0], [0, 5], [-1, 0.5], [-0.5, 1]]
+    ends += [[-5, -0.05], [-5, 0.05], [-0.05, 5], [0.05, 5]]
     # The halves of smallest are exact in binary, so rounding keeps edges edges.
     rounded = np.round(np.array(ends) * 20) / 20 * smallest
     inputs = {"low": rounded[:, 0].tolist(), "high": rounded[:, 1].tolist()}

@@ -9,8 +9,10 @@ from coursekit.exercises.exercise import Exercise
 
 def _holm_probes(rng: np.random.Generator) -> list[Probe]:
     several = _family(rng, int(rng.integers(2, 5)))
+    small = _shuffled(rng, 2.0 ** np.arange(-12, -6) * rng.uniform(0.9, 1.1, 6))  # no result is 1
     return [
         Probe(f"{len(several)} p-values", {"p_values": several}),
+        Probe("6 small p-values", {"p_values": small}),
         Probe("a single p-value", {"p_values": rng.uniform(0.01, 0.1, 1)}),
         Probe("two equal p-values", {"p_values": np.full(2, rng.uniform(0.01, 0.1))}),
     ]
@@ -20,7 +22,12 @@ def _family(rng: np.random.Generator, between: int) -> np.ndarray:
     """p-values in which the second step falls back, and the last ones rise above 1."""
     first = rng.uniform(0.004, 0.006)
     middle = rng.uniform(0.03, 0.15, between)
-    p = np.sort(np.concatenate([[first, first * 1.05], middle, rng.uniform(0.6, 0.95, 2)]))
+    return _shuffled(
+        rng, np.concatenate([[first, first * 1.05], middle, rng.uniform(0.6, 0.95, 2)])
+    )
+
+
+def _shuffled(rng: np.random.Generator, p: np.ndarray) -> np.ndarray:
     while True:
         shuffled = rng.permutation(p)
         adjusted, order = intervals.holm(shuffled), shuffled.argsort()
@@ -105,6 +112,18 @@ def without_maximum(p_values):
 def unsorted(p_values):
     factors = np.arange(len(p_values), 0, -1)
     return np.minimum(np.maximum.accumulate(p_values * factors), 1)
+
+
+@holm.wrong(
+    "`argsort` tells which p-value stands at a place in the sorted row, not which rank a p-value "
+    "has: ranks are `p_values.argsort().argsort()`."
+)
+def argsort_for_ranks(p_values):
+    order = p_values.argsort()
+    stepped = p_values * (len(p_values) - order)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped[order]), 1)
+    return adjusted
 
 
 @holm.wrong("Your result is sorted: put each number back to the place of its p-value.")

@@ -20,6 +20,7 @@ def _sign_probes(rng: np.random.Generator) -> list[Probe]:
     return [
         probe(f"{several} seeds and a gain", +1, several),
         probe("3 seeds and a loss", -1, 3),
+        probe("25 seeds and a small loss", -1, 25),
         probe("one seed", +1, 1),
         Probe("effect=0", {"effect": 0.0, "sd": 2.0, "n_seeds": 4}),
     ]

@@ -12,16 +12,20 @@ from coursekit.regularizers import normalization as ours
 def _freeze_probes(rng: np.random.Generator) -> list[Probe]:
     seed = int(rng.integers(2**31))
     x = rng.normal(1.0, 2.0, (5, 2, 4, 4)).astype(np.float32)
-    return [Probe("a network with two batch norms and dropout", {"x": x, "seed": seed})]
+    return [
+        Probe(f"a network in {mode} mode", {"x": x, "seed": seed, "mode": mode})
+        for mode in ("training", "evaluation")
+    ]
 
 
 def _network(seed: int, dtype: torch.dtype) -> nn.Module:
     torch.manual_seed(seed)
-    deep = nn.Sequential(nn.Linear(27, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU())
+    boxes = nn.Sequential(nn.Unflatten(1, (2, 1, 1, 2)), nn.BatchNorm3d(2), nn.Flatten())
+    deep = nn.Sequential(nn.Linear(27, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU(), boxes)
     # Of rate 0, so that outputs can be compared; its mode is what counts.
     parts = nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), nn.Flatten(), deep, nn.Dropout(0.0)
     net = nn.Sequential(*parts, nn.Linear(4, 2))
-    for norm in (net[1], deep[1]):
+    for norm in (net[1], deep[1], boxes[1]):
         nn.init.uniform_(norm.weight, 0.5, 2)
         nn.init.normal_(norm.bias)
         nn.init.normal_(norm.running_mean)
@@ -29,11 +33,15 @@ def _network(seed: int, dtype: torch.dtype) -> nn.Module:
     return net.to(dtype)  # last, since draws depend on the type
 
 
-def _fine_tune(answer, x, seed):
-    net = _network(seed, x.dtype).train()
-    norms = net[1], net[3][1]
+def _fine_tune(answer, x, seed, mode):
+    net = _network(seed, x.dtype).train(mode == "training")
+    norms = net[1], net[3][1], net[3][3][1]
     returned = answer(net)
     found = {"what it returns": "net" if returned is net else type(returned).__name__}
+    modes = ["training" if layer.training else "evaluation" for layer in (net, net[3], net[4])]
+    found["the modes of the network, of its deeper part and of dropout"] = ", ".join(modes)
+    if mode == "evaluation":
+        net.train()
     for when in ("in a training step", "in one after net.eval() and net.train()"):
         found[f"the output {when}"] = net(x)
         found[f"the running means {when}"] = _together(n.running_mean for n in norms)

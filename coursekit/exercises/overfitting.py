@@ -56,15 +56,31 @@ def _measured(answer, first, second, x, y, mode) -> dict[str, object]:
     net.train(mode != MODES[1])
     if mode == MODES[2]:
         net[1].eval()
-    loss = answer(net, x, y)
+    for parameter in net.parameters():  # as between two batches whose gradients add up
+        parameter.grad = torch.ones_like(parameter)
+    given = {"x": x, "y": y, "the state of the network": _numbers(net)}
+    before = {name: value.clone() for name, value in given.items()}
+    with torch.enable_grad():
+        loss = answer(net, x, y)
+        recording = torch.is_grad_enabled()
+    given["the state of the network"] = _numbers(net)
+    gradients = [p.grad is not None and bool((p.grad == 1).all()) for p in net.parameters()]
     modes = ["train" if layer.training else "eval" for layer in (net, *net)]
     return {
         "the loss": loss,
         "the mode after the call (of the network, then of its five layers)": " ".join(modes),
-        "the running mean of the batch norm after the call": net[1].running_mean,
         "the dropout rate after the call": net[3].p,
-        "gradients left behind by the call": any(p.grad is not None for p in net.parameters()),
-    }
+        "the momentum of the batch norm after the call": net[1].momentum,
+        "parameters that are trained after the call": sum(
+            p.requires_grad for p in net.parameters()
+        ),
+        "torch.is_grad_enabled() after the call": recording,
+        "the gradient of the network afterwards": all(gradients),
+    } | {f"{name} afterwards": value.equal(before[name]) for name, value in given.items()}
+
+
+def _numbers(net: nn.Module) -> torch.Tensor:
+    return torch.cat([tensor.detach().flatten().double() for tensor in net.state_dict().values()])
 
 
 def _of_a_copy(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:

@@ -23,6 +23,11 @@ def _probes(rng: np.random.Generator) -> list[Probe]:
         "12 examples, 4 features, one example with zeros only": empty,
         "9 examples and 6 features, two of them copies": twins,
         "5 examples and 5 features": square,
+        # What is zero up to rounding depends on the units. (Powers of 2 round like 1.)
+        "10 examples and 3 features, one of the size of 1e-3": rng.normal(size=(10, 3))
+        * [1, 1, 1e-3],
+        "6 features, two of them copies, all of the size of 1e-12": 2.0**-40 * twins,
+        "6 features, two of them copies, all of the size of 1e9": 2.0**30 * twins,
     }
     return [Probe(name, {"x": x, "y": rng.normal(1.0, 1.0, len(x))}) for name, x in named.items()]
 
@@ -41,7 +46,8 @@ shortest_fit = Exercise(
 Least squares without a penalty and without an intercept, at any width. `x` is an array (examples,
 features), `y` an array (examples,), both float64. Of all weights with the smallest
 `||x @ w - y||`, return the **shortest** (smallest Euclidean length), an array (features,). There
-may be more features than examples or fewer, features that are always 0 (dead units), and copies.
+may be more features than examples or fewer, features that are always 0 (dead units), and copies,
+in units that make all numbers large or small.
 """,
     probes=_probes,
     reference=_least_squares,

@@ -132,6 +132,13 @@ def _table_probes(rng: np.random.Generator) -> list[Probe]:
         size = np.array([rng.permutation(np.arange(1, n + 1)) * 100 for _ in range(n_tables)])
         for row in val:  # three share the first place
             row[rng.permutation(n)[:3]] = 0.9
+        if n > 3:  # nearly as good is not equally good, however small
+            val[0, size[0].argmin()] = 0.8999
+        for row, sizes, place in zip(
+            val, size, rng.permutation(max(n, n_tables)) % n, strict=False
+        ):
+            move = place - _best_then_smallest(None, row, None, sizes)  # so that every place wins
+            row[:], sizes[:] = np.roll(row, move), np.roll(sizes, move)
         # Unlike validation, so that every other rule chooses differently in some table.
         train, test = rng.uniform(0.8, 1.0, val.shape), rng.uniform(0.6, 0.95, val.shape)
         arrays = {"train": train, "val": val, "test": test, "size": size}

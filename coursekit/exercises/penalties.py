@@ -40,16 +40,19 @@ def _penalty_probes(rng: np.random.Generator) -> list[Probe]:
 
 
 def _penalized(answer, kernel, matrix, head, l1, l2) -> dict[str, object]:
-    layers = nn.Conv2d(1, 3, 2), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 2)
-    net = nn.Sequential(*layers).to(kernel.dtype)
+    inner = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 4))
+    net = nn.Sequential(nn.Conv2d(1, 3, 2), inner, nn.Linear(4, 2)).to(kernel.dtype)
     with torch.no_grad():
         for i, vector in enumerate(p for p in net.parameters() if p.ndim == 1):
             vector.copy_(torch.linspace(-1.0, 1.5 + i, len(vector)))
         net[0].weight.copy_(kernel)
-        net[3].weight.copy_(matrix)
-        net[4].weight.copy_(head)
+        inner[2].weight.copy_(matrix)
+        net[2].weight.copy_(head)
+    before = [p.detach().clone() for p in net.parameters()]
     found = {"the penalty": (penalty := answer(net, l1, l2))}
-    if isinstance(penalty, torch.Tensor) and penalty.ndim == 0 and (l1 or l2):
+    unchanged = [p.equal(old) for p, old in zip(net.parameters(), before, strict=True)]
+    found["the network afterwards"] = all(unchanged)
+    if isinstance(penalty, torch.Tensor) and penalty.ndim == 0:
         found["the gradient"] = None
         if penalty.requires_grad:
             penalty.backward()
@@ -156,6 +159,17 @@ def by_name(net, l1, l2):
 def linear_only(net, l1, l2):
     kept = [layer.weight for layer in net.modules() if isinstance(layer, nn.Linear)]
     return sum(l1 * p.abs().sum() + l2 / 2 * p.square().sum() for p in kept)
+
+
+@elastic_penalty.wrong(
+    "You looked at direct children only; layers may sit deeper: go through net.parameters(), or "
+    "net.modules()."
+)
+def children_only(net, l1, l2):
+    layers = [layer for layer in net.children() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    return sum(
+        l1 * m.weight.abs().sum() + l2 / 2 * m.weight.square().sum() for m in layers
+    ) + torch.zeros(())
 
 
 @elastic_penalty.wrong("You took means over weights; the penalty has sums.")

@@ -14,14 +14,14 @@ def _threshold_probes(rng: np.random.Generator) -> list[Probe]:
         z = rng.uniform(-3 * t, 3 * t, shape)
         z += np.sign(z) * 0.05  # not on the kink itself, where slopes differ between solutions
         z = np.where(np.abs(np.abs(z) - t) < 0.03, 1.2 * z, z)
-        z.flat[:4] = [0.4 * t, -0.7 * t, 2.3 * t, -1.8 * t]  # each side, small and large
+        z.flat[:5] = [0.4 * t, -0.7 * t, 2.3 * t, -1.8 * t, 0]  # each side, small and large
         return z.astype(np.float32)
 
     t = float(rng.uniform(0.6, 0.9))
     z = numbers((3, 5), t)
     return [
         Probe(f"t={t:.3g}", {"z": z, "t": t}),
-        Probe("t=0", {"z": z, "t": 0.0}),
+        Probe("t=0", {"z": numbers((2, 1, 4), t), "t": 0.0}),
         Probe("t larger than all numbers", {"z": z, "t": 9.0}),
         Probe(f"t={2 * t:.3g}", {"z": numbers((7,), 2 * t), "t": 2 * t}, gradient="z"),
     ]

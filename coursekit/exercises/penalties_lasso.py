@@ -11,7 +11,8 @@ from coursekit.exercises.exercise import Exercise
 def _lasso_probes(rng: np.random.Generator) -> list[Probe]:
     probes = []
     for n, d, share in ((30, 6, 0.2), (24, 9, 0.35), (20, 5, 1.2)):
-        x = rng.normal(size=(n, d)) + rng.uniform(0.5, 1.5, d)
+        # What all columns share makes one direction strong: steps must be short, and so many.
+        x = rng.normal(size=(n, d)) + 1.5 * rng.normal(size=(n, 1)) + rng.uniform(0.5, 1.5, d)
         truth = rng.choice([-1, 1], d) * rng.uniform(1, 2, d) * (np.arange(d) % 3 == 0)
         truth[:2] = rng.permutation([1.5, -1.5])  # both signs
         y = x @ truth + rng.normal(size=n) + 4
@@ -47,9 +48,9 @@ lasso_ista = Exercise(
     task="""
 The lasso, by your own loop: minimize `||y - x @ w - b||^2 / (2 * n) + alpha * ||w||_1` over the
 weights and a free intercept `b` (center `x` and `y`, and it is gone). `x` is an array (n, features)
-of random numbers with at most 9 features, `y` an array (n,). Return only the weights, an array
-(features,), right to six digits, with the zeros **exactly** zero. A large `alpha` gives zeros only.
-Some 2,000 steps are enough, and take a fraction of a second.
+of random numbers with at most 9 features, which are correlated, `y` an array (n,). Return only the
+weights, an array (features,), right to six digits, with the zeros **exactly** zero. A large `alpha`
+gives zeros only. Some 2,000 steps are enough, and take a fraction of a second.
 """,
     probes=_lasso_probes,
     reference=_lasso,

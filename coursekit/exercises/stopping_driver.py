@@ -49,7 +49,7 @@ def drive(answer, values, patience, mode):
 
 
 def probes(rng: np.random.Generator) -> list[Probe]:
-    nan = float("nan")
+    nan, inf = float("nan"), float("inf")
     a, b, c, d, e = sorted(rng.uniform(0.4, 0.9, 5).round(3).tolist(), reverse=True)
     cases = {
         "losses with a minimum": ([a, c, b, d, c, b, a], 3, "min"),
@@ -59,8 +59,15 @@ def probes(rng: np.random.Generator) -> list[Probe]:
         "NaN after the best loss": ([b, c, nan, a + 1, a + 2, a], 3, "min"),
         "a first loss of NaN": ([nan, b, c, d], 3, "min"),
         "NaN accuracies": ([c, nan, e, b, d], 3, "max"),
-        "infinite accuracies": ([float("inf"), c, b, d], 3, "max"),
+        "a tie with the best accuracy": ([d, b, b, c, c], 3, "max"),
+        "infinite accuracies": ([inf, c, b, d], 3, "max"),
         "nothing but NaN": ([nan, nan], 2, "min"),
+        "losses of the size of 1e12": ([1e12 * value for value in (b, c, b, a, a)], 3, "min"),
+        "scores below 0": ([-b, -c, -b, -a, -a], 3, "max"),
+        "losses that fall by a millionth each": ([a, a - 1e-6, a - 2e-6, a - 3e-6], 2, "min"),
+        "nothing but infinity": ([inf, inf], 2, "min"),
+        "a loss of minus infinity": ([d, -inf, c, b, c], 3, "min"),
+        "losses with patience 1": ([b, c, d, d, e], 1, "min"),
     }
     return [
         Probe(f"{name}", {"values": values, "patience": wait, "mode": mode})

@@ -20,24 +20,31 @@ def _classifier(x: torch.Tensor, mode: str) -> nn.Module:
 
 
 def _loss_driver(answer, x, y, batch_size, mode):
-    net, sizes, recorded = _classifier(x, mode), [], []
+    net, batches, recorded = _classifier(x, mode), [], []
 
     def watch(_, inputs, __):
-        sizes.append(len(inputs[0]))
+        batches.append(inputs[0].detach().clone())
         recorded.append(torch.is_grad_enabled())
 
     net.register_forward_hook(watch)
-    statistics = net[1].running_mean.clone()
-    loss = answer(net, x, y, batch_size)
+    state = {f"the model's {name}": value for name, value in net.state_dict().items()}
+    given = {"x": x, "y": y} | state
+    before = {name: value.clone() for name, value in given.items()}
+    with torch.enable_grad():
+        loss = answer(net, x, y, batch_size)
+        recording = torch.is_grad_enabled()
     kind = "float" if isinstance(loss, float) else type(loss).__name__
+    modes = ["train" if module.training else "eval" for module in net.modules()]
     return {
         "the loss": loss,
         "the type of the loss": kind,
-        "the size of the largest batch": max(sizes, default=0),
+        "the size of the largest batch": max(map(len, batches), default=0),
+        "the number of batches": len(batches),
+        "whether all examples came in their order": torch.equal(torch.cat([x[:0], *batches]), x),
         "batches with a gradient recorded": sum(recorded),
-        "whether the running mean stayed": torch.equal(statistics, net[1].running_mean),
-        "the mode of the model afterwards": "train" if net.training else "eval",
-    }
+        "torch.is_grad_enabled() at the end": recording,
+        "the modes of the model and its layers at the end": " ".join(modes),
+    } | {f"{name} afterwards": value.equal(before[name]) for name, value in given.items()}
 
 
 def _loss_probes(rng: np.random.Generator) -> list[Probe]:

@@ -23,6 +23,8 @@ def _curve_probes(rng: np.random.Generator) -> list[Probe]:
         "a first loss of NaN": ([nan, a, nan, b, c + 0.5, c + 0.6, c + 0.7, low], 3),
         "NaN after the best": ([b, c, nan, a + 1, a + 1.1, a + 1.2, a + 1.3, a + 1.4], 3),
         "NaN only": ([nan, nan, nan, nan], 2),
+        "losses of the size of 1e12": ([1e12 * value for value in (b, c, b, a, a)], 3),
+        "losses that fall by a millionth each": ([a - k / 1e6 for k in range(5)], 2),
     }
     noisy = 1 + np.exp(-np.arange(40) / rng.uniform(3, 8)) + rng.normal(0, 0.05, 40)
     curves["a noisy curve"] = (noisy.tolist(), int(rng.integers(4, 9)))
@@ -266,5 +268,33 @@ def one_too_late(losses, patience):
         if loss < best:
             best, best_epoch = loss, epoch
         if epoch - best_epoch > patience:
+            break
+    return best_epoch, epoch
+
+
+@pick_epoch.wrong(
+    "You ask for an improvement of some size: here any lower loss beats the best one, however "
+    "little lower it is."
+)
+def with_slack(losses, patience):
+    best, best_epoch = float("inf"), 0
+    for epoch, loss in enumerate(losses, start=1):
+        if loss < best - 1e-3:
+            best, best_epoch = loss, epoch
+        if epoch - best_epoch == patience:
+            break
+    return best_epoch, epoch
+
+
+@pick_epoch.wrong(
+    "Your best loss starts at a number that some losses never get below: start at infinity, which "
+    "every number beats."
+)
+def starts_at_a_number(losses, patience):
+    best, best_epoch = 1e9, 0
+    for epoch, loss in enumerate(losses, start=1):
+        if loss < best:
+            best, best_epoch = loss, epoch
+        if epoch - best_epoch == patience:
             break
     return best_epoch, epoch

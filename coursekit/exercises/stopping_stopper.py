@@ -289,3 +289,22 @@ class GivenAway(_Careful):
 class RestoresNothing(_Careful):
     def restore(self):
         self.model.load_state_dict(self.state)
+
+
+@Stopper.wrong(
+    "You ask for an improvement of some size: here any better value beats the best one, however "
+    "little better it is."
+)
+class WithSlack(_Careful):
+    def improves(self, value):
+        return math.isfinite(value) and value < self.best - 1e-3
+
+
+@Stopper.wrong(
+    "Your best value starts at a number that some values never beat: start at infinity, or minus "
+    "infinity, or at the first finite value."
+)
+class StartsAtANumber(_Careful):
+    def __init__(self, model, patience, mode):
+        super().__init__(model, patience, mode)
+        self.best = 1e9 if mode == "min" else 0.0

@@ -24,7 +24,9 @@ def _descent_probes(rng: np.random.Generator) -> list[Probe]:
         lr = float(rng.uniform(0.5, 0.9) / np.linalg.norm(x, 2) ** 2)
         name = f"{n} rows, {d} columns, lr={lr:.2g}, {steps} steps"
         found.append(Probe(name, {"x": x, "y": y, "lr": lr, "steps": steps}))
-    return found
+    # The slope is tiny from the start, and the path to least squares as long as ever.
+    small = found[2].inputs | {"y": 1e-9 * found[2].inputs["y"]}
+    return [*found, Probe(f"{found[2].name}, targets of the size of 1e-9", small)]
 
 
 def _filtered(x, y, lr, steps):
@@ -203,3 +205,17 @@ def averaged(x, y, lr, steps):
         w = w - lr * 2 / len(x) * x.T @ (x @ w - y)
         path.append(w)
     return np.mean(path, axis=0)
+
+
+@stopped_weights.wrong(
+    "You stop by yourself where the slope is small: here exactly `steps` steps are taken, whatever "
+    "the slope is."
+)
+def until_it_is_flat(x, y, lr, steps):
+    w = np.zeros(x.shape[1])
+    for _ in range(steps):
+        gradient = 2 / len(x) * x.T @ (x @ w - y)
+        if np.abs(gradient).max() < 1e-6:
+            break
+        w = w - lr * gradient
+    return w
