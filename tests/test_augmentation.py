@@ -265,12 +265,12 @@ def test_limits_can_be_swept_and_zero_is_no_augmentation():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: aug.random_shift(x, -1), "pixels of at least 0, got -1; try pixels=0"),
-        (lambda x: aug.random_flip(x, 1.5), r"a rate in \[0, 1\], got 1.5"),
-        (lambda x: aug.random_scale(x, 0.9), "factor of at least 1, got 0.9"),
-        (lambda x: aug.random_erase(x, 8), "side 0 to 7, got 8"),
+        (lambda x: aug.random_shift(x, -1), "pixels, a whole number >= 0, got -1; try pixels=0"),
+        (lambda x: aug.random_flip(x, 1.5), r"rate in \[0, 1\], got 1.5"),
+        (lambda x: aug.random_scale(x, 0.9), "factor >= 1, got 0.9"),
+        (lambda x: aug.random_erase(x, 8), r"size, a whole number in \[0, 7\], got 8"),
         (lambda x: aug.random_crop(x, 12, padding=2), "a window of 1 to 7"),
-        (lambda x: aug.random_noise(x, float("nan")), "sigma of at least 0, got nan"),
+        (lambda x: aug.random_noise(x, float("nan")), "sigma >= 0, got nan"),
     ],
 )
 def test_wrong_limits_are_refused_in_a_sentence(call, message):
@@ -291,6 +291,25 @@ def test_word_dropout_keeps_negations_and_never_empties():
             assert aug.word_dropout("fine", rate, generator=draws) == "fine"
             assert aug.word_dropout("so very fine", rate, generator=draws)
     assert aug.word_dropout("", 0.5) == ""
+
+
+def test_no_negation_goes_whatever_its_form():
+    draws = torch.Generator().manual_seed(0)
+    text = (
+        "We cannot say it; nobody (and NOTHING) helps. \u201cNot\u201d bad... dont ask *no* one: "
+        "not-so-good, no\u2014really, nowhere to go [never], haven't, 'hardly' 'not'!"
+    )
+    stay = {
+        "cannot", "nobody", "NOTHING)", "\u201cNot\u201d", "dont", "*no*", "not-so-good,",
+        "no\u2014really,", "nowhere", "[never],", "haven't,", "'hardly'", "'not'!",
+    }  # fmt: skip
+    for _ in range(100):
+        assert stay <= set(aug.word_dropout(text, 0.9, generator=draws).split())
+    # Words that only contain one may go, and the words that stay can be chosen.
+    kept = [aug.word_dropout("nonsense knot noble fine", 0.5).split() for _ in range(100)]
+    assert all(any(word not in words for words in kept) for word in ("nonsense", "knot", "noble"))
+    chosen = [aug.word_dropout("Nobody SINGS", 0.9, protect=["sings"]) for _ in range(100)]
+    assert "SINGS" in chosen
 
 
 def test_word_dropout_deletes_at_its_rate_and_keeps_the_order():

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coursekit.datasets.values import choose, expect, number
+
 __all__ = [
     "Arrays",
     "Deal",
@@ -263,8 +265,7 @@ class Task:
         expect(whole, "integers n_train >= 1 and n_val >= 1", got, "n_train=200, n_val=100")
         expect(sum(sizes) <= len(self.x), f"n_train + n_val <= {len(self.x)}", got, "smaller ones")
         most = 0 if self.n_classes is None else 1  # wrong classes are no noise for a regression
-        fits = 0 <= self.label_noise <= most
-        expect(fits, f"label_noise in [0, {most}]", self.label_noise, "label_noise=0")
+        number("label_noise", self.label_noise, f"[0, {most}]", "label_noise=0")
         fits = self.truth is None or self.truth.shape == self.x.shape[1:]
         shape = getattr(self.truth, "shape", None)
         expect(fits, "one true coefficient per feature", shape, "truth=None")
@@ -644,15 +645,3 @@ def _note(x: Tensor | Reader, y: Tensor, known: np.ndarray | None) -> str:
                 "black for 0 and white for 1"
             )
     return "; ".join(notes)
-
-
-def expect(holds: bool, expected: str, got: object, advice: str) -> None:
-    """Raise ValueError with what was expected, what came and what to try, unless it `holds`."""
-    if not holds:
-        raise ValueError(f"expected {expected}, got {got}; try {advice}")
-
-
-def choose(what: str, value: str, known) -> None:
-    """Raise ValueError if `value` is not among `known`."""
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}; expected one of {', '.join(known)}")
