@@ -302,10 +302,8 @@ def _judge(prediction, control, treated, direction, metric, smallest, unit) -> V
         unit, scale, usual, low, high = METRICS[metric]
         smallest = usual if smallest is None else smallest
         values = np.concatenate([floats("values", arm).ravel() for arm in (control, treated)])
-        fits, got = (
-            low <= values.min() and values.max() <= high,
-            f"{values.min():g} to {values.max():g}",
-        )
+        least, most = values.min(), values.max()
+        fits, got = low - 1e-6 <= least and most <= high + 1e-6, f"{least:g} to {most:g}"
         advice = "values / 100 for percent, or smallest= and unit= instead of a metric"
         expect(fits, f"values of {metric} in [{low:g}, {high:g}]", got, advice)
     if smallest is None:

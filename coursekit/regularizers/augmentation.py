@@ -85,6 +85,14 @@ def pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     got = f"rows {tuple(rows.shape)}, columns {tuple(columns.shape)} for {len(x)} images"
     fits = rows.shape == columns.shape and len(rows) == len(x)
     expect(fits, "rows and columns (B, h, w)", got, "rows.expand(len(x), h, w)")
+    return _pick(x, rows, columns)
+
+
+# Functions that start with _ are those that follow a public one without its checks: a hook, which
+# is called in every step, looks at its own arguments once.
+
+
+def _pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     flat = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
@@ -125,11 +133,15 @@ def crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     top, left = _per_image(_images(x), whole=True, top=top, left=left)
     two = isinstance(size, tuple | list | torch.Size) and len(size) == 2
     expect(two, "a size (height, width)", size, "size=(8, 8)")
-    size = [number("side", side, "[1, inf)", whole=True) for side in size]
+    size = tuple(number("side", side, "[1, inf)", whole=True) for side in size)
+    return _crop(x, top, left, size)
+
+
+def _crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     rows = top.view(-1, 1, 1) + torch.arange(size[0], device=x.device).view(-1, 1)
     columns = left.view(-1, 1, 1) + torch.arange(size[1], device=x.device)
     shape = len(x), *size
-    return pick(x, rows.expand(shape), columns.expand(shape))
+    return _pick(x, rows.expand(shape), columns.expand(shape))
 
 
 def shift(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
@@ -151,7 +163,7 @@ def shift(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
             [3., 4., 5.]])
     """
     down, right = _per_image(_images(x), whole=True, down=down, right=right)
-    return crop(x, -down, -right, x.shape[-2:])
+    return _crop(x, -down, -right, x.shape[-2:])
 
 
 def flip(x: Tensor, which: Tensor, *, axis: int = -1) -> Tensor:
@@ -221,13 +233,22 @@ def affine(
             [1.5000, 3.5000, 4.5000],
             [3.0000, 6.5000, 7.5000]])
     """
-    height, width = _images(x, floats=True).shape[-2:]
+    scale = _per_image(_images(x, floats=True), scale=scale, interval="(0, inf)")[0]
+    degrees, down, right = _per_image(x, degrees=degrees, down=down, right=right)
+    return _affine(x, degrees, scale, down, right)
+
+
+def _affine(
+    x: Tensor, degrees: Number = 0.0, scale: Number = 1.0, down: Number = 0.0, right: Number = 0.0
+) -> Tensor:
+    height, width = x.shape[-2:]
     # Half precision has too few digits for the places of pixels in a large image.
     kind = torch.promote_types(x.dtype, torch.float32)
-    scale = _per_image(x, scale=scale, interval="(0, inf)")[0]
-    others = _per_image(x, degrees=degrees, down=down, right=right)
     each = torch.ones(len(x), 1, 1, dtype=kind, device=x.device)
-    turn, down, right, scale = (each * p.view(-1, 1, 1) for p in (*others, scale))
+    turn, scale, down, right = (
+        each * (p.view(-1, 1, 1) if isinstance(p, Tensor) else p)
+        for p in (degrees, scale, down, right)
+    )
     cos, sin = (torch.deg2rad(turn).cos() / scale, torch.deg2rad(turn).sin() / scale)
     middle = (height - 1) / 2, (width - 1) / 2
     # Where a pixel of the result lies, seen from the middle, before the move: (B, H, W).
@@ -237,8 +258,8 @@ def affine(
     top, left = rows.detach().floor(), columns.detach().floor()
     low, near = (rows - top).unsqueeze(1), (columns - left).unsqueeze(1)  # shares of the neighbors
     top, left = top.long(), left.long()
-    upper = (1 - near) * pick(x, top, left) + near * pick(x, top, left + 1)
-    lower = (1 - near) * pick(x, top + 1, left) + near * pick(x, top + 1, left + 1)
+    upper = (1 - near) * _pick(x, top, left) + near * _pick(x, top, left + 1)
+    lower = (1 - near) * _pick(x, top + 1, left) + near * _pick(x, top + 1, left + 1)
     return ((1 - low) * upper + low * lower).to(x.dtype)
 
 
@@ -272,10 +293,13 @@ def adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     tensor([[0.6500, 0.7500],
             [0.8500, 0.9500]])
     """
-    advice = "x / 255 for bytes, or x.clamp(0, 1)"  # interpolation may round a little beyond
-    inside("pixels", _images(x, floats=True), "[0, 1]", advice, slack=1e-3)
+    _check_unit(x)
     [brightness] = _per_image(x, brightness=brightness)
     [contrast] = _per_image(x, contrast=contrast, interval="[0, inf)")
+    return _adjust(x, brightness, contrast)
+
+
+def _adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     brightness, contrast = brightness.view(-1, 1, 1, 1), contrast.view(-1, 1, 1, 1)
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
     return (mean + contrast * (x - mean) + brightness).clamp(0, 1)
@@ -301,7 +325,14 @@ def rectangle(x: Tensor, top: Tensor, left: Tensor, height: Number, width: Numbe
     """
     corner = _per_image(_images(x), whole=True, top=top, left=left)
     sides = _per_image(x, whole=True, height=height, width=width, interval="[0, inf)")
-    top, left, height, width = (p.view(-1, 1, 1, 1) for p in (*corner, *sides))
+    return _rectangle(x, *corner, *sides)
+
+
+def _rectangle(x: Tensor, top: Tensor, left: Tensor, height: Number, width: Number) -> Tensor:
+    top, left = top.view(-1, 1, 1, 1), left.view(-1, 1, 1, 1)
+    height, width = (
+        side.view(-1, 1, 1, 1) if isinstance(side, Tensor) else side for side in (height, width)
+    )
     rows = torch.arange(x.shape[-2], device=x.device).view(-1, 1)
     columns = torch.arange(x.shape[-1], device=x.device)
     return (
@@ -341,6 +372,10 @@ def erase(
 def between(x: Tensor, low: Number, high: Number) -> Tensor:
     """Draw one number in [low, high) for each image: (B,). ValueError if a limit is no number."""
     _check_limits(x, low, high)
+    return _draw(x, low, high)
+
+
+def _draw(x: Tensor, low: Number, high: Number) -> Tensor:
     return low + (high - low) * torch.rand(len(x), device=x.device)
 
 
@@ -350,6 +385,10 @@ def whole(x: Tensor, low: Number, high: Number) -> Tensor:
     ValueError if a limit is no whole number.
     """
     _check_limits(x, low, high, whole=True)
+    return _whole_draw(x, low, high)
+
+
+def _whole_draw(x: Tensor, low: Number, high: Number) -> Tensor:
     # `torch.randint` takes no tensor as its limit, which may differ per network.
     steps = ((high - low + 1) * torch.rand(len(x), device=x.device)).floor()
     return (low + steps).long()
@@ -376,8 +415,8 @@ def random_shift(x: Tensor, pixels: Number) -> Tensor:
     >>> augment = partial(augmentation.random_shift, pixels=1)  # for fit(..., augment=augment)
     """
     number("pixels", pixels, "[0, inf)", whole=True)
-    _images(x)
-    return shift(x, whole(x, -pixels, pixels), whole(x, -pixels, pixels))
+    down, right = (_whole_draw(_images(x), -pixels, pixels) for _ in range(2))
+    return _crop(x, -down, -right, x.shape[-2:])
 
 
 def random_crop(x: Tensor, size: int, padding: Number = 0) -> Tensor:
@@ -413,8 +452,8 @@ def random_crop(x: Tensor, size: int, padding: Number = 0) -> Tensor:
     height, width = _images(x).shape[-2:]
     fits = isinstance(padding, Tensor) or size <= min(height, width) + 2 * padding
     expect(fits, f"a window of 1 to {min(height, width)} + 2 * padding", size, "more padding")
-    top, left = (whole(x, -padding, side + padding - size) for side in (height, width))
-    return crop(x, top, left, (size, size))
+    top, left = (_whole_draw(x, -padding, side + padding - size) for side in (height, width))
+    return _crop(x, top, left, (size, size))
 
 
 def random_flip(x: Tensor, rate: Number = 0.5, *, axis: int = -1) -> Tensor:
@@ -434,8 +473,8 @@ def random_flip(x: Tensor, rate: Number = 0.5, *, axis: int = -1) -> Tensor:
     """
     number("rate", rate, "[0, 1]", "rate=0.5")
     _check_axis(axis)
-    _images(x)
-    return flip(x, torch.rand(len(x), device=x.device) < rate, axis=axis)
+    which = torch.rand(len(_images(x)), device=x.device) < rate
+    return torch.where(which.view(-1, 1, 1, 1), x.flip(axis), x)
 
 
 def random_rotate(x: Tensor, degrees: Number) -> Tensor:
@@ -454,7 +493,7 @@ def random_rotate(x: Tensor, degrees: Number) -> Tensor:
     torch.Size([32, 1, 8, 8])
     """
     number("degrees", degrees, "[0, inf)")
-    return affine(_images(x, floats=True), between(x, -degrees, degrees))
+    return _affine(_images(x, floats=True), _draw(x, -degrees, degrees))
 
 
 def random_scale(x: Tensor, factor: Number) -> Tensor:
@@ -475,7 +514,7 @@ def random_scale(x: Tensor, factor: Number) -> Tensor:
     number("factor", factor, "[1, inf)")
     _images(x, floats=True)
     log = factor.log() if isinstance(factor, Tensor) else math.log(factor)
-    return affine(x, scale=between(x, -log, log).exp())
+    return _affine(x, scale=_draw(x, -log, log).exp())
 
 
 def random_light(x: Tensor, brightness: Number = 0.2, contrast: Number = 0.2) -> Tensor:
@@ -498,9 +537,9 @@ def random_light(x: Tensor, brightness: Number = 0.2, contrast: Number = 0.2) ->
     """
     number("brightness", brightness, "[0, 1]", "brightness=0.2")
     number("contrast", contrast, "[0, 1]", "contrast=0.2")
-    _images(x, floats=True)
-    brighter, stretch = between(x, -brightness, brightness), between(x, 1 - contrast, 1 + contrast)
-    return adjust(x, brighter.to(x.dtype), stretch.to(x.dtype))
+    _check_unit(x)
+    brighter, stretch = _draw(x, -brightness, brightness), _draw(x, 1 - contrast, 1 + contrast)
+    return _adjust(x, brighter.to(x.dtype), stretch.to(x.dtype))
 
 
 def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
@@ -538,10 +577,10 @@ def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
     number("size", size, f"[0, {largest}]", "a smaller square", whole=True)
     half = size // 2
     top, left = (
-        whole(x, 0, side - size) if inside else whole(x, 0, side - 1) - half
+        _whole_draw(x, 0, side - size) if inside else _whole_draw(x, 0, side - 1) - half
         for side in x.shape[-2:]
     )
-    return erase(x, top.long(), left.long(), size, size)
+    return torch.where(_rectangle(x, top.long(), left.long(), size, size), 0.0, x)
 
 
 def random_noise(x: Tensor, sigma: Number) -> Tensor:
@@ -666,6 +705,11 @@ def _per_image(
     return tensors
 
 
+def _check_unit(x: Tensor) -> None:
+    advice = "x / 255 for bytes, or x.clamp(0, 1)"  # interpolation may round a little beyond
+    inside("pixels", _images(x, floats=True), "[0, 1]", advice, slack=1e-3)
+
+
 def _check_axis(axis: int) -> None:
     expect(axis in (-1, -2), "axis -1 (left-right) or -2 (up-down)", axis, "axis=-1")
 
@@ -673,5 +717,4 @@ def _check_axis(axis: int) -> None:
 def _check_limits(x: Tensor, *limits: Number, whole: bool = False) -> None:
     tensor("x", x, axes="(B, ...)", floats=False)
     for limit in limits:
-        if not isinstance(limit, Tensor):  # those were looked at by the function that was called
-            number("limit", limit, whole=whole)
+        number("limit", limit, whole=whole)

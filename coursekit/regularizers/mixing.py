@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from coursekit.datasets.values import expect, inside, number, tensor
-from coursekit.regularizers.augmentation import rectangle, whole
+from coursekit.regularizers.augmentation import _rectangle, _whole_draw, rectangle
 
 
 def shares(y: Tensor, n_classes: int) -> Tensor:
@@ -76,6 +76,10 @@ def blend(a: Tensor, order: Tensor, share: Tensor) -> Tensor:
     order = _checked_order(a, order)
     inside("share", tensor("share", share, axes="(B,)"), "[0, 1]", "share / 100 for percent")
     expect(len(share) == len(a), "one share per row", f"{len(share)} for {len(a)}", "beta(0.2, B)")
+    return _blend(a, order, share)
+
+
+def _blend(a: Tensor, order: Tensor, share: Tensor) -> Tensor:
     share = share.to(a.dtype).view(-1, *[1] * (a.ndim - 1))
     return share * a + (1 - share) * a[order]
 
@@ -148,9 +152,12 @@ def cutmix(
     """
     _check_shares(y)
     pasted = rectangle(x, top, left, height, width)  # (B, 1, H, W)
-    order = _checked_order(x, order)
+    return _paste(x, _one_each(x, y), _checked_order(x, order), pasted)
+
+
+def _paste(x: Tensor, y: Tensor, order: Tensor, pasted: Tensor) -> tuple[Tensor, Tensor]:
     kept = 1 - pasted.to(y.dtype).mean(dim=(1, 2, 3))
-    return torch.where(pasted, x[order], x), blend(y, order, kept)
+    return torch.where(pasted, x[order], x), _blend(y, order, kept)
 
 
 def beta(alpha: float | Tensor, n: int, device: torch.device | str = "cpu") -> Tensor:
@@ -242,8 +249,9 @@ def random_mixup(
     >>> mix = partial(mixing.random_mixup, alpha=0.2, n_classes=10)  # for fit(..., mix=mix)
     """
     tensor("x", x, axes="(B, ...)")
-    order = torch.randperm(len(x), device=x.device)
-    return mixup(x, shares(y, n_classes), order, beta(alpha, len(x), x.device))
+    y = _one_each(x, shares(y, n_classes))
+    order, share = torch.randperm(len(x), device=x.device), beta(alpha, len(x), x.device)
+    return _blend(x, order, share), _blend(y, order, share)
 
 
 def random_cutmix(
@@ -275,12 +283,13 @@ def random_cutmix(
     (torch.Size([32, 1, 8, 8]), torch.Size([32, 10]))
     """
     tensor("images x", x, axes="(B, C, H, W)", floats=False)
+    y = _one_each(x, shares(y, n_classes))
     order = torch.randperm(len(x), device=x.device)
     side = (1 - beta(alpha, len(x), x.device)).sqrt()
     height, width = ((n * side).long() for n in x.shape[-2:])
-    top = whole(x, 0, x.shape[-2] - 1) - height // 2
-    left = whole(x, 0, x.shape[-1] - 1) - width // 2
-    return cutmix(x, shares(y, n_classes), order, top, left, height, width)
+    top = _whole_draw(x, 0, x.shape[-2] - 1) - height // 2
+    left = _whole_draw(x, 0, x.shape[-1] - 1) - width // 2
+    return _paste(x, y, order, _rectangle(x, top, left, height, width))
 
 
 def _checked_order(a: Tensor, order: Tensor) -> Tensor:
@@ -297,3 +306,8 @@ def _check_shares(y: Tensor) -> None:
     fits = y.is_floating_point() and y.ndim == 2
     expect(fits, "label shares y (B, C) of floats", got, "shares(y, n_classes)")
     inside("label shares y", y, "[0, 1]", "y / 100 for percent", slack=1e-3)
+
+
+def _one_each(x: Tensor, y: Tensor) -> Tensor:
+    expect(len(x) == len(y), "one label per image", f"{len(y)} for {len(x)}", "y[:len(x)]")
+    return y

@@ -89,6 +89,10 @@ def standardize(x: Tensor, axes: Sequence[int], eps: float = 1e-5) -> Tensor:
     fits = all(isinstance(axis, int) and -x.ndim <= axis < x.ndim for axis in axes)
     distinct = len({axis % x.ndim for axis in axes}) == len(axes) > 0 if fits else False
     expect(distinct, f"different axes of x {tuple(x.shape)}", axes, "axes=(0,)")
+    return _standardize(x, axes, eps)
+
+
+def _standardize(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     if x.element_size() < 4:  # half precision has too few digits for a variance
         return _Standardize.apply(x.float(), axes, eps).to(x.dtype)
     return _Standardize.apply(x, axes, eps)
@@ -166,7 +170,7 @@ def _batch_norm(x, running_mean, running_var, weight, bias, *, training, momentu
                 "whose variance is 0; try a larger batch, or model.eval()"
             )
         axes = (0, *range(2, x.ndim))
-        out = standardize(x, axes, eps)
+        out = _standardize(x, axes, eps)
         with torch.no_grad():
             wide = x.float() if x.element_size() < 4 else x
             _move(running_mean, wide.mean(axes), momentum)
@@ -259,8 +263,10 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         momentum: float | Tensor | None = self.momentum
-        tensor("x", x, axes="(B, C, ...)")
-        _check_shapes(x.shape[1:2], running_mean=self.running_mean)
+        fits = isinstance(x, Tensor) and x.is_floating_point()
+        if not fits or x.shape[1:2] != self.running_mean.shape:
+            tensor("x", x, axes="(B, C, ...)")
+            _check_shapes(x.shape[1:2], running_mean=self.running_mean)
         if self.training:
             self.num_batches_tracked.add_(1)
             momentum = 1 / self.num_batches_tracked if momentum is None else momentum
@@ -309,7 +315,8 @@ def layer_norm(x: Tensor, n_axes: int = 1, weight=None, bias=None, eps: float = 
     tensor("x", x, axes="(B, ...)")
     n_axes = number("n_axes", n_axes, f"[1, {x.ndim}]", "n_axes=1", whole=True)
     _check_shapes(x.shape[-n_axes:], weight=weight, bias=bias)
-    out = standardize(x, range(-n_axes, 0), eps)
+    number("eps", eps, "[0, inf)", "eps=1e-5")
+    out = _standardize(x, tuple(range(-n_axes, 0)), eps)
     return _affine(out, weight, bias, x.shape[-n_axes:]).to(x.dtype)
 
 
@@ -355,7 +362,8 @@ def group_norm(x: Tensor, n_groups: int, weight=None, bias=None, eps: float = 1e
         )
     _check_shapes(x.shape[1:2], weight=weight, bias=bias)
     groups = x.reshape(x.shape[0], n_groups, -1)
-    out = standardize(groups, (-1,), eps).reshape(x.shape)
+    number("eps", eps, "[0, inf)", "eps=1e-5")
+    out = _standardize(groups, (-1,), eps).reshape(x.shape)
     return _affine(out, weight, bias, (1, -1, *[1] * (x.ndim - 2))).to(x.dtype)
 
 
