@@ -753,13 +753,42 @@ ROWS = {
         "n": (without(wholes(0), *SINGLE), 3),
         "first": (without(wholes(-1), "None", *SINGLE), 0),
     },
+    "Reader": (
+        lambda source: data.Reader(source).read(torch.arange(2)),
+        {"source": (types(3, {"a": 1}, []), list(A))},
+    ),
+    "Task": (
+        lambda x, y, **options: data.Task.from_arrays(x, y, device="cpu", **options).x,
+        {
+            "x": (
+                {**without(ARRAY, "rows as tensors"), "flat": refused(lambda a: a[:, 0])},
+                np.concatenate([A, -A]),
+            ),
+            "y": (
+                {
+                    **types(),
+                    "too few": refused(lambda y: y[:3]),
+                    "one number": instead(1),
+                    "one-hot": refused(lambda y: np.eye(2, dtype=int)[y]),
+                    "complex": refused(lambda y: y + 1j),
+                    "NaN": refused(lambda y: np.where(y > 0, np.nan, 1.0)),
+                    "a list": same(lambda y: y.tolist()),
+                    "a tensor": same(torch.from_numpy),
+                    "words": same(lambda y: np.where(y > 0, "b", "a")),
+                },
+                np.arange(16) % 2,
+            ),
+            "label_noise": (numbers(-0.1, 40.0), 0.5),
+            "n_train": (without(NOT_FRACTIONS, "None"), 4),
+            "test": (without(types(0.0, 1.0, 20.0, "a quarter"), "None"), 0.25),
+        },
+    ),
     "pick_device": {"name": (without(types(1.5), "None"), "cpu")},
 }
 NO_INPUT = {
     "decay.Moments", "ensemble.SubNetworks", "measure.Decomposition", "judge.Metric",
     "intervals.Interval", "mixing.log_gamma", "dropout.uniform", "dropout.check_rate", "data.names",
-    # Own tests of what they take stand in test_own_data and test_tasks.
-    "data.Arrays", "data.Deal", "data.Reader", "data.Task",
+    "data.Arrays", "data.Deal",
 }  # fmt: skip
 
 
