@@ -263,8 +263,47 @@ def test_limits_can_be_swept_and_zero_is_no_augmentation():
 
 
 @pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: aug.random_shift(x, 2),
+        lambda x: aug.random_crop(x, 5, padding=1),
+        lambda x: aug.random_flip(x),
+        lambda x: aug.random_erase(x, 3),
+        lambda x: aug.erase(x, torch.tensor([0]), torch.tensor([1]), 2, 3, value=9),
+        lambda x: aug.shift(x, torch.tensor([1], dtype=torch.uint8), 2),
+    ],
+)
+def test_what_only_moves_pixels_takes_bytes_as_they_are(draw):
+    pixels = (255 * images()).byte()
+    found = []
+    for x in (pixels, pixels.double()):
+        torch.manual_seed(0)
+        found.append(draw(x))
+    assert found[0].dtype == torch.uint8
+    torch.testing.assert_close(found[0].double(), found[1])
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_reads_the_same_places_of_a_large_image(kind):
+    ramp = (torch.arange(512.0) / 512).expand(1, 1, 512, 512)  # rounds by 2^-9 at most
+    exact = aug.affine(ramp.double(), degrees=30.0, right=0.3)
+    found = aug.affine(ramp.to(kind), degrees=30.0, right=0.3)
+    assert found.dtype == kind
+    assert (found.double() - exact)[..., 150:-150, 150:-150].abs().max() < 2**-7
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda x: aug.random_rotate((255 * x).byte(), 9), r"of floats, got torch.uint8.*/ 255"),
+        (lambda x: aug.random_scale((255 * x).byte(), 1.1), r"of floats, got torch.uint8.*/ 255"),
+        (lambda x: aug.random_light(255 * x), r"pixels in \[0, 1\], got .* to 25.*try x / 255"),
+        (lambda x: aug.random_light(x, 20), r"brightness in \[0, 1\], got 20"),
+        (lambda x: aug.random_flip(x[0]), r"\(B, C, H, W\), got shape \(2, 7, 9\); try x\[None\]"),
+        (lambda x: aug.random_erase(x[0], 3), r"got shape \(2, 7, 9\); try x\[None\]"),
+        (lambda x: aug.random_shift(x, 1.5), "pixels, a whole number >= 0, got 1.5"),
+        (lambda x: aug.random_shift(x, torch.tensor(-1.0)), "whole number >= 0, got -1.0"),
+        (lambda x: aug.shift(x, torch.full((6,), 0.5), 0), "down of whole numbers.*or affine"),
         (lambda x: aug.random_shift(x, -1), "pixels, a whole number >= 0, got -1; try pixels=0"),
         (lambda x: aug.random_flip(x, 1.5), r"rate in \[0, 1\], got 1.5"),
         (lambda x: aug.random_scale(x, 0.9), "factor >= 1, got 0.9"),
@@ -276,6 +315,15 @@ def test_limits_can_be_swept_and_zero_is_no_augmentation():
 def test_wrong_limits_are_refused_in_a_sentence(call, message):
     with pytest.raises(ValueError, match=message):
         call(images())
+
+
+def test_in_company_too_what_can_be_read_is_looked_at():
+    x = 255 * images(2).float().expand(3, 2, 2, 7, 9)
+    with pytest.raises(ValueError, match=r"pixels in \[0, 1\]"):
+        torch.vmap(aug.random_light, randomness="different")(x)
+    limits = torch.tensor([0.0, 1.0, -1.0])
+    with pytest.raises(ValueError, match="pixels, a whole number >= 0, got -1 to 1"):
+        torch.vmap(aug.random_shift, randomness="different")(x, limits)
 
 
 # Text

@@ -18,43 +18,12 @@ from torch import Tensor
 from coursekit.datasets.values import expect, inside, number, tensor
 
 Number = float | Tensor
-NEGATIONS = frozenset(
-    [
-        "not",
-        "no",
-        "never",
-        "nor",
-        "neither",
-        "none",
-        "without",
-        "hardly",
-        "cannot",
-        "nobody",
-        "nothing",
-        "nowhere",
-        "noone",
-        "barely",
-        "scarcely",
-        "rarely",
-        "seldom",
-        "aint",
-        "arent",
-        "cant",
-        "couldnt",
-        "didnt",
-        "doesnt",
-        "dont",
-        "hadnt",
-        "hasnt",
-        "havent",
-        "isnt",
-        "shouldnt",
-        "wasnt",
-        "werent",
-        "wont",
-        "wouldnt",
-    ]
-)
+NEGATIONS = frozenset({
+    "not", "no", "never", "nor", "neither", "none", "without", "hardly", "cannot", "nobody",
+    "nothing", "nowhere", "noone", "barely", "scarcely", "rarely", "seldom", "aint", "arent",
+    "cant", "couldnt", "didnt", "doesnt", "dont", "hadnt", "hasnt", "havent", "isnt", "shouldnt",
+    "wasnt", "werent", "wont", "wouldnt",
+})  # fmt: skip
 
 # Given the parameters
 
@@ -363,6 +332,8 @@ def erase(
             [1., 0., 0., 1.]])
     """
     number("value", value)
+    if not x.is_floating_point() and float(value).is_integer():
+        value = int(value)  # bytes stay bytes
     return torch.where(rectangle(x, top, left, height, width), value, x)
 
 
@@ -580,7 +551,7 @@ def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
         _whole_draw(x, 0, side - size) if inside else _whole_draw(x, 0, side - 1) - half
         for side in x.shape[-2:]
     )
-    return torch.where(_rectangle(x, top.long(), left.long(), size, size), 0.0, x)
+    return torch.where(_rectangle(x, top.long(), left.long(), size, size), 0, x)
 
 
 def random_noise(x: Tensor, sigma: Number) -> Tensor:
@@ -698,7 +669,7 @@ def _per_image(
             continue
         t = _whole(name, value, "(B,)") if whole else tensor(name, value, axes="(B,)", floats=False)
         if t.is_floating_point() or interval != "(-inf, inf)":
-            inside(name, t, interval, f"a look at {name}")
+            inside(name, t, interval, f"{name} of one number for all images")
         got = f"{len(t)} for {len(x)} images"
         expect(len(t) in (1, len(x)), f"one {name} per image", got, f"{name}.expand(len(x))")
         tensors.append(t)

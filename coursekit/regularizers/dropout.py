@@ -202,8 +202,7 @@ class Dropout(nn.Module):
 
     def __init__(self, rate: float = 0.5):
         super().__init__()
-        check_rate(rate)
-        # Checked here once, and not in every step.
+        check_rate(rate)  # here once, and not in every step
         self.generator: Generator = None
         self.register_buffer("rate", torch.tensor(float(rate)))
 

@@ -191,6 +191,7 @@ def beta(alpha: float | Tensor, n: int, device: torch.device | str = "cpu") -> T
     shape = alpha.expand(n) if given else torch.full((n,), float(alpha), device=device)
     log_a, log_b = (log_gamma(shape.float().clamp(min=1e-6)) for _ in range(2))
     a, b = log_a.exp().float(), log_b.exp().float()
+    # The ratio of the variates where floats hold them, and else that of their logarithms.
     share = torch.where(a + b > 1e-30, a / (a + b), (log_a - log_b).sigmoid().float())
     return torch.where(shape > 0, share, 1)
 
