@@ -332,7 +332,7 @@ def erase(
             [1., 0., 0., 1.]])
     """
     number("value", value)
-    if not x.is_floating_point() and float(value).is_integer():
+    if not _images(x).is_floating_point() and float(value).is_integer():
         value = int(value)  # bytes stay bytes
     return torch.where(rectangle(x, top, left, height, width), value, x)
 
