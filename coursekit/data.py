@@ -14,7 +14,18 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from coursekit.datasets.tasks import HELD_OUT_SEED as SPLIT_SEED
-from coursekit.datasets.tasks import Arrays, Deal, Reader, Task, expect, pick_device, seeds, stream
+from coursekit.datasets.tasks import (
+    Arrays,
+    Deal,
+    Reader,
+    Task,
+    expect,
+    pick_device,
+    seed_word,
+    seeds,
+    stream,
+)
+from coursekit.datasets.values import number
 
 # A notebook needs one import for its data: the names of `tasks` are at hand here too.
 __all__ = ["Arrays", "Deal", "Reader", "Task", "load", "names", "pick_device", "seeds"]
@@ -44,7 +55,7 @@ def _digits(seed: int) -> dict:
 
 
 def _canvas_digits(seed: int, *, size: int = 12) -> dict:
-    expect(size >= 8, "a canvas of at least 8 pixels", size, "size=12")
+    size = number("size of the canvas", size, "[8, inf)", "size=12", whole=True)
     parts = _digits(seed)
     return parts | {key: _paste(parts[key], size, stream(seed, key)) for key in ("x", "x_test")}
 
@@ -74,8 +85,8 @@ def _signals(n: int, seed: int, train_split: float) -> dict:
 
 
 def _mnist1d(seed: int, *, n_samples: int = MNIST1D_TRAIN) -> dict:
-    more = n_samples - MNIST1D_TRAIN
-    expect(more >= 0, f"n_samples >= {MNIST1D_TRAIN}", n_samples, "n_train for a smaller set")
+    least, advice = f"[{MNIST1D_TRAIN}, inf)", "n_train for a smaller set"
+    more = number("n_samples", n_samples, least, advice, whole=True) - MNIST1D_TRAIN
     published = _signals(MNIST1D_TRAIN + MNIST1D_TEST, 42, 0.8)
     parts = {key: published[key].copy() for key in ("x", "y", "x_test", "y_test")}
     if more:  # at seed 42 a longer set would repeat the test signals
@@ -99,10 +110,13 @@ def _linear(
     # y = x @ truth + noise; features are normal with correlation rho^|i - j| (Toeplitz), so rho
     # moves the whole range from independent to nearly equal neighbors. An informative coefficient
     # is effect times a random sign times a size in [0.5, 1.5]: none is too small to be found.
-    expect(0 <= n_informative <= n_features, f"0 to {n_features} informative", n_informative, "5")
-    expect(
-        -1 < rho < 1 and 0 <= noise < np.inf, "-1 < rho < 1, noise >= 0", f"{rho}, {noise}", "0, 1"
-    )
+    n_features = number("n_features", n_features, "[1, inf)", "n_features=20", whole=True)
+    most = f"[0, {n_features}]"
+    n_informative = number("n_informative", n_informative, most, "n_informative=5", whole=True)
+    number("rho", rho, "(-1, 1)", "rho=0")
+    number("noise", noise, "[0, inf)", "noise=1")
+    number("effect", effect, advice="effect=1")
+    n_pool, n_test = _sizes(n_pool, n_test)
     draws = stream(seed, "truth")
     size = torch.rand(n_features, generator=draws, dtype=torch.float64) + 0.5
     sign = 2 * torch.randint(2, (n_features,), generator=draws) - 1
@@ -120,6 +134,8 @@ def _linear(
 
 
 def _moons(seed: int, *, noise: float = 0.2, n_pool: int = 2000, n_test: int = 2000) -> dict:
+    number("noise", noise, "[0, inf)", "noise=0.2")
+    n_pool, n_test = _sizes(n_pool, n_test)
     parts = {"n_classes": 2}
     for key, n in (("", n_pool), ("_test", n_test)):
         state = stream(seed, f"moons{key}").initial_seed()
@@ -133,7 +149,8 @@ def _imbalanced(
 ) -> dict:
     # Two clusters per class in 5 of 20 dimensions. One draw for both parts: another one would
     # move the clusters. No flipped labels, so that the share of positives is exact.
-    expect(0 < positives < 1, "a share of positives in (0, 1)", positives, "positives=0.05")
+    number("share of positives", positives, "(0, 1)", "positives=0.05")
+    n_pool, n_test = _sizes(n_pool, n_test)
     x, y = datasets.make_classification(
         n_pool + n_test,
         n_features=20,
@@ -143,6 +160,10 @@ def _imbalanced(
         random_state=stream(seed, "imbalanced").initial_seed(),
     )
     return _split(x, y, n_test, n_classes=2)
+
+
+def _sizes(*sizes: int) -> list[int]:
+    return [number("n_pool and n_test", n, "[1, inf)", "n_pool=2000", whole=True) for n in sizes]
 
 
 def _fashion_mnist(seed: int, *, mirror: str | None = None, registry: dict | None = None) -> dict:
@@ -231,14 +252,16 @@ def load(
     coursekit.datasets.download.DownloadError
         If fashion_mnist or cifar10 can be found neither in the cache nor in the network.
     """
-    if name not in _KNOWN:
+    if not isinstance(name, str) or name not in _KNOWN:
         close = difflib.get_close_matches(str(name), _KNOWN, 1, cutoff=0)[0]
         raise ValueError(f"expected one of {', '.join(_KNOWN)}, got {name!r}; try {close!r}")
     known = _KNOWN[name]
     allowed = [option for option in inspect.signature(known.build).parameters if option != "seed"]
     unknown = [option for option in options if option not in allowed]
     expect(not unknown, f"options of {name} among {allowed}", unknown, "leaving them out")
-    expect(seed >= 0, "a seed >= 0", seed, "seed=0")
+    seed_word(
+        seed, "check"
+    )  # a seed of another kind would be taken by some sets, and not by others
     device = pick_device(device)
     fields = known.build(seed, **options)
     target = torch.int64 if fields.get("n_classes") else torch.float32

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy  # loads its parts when they are first used: `stats` takes a second
 
+from coursekit.datasets.values import array, expect, floats, number
+
 
 class Interval(NamedTuple):
     """A mean with its confidence interval."""
@@ -34,7 +36,8 @@ def paired_interval(control, treated, *, confidence: float = 0.95) -> Interval:
     Raises
     ------
     ValueError
-        If lengths differ, a value is not finite, or there are fewer than two seeds.
+        If lengths differ, a value is not finite, there are fewer than two seeds, or `confidence` is
+        outside (0, 1).
 
     References
     ----------
@@ -62,7 +65,7 @@ def bootstrap_interval(
     Raises
     ------
     ValueError
-        As `paired_interval`.
+        As `paired_interval`, and if `resamples` is no whole number above 0.
 
     References
     ----------
@@ -77,6 +80,8 @@ def bootstrap_interval(
     True
     """
     d = differences(control, treated)
+    number("confidence", confidence, "(0, 1)", "confidence=0.95")
+    resamples = number("resamples", resamples, "[1, inf)", "resamples=5000", whole=True)
     mean = float(d.mean())
     if np.ptp(d) == 0:
         return Interval(mean, mean, mean)
@@ -107,7 +112,8 @@ def jackknife(statistic: Callable[[np.ndarray], float], samples: np.ndarray) -> 
     Raises
     ------
     ValueError
-        If there are fewer than three samples.
+        If there are fewer than three samples, one is not finite, or the statistic gives no finite
+        number.
 
     References
     ----------
@@ -120,12 +126,21 @@ def jackknife(statistic: Callable[[np.ndarray], float], samples: np.ndarray) -> 
     >>> intervals.jackknife(np.std, [1.0, 2.0, 6.0]).round(2)  # judge these as if they were means
     array([2.48, 1.48, 5.48])
     """
-    samples = np.asarray(samples)
-    n = len(samples)
+    samples = array("samples", samples)
+    n = len(samples) if samples.ndim else 0
     if n < 3:
-        raise ValueError(f"expected at least 3 samples, got {n}")
+        raise ValueError(f"expected at least 3 samples, got {n}; try more seeds")
+    finite = bool(np.isfinite(samples).all())
+    expect(finite, "finite samples", "NaN or infinity", "leaving out those that diverged")
+    expect(callable(statistic), "a statistic to call", type(statistic).__name__, "np.std")
+    whole = statistic(samples)
     without = np.array([statistic(np.delete(samples, s, axis=0)) for s in range(n)])
-    return n * statistic(samples) - (n - 1) * without
+    fits = np.ndim(whole) == 0 and bool(
+        np.isfinite(floats("the statistic", [whole, *without])).all()
+    )
+    what, advice = "a statistic that gives one finite number", "a mean over all axes at its end"
+    expect(fits, what, f"shape {np.shape(whole)}, {whole}"[:80], advice)
+    return n * whole - (n - 1) * without
 
 
 def holm(p_values) -> np.ndarray:
@@ -156,9 +171,11 @@ def holm(p_values) -> np.ndarray:
     >>> intervals.holm([0.01, 0.04, 0.03])
     array([0.03, 0.06, 0.06])
     """
-    p = np.asarray(p_values, dtype=float)
+    p = floats("p-values", p_values)
     if p.ndim != 1 or not p.size or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"expected a list of p-values in [0, 1], got {p_values}")
+        raise ValueError(
+            f"expected a list of p-values in [0, 1], got {p_values}; try shares instead of percent"
+        )
     order = p.argsort()
     stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
     adjusted = np.empty_like(p)
@@ -182,7 +199,7 @@ def p_wrong_sign(effect: float, sd: float, n_seeds: int = 1) -> float:
     Raises
     ------
     ValueError
-        If `sd` is not positive, `effect` is not finite, or there is no seed.
+        If `sd` is not positive, a number is not finite, or there is no seed.
 
     Examples
     --------
@@ -192,10 +209,9 @@ def p_wrong_sign(effect: float, sd: float, n_seeds: int = 1) -> float:
     >>> round(intervals.p_wrong_sign(effect=1.0, sd=2.0, n_seeds=12), 2)
     0.04
     """
-    if not (0 < sd < np.inf and np.isfinite(effect)) or n_seeds < 1:
-        raise ValueError(
-            f"expected a finite effect, sd > 0 and n_seeds >= 1, got {effect}, {sd} and {n_seeds}"
-        )
+    number("effect", effect)
+    number("sd", sd, "(0, inf)", "np.std(differences, ddof=1)")
+    n_seeds = number("n_seeds", n_seeds, "[1, inf)", "n_seeds=16", whole=True)
     return float(scipy.stats.norm.cdf(-abs(effect) * np.sqrt(n_seeds) / sd))
 
 
@@ -208,7 +224,7 @@ def differences(control, treated) -> np.ndarray:
     >>> intervals.differences([1.0, 2.0], [1.5, 2.0])
     array([0.5, 0. ])
     """
-    control, treated = (np.asarray(arm, dtype=float) for arm in (control, treated))
+    control, treated = floats("control", control), floats("treated", treated)
     if max(control.ndim, treated.ndim) != 1 or (
         control.ndim == treated.ndim and control.shape != treated.shape
     ):
@@ -223,7 +239,9 @@ def differences(control, treated) -> np.ndarray:
             f"{np.flatnonzero(~np.isfinite(d)).tolist()}; look at runs.diverged"
         )
     if d.size < 2:
-        raise ValueError(f"expected at least 2 seeds, got {d.size}: one seed has no spread")
+        raise ValueError(
+            f"expected at least 2 seeds, got {d.size}: one seed has no spread; try n_seeds=16"
+        )
     return d
 
 
@@ -233,7 +251,8 @@ def t_interval(d: np.ndarray, confidence: float) -> Interval:
     Raises
     ------
     ValueError
-        If `confidence` is outside (0, 1).
+        If there are fewer than two differences, one is not finite, or `confidence` is outside
+        (0, 1).
 
     References
     ----------
@@ -247,8 +266,8 @@ def t_interval(d: np.ndarray, confidence: float) -> Interval:
     >>> print("{:.2f} [{:.2f}, {:.2f}]".format(*interval))
     2.00 [-0.48, 4.48]
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"expected a confidence in (0, 1), got {confidence}")
+    number("confidence", confidence, "(0, 1)", "confidence=0.95")
+    d = differences(0.0, d)
     mean = float(d.mean())
     half = scipy.stats.t.ppf((1 + confidence) / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
     return Interval(mean, mean - float(half), mean + float(half))

@@ -9,13 +9,14 @@ the mean difference is compared with the smallest effect that would matter:
     undecided       anything else: more seeds are needed, nothing is refuted
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import scipy  # loads its parts when they are first used: `stats` takes a second
 
+from coursekit.datasets.values import choose, expect, floats, number
 from coursekit.intervals import Interval, differences, t_interval
 
 OUTCOMES = ("supported", "contradicted", "no difference", "undecided")
@@ -23,17 +24,22 @@ ALPHA = 0.05  # chance of a wrong decision: of one verdict alone, and of a famil
 
 
 class Metric(NamedTuple):
-    """How to print a metric, and the smallest change of it that matters (in the printed unit)."""
+    """How to print a metric, and the smallest change of it that matters (in the printed unit).
+
+    `low` and `high` are the ends of what it, or a change of it, can be: beyond them lie percent.
+    """
 
     unit: str
     scale: float
     smallest: float
+    low: float = -np.inf
+    high: float = np.inf
 
 
 METRICS = {
-    "accuracy": Metric("points", 100.0, 1.0),
+    "accuracy": Metric("points", 100.0, 1.0, low=-1.0, high=1.0),
     "nll": Metric("nats", 1.0, 0.02),
-    "r2": Metric("of R2", 1.0, 0.01),
+    "r2": Metric("of R2", 1.0, 0.01, high=1.0),
 }
 
 
@@ -60,7 +66,8 @@ class Verdict:
     Raises
     ------
     ValueError
-        When the interval is read: if `confidence` is outside (0, 1).
+        If there are fewer than two differences, one is not finite, or another field is out of its
+        range.
 
     Examples
     --------
@@ -79,6 +86,12 @@ class Verdict:
     unit: str = ""
     confidence: float = 0.95
     family: int = 1
+
+    def __post_init__(self):
+        differences(0.0, self.differences)
+        expect(self.direction in (1, -1), "a direction of +1 or -1", self.direction, "direction=+1")
+        number("smallest", self.smallest, "(0, inf)", "smallest=1.0")
+        number("confidence", self.confidence, "(0, 1)", "confidence=0.95")
 
     @property
     def interval(self) -> Interval:
@@ -138,9 +151,10 @@ def raises(
     control, treated : (S,) arrays
         One value per seed, paired; either may be a single number.
     metric : {"accuracy", "nll", "r2"}, optional
-        Sets scale, unit and smallest effect.
+        Sets scale, unit and smallest effect. An accuracy is a share in [0, 1], and printed in
+        points.
     smallest : float, optional
-        The smallest effect that matters, in the unit of the differences; needed without a metric.
+        The smallest effect that matters, in the unit that is printed; needed without a metric.
     unit : str
 
     Returns
@@ -150,7 +164,8 @@ def raises(
     Raises
     ------
     ValueError
-        If the arms do not pair up, or no smallest effect above 0 is given.
+        If the arms do not pair up, no smallest effect above 0 is given, or a value is above 1 where
+        the metric cannot be, such as an accuracy in percent.
 
     Examples
     --------
@@ -202,7 +217,7 @@ def both(*verdicts: Verdict) -> Verdict:
     Raises
     ------
     ValueError
-        If there are fewer than two.
+        If there are fewer than two, or one is no verdict.
 
     Examples
     --------
@@ -213,8 +228,11 @@ def both(*verdicts: Verdict) -> Verdict:
     >>> judge.both(helps, again).outcome
     'no difference'
     """
+    _check_verdicts(verdicts)
     if len(verdicts) < 2:
-        raise ValueError(f"expected at least two parts, got {len(verdicts)}")
+        raise ValueError(
+            f"expected at least two parts, got {len(verdicts)}; try the verdict itself"
+        )
     order = ("contradicted", "no difference", "undecided", "supported")
     return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
 
@@ -238,6 +256,11 @@ def together(verdicts: Sequence[Verdict]) -> list[Verdict]:
     list of Verdict
         In the order given, with wider intervals.
 
+    Raises
+    ------
+    ValueError
+        If one is no verdict.
+
     References
     ----------
     Shaffer, "Control of directional errors with stagewise multiple test procedures", Ann. Stat. 8,
@@ -252,7 +275,9 @@ def together(verdicts: Sequence[Verdict]) -> list[Verdict]:
     >>> first  # a wider interval, for having asked twice
     it helps: supported (+3.0 points, Holm interval among 2 [+1.3, +4.7], 4 seeds)
     """
+    expect(isinstance(verdicts, Iterable), "several verdicts", verdicts, "together([verdict])")
     verdicts = list(verdicts)
+    _check_verdicts(verdicts)
     p_values = [_decision_p(verdict) for verdict in verdicts]
     corrected = list(verdicts)
     level, settled = 0.0, True
@@ -264,20 +289,31 @@ def together(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return corrected
 
 
+def _check_verdicts(verdicts: Sequence[Verdict]) -> None:
+    kinds = sorted({type(verdict).__name__ for verdict in verdicts})
+    fits = all(isinstance(verdict, Verdict) for verdict in verdicts)
+    expect(fits, "verdicts", kinds, "those that raises and lowers return")
+
+
 def _judge(prediction, control, treated, direction, metric, smallest, unit) -> Verdict:
-    scale = 1.0
+    scale, d = 1.0, differences(control, treated)
     if metric is not None:
-        if metric not in METRICS:
-            raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
-        unit, scale, usual = METRICS[metric]
+        choose("metric", metric, tuple(METRICS))
+        unit, scale, usual, low, high = METRICS[metric]
         smallest = usual if smallest is None else smallest
-    if smallest is None or not 0 < smallest < np.inf:
+        values = np.concatenate([floats("values", arm).ravel() for arm in (control, treated)])
+        least, most = values.min(), values.max()
+        fits, got = low - 1e-6 <= least and most <= high + 1e-6, f"{least:g} to {most:g}"
+        advice = "values / 100 for percent, or smallest= and unit= instead of a metric"
+        expect(fits, f"values of {metric} in [{low:g}, {high:g}]", got, advice)
+    if smallest is None:
         raise ValueError(
-            f"expected the smallest effect that matters, above 0, got {smallest}; "
+            "expected the smallest effect that matters, above 0, got None; "
             f"name a metric ({', '.join(METRICS)}) or pass smallest="
         )
-    d = differences(control, treated) * scale
-    return Verdict(prediction, tuple(d.tolist()), direction, float(smallest), unit)
+    advice = f"a metric ({', '.join(METRICS)})"
+    number("smallest effect that matters", smallest, "(0, inf)", advice)
+    return Verdict(prediction, tuple((d * scale).tolist()), direction, float(smallest), unit)
 
 
 def _decision_p(verdict: Verdict) -> float:

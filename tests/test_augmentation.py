@@ -263,19 +263,67 @@ def test_limits_can_be_swept_and_zero_is_no_augmentation():
 
 
 @pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: aug.random_shift(x, 2),
+        lambda x: aug.random_crop(x, 5, padding=1),
+        lambda x: aug.random_flip(x),
+        lambda x: aug.random_erase(x, 3),
+        lambda x: aug.erase(x, torch.tensor([0]), torch.tensor([1]), 2, 3, value=9),
+        lambda x: aug.shift(x, torch.tensor([1], dtype=torch.uint8), 2),
+    ],
+)
+def test_what_only_moves_pixels_takes_bytes_as_they_are(draw):
+    pixels = (255 * images()).byte()
+    found = []
+    for x in (pixels, pixels.double()):
+        torch.manual_seed(0)
+        found.append(draw(x))
+    assert found[0].dtype == torch.uint8
+    torch.testing.assert_close(found[0].double(), found[1])
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_reads_the_same_places_of_a_large_image(kind):
+    ramp = (torch.arange(512.0) / 512).expand(1, 1, 512, 512)  # rounds by 2^-9 at most
+    exact = aug.affine(ramp.double(), degrees=30.0, right=0.3)
+    found = aug.affine(ramp.to(kind), degrees=30.0, right=0.3)
+    assert found.dtype == kind
+    assert (found.double() - exact)[..., 150:-150, 150:-150].abs().max() < 2**-7
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: aug.random_shift(x, -1), "pixels of at least 0, got -1; try pixels=0"),
-        (lambda x: aug.random_flip(x, 1.5), r"a rate in \[0, 1\], got 1.5"),
-        (lambda x: aug.random_scale(x, 0.9), "factor of at least 1, got 0.9"),
-        (lambda x: aug.random_erase(x, 8), "side 0 to 7, got 8"),
+        (lambda x: aug.random_rotate((255 * x).byte(), 9), r"of floats, got torch.uint8.*/ 255"),
+        (lambda x: aug.random_scale((255 * x).byte(), 1.1), r"of floats, got torch.uint8.*/ 255"),
+        (lambda x: aug.random_light(255 * x), r"pixels in \[0, 1\], got .* to 25.*try x / 255"),
+        (lambda x: aug.random_light(x, 20), r"brightness in \[0, 1\], got 20"),
+        (lambda x: aug.random_flip(x[0]), r"\(B, C, H, W\), got shape \(2, 7, 9\); try x\[None\]"),
+        (lambda x: aug.random_erase(x[0], 3), r"got shape \(2, 7, 9\); try x\[None\]"),
+        (lambda x: aug.random_shift(x, 1.5), "pixels, a whole number >= 0, got 1.5"),
+        (lambda x: aug.random_shift(x, torch.tensor(-1.0)), "whole number >= 0, got -1.0"),
+        (lambda x: aug.shift(x, torch.full((6,), 0.5), 0), "down of whole numbers.*or affine"),
+        (lambda x: aug.random_shift(x, -1), "pixels, a whole number >= 0, got -1; try pixels=0"),
+        (lambda x: aug.random_flip(x, 1.5), r"rate in \[0, 1\], got 1.5"),
+        (lambda x: aug.random_scale(x, 0.9), "factor >= 1, got 0.9"),
+        (lambda x: aug.random_erase(x, 8), r"size, a whole number in \[0, 7\], got 8"),
         (lambda x: aug.random_crop(x, 12, padding=2), "a window of 1 to 7"),
-        (lambda x: aug.random_noise(x, float("nan")), "sigma of at least 0, got nan"),
+        (lambda x: aug.random_noise(x, float("nan")), "sigma >= 0, got nan"),
     ],
 )
 def test_wrong_limits_are_refused_in_a_sentence(call, message):
     with pytest.raises(ValueError, match=message):
         call(images())
+
+
+def test_in_company_too_what_can_be_read_is_looked_at():
+    x = 255 * images(2).float().expand(3, 2, 2, 7, 9)
+    with pytest.raises(ValueError, match=r"pixels in \[0, 1\]"):
+        torch.vmap(aug.random_light, randomness="different")(x)
+    limits = torch.tensor([0.0, 1.0, -1.0])
+    with pytest.raises(ValueError, match="pixels, a whole number >= 0, got -1 to 1"):
+        torch.vmap(aug.random_shift, randomness="different")(x, limits)
 
 
 # Text
@@ -291,6 +339,25 @@ def test_word_dropout_keeps_negations_and_never_empties():
             assert aug.word_dropout("fine", rate, generator=draws) == "fine"
             assert aug.word_dropout("so very fine", rate, generator=draws)
     assert aug.word_dropout("", 0.5) == ""
+
+
+def test_no_negation_goes_whatever_its_form():
+    draws = torch.Generator().manual_seed(0)
+    text = (
+        "We cannot say it; nobody (and NOTHING) helps. \u201cNot\u201d bad... dont ask *no* one: "
+        "not-so-good, no\u2014really, nowhere to go [never], haven't, 'hardly' 'not'!"
+    )
+    stay = {
+        "cannot", "nobody", "NOTHING)", "\u201cNot\u201d", "dont", "*no*", "not-so-good,",
+        "no\u2014really,", "nowhere", "[never],", "haven't,", "'hardly'", "'not'!",
+    }  # fmt: skip
+    for _ in range(100):
+        assert stay <= set(aug.word_dropout(text, 0.9, generator=draws).split())
+    # Words that only contain one may go, and the words that stay can be chosen.
+    kept = [aug.word_dropout("nonsense knot noble fine", 0.5).split() for _ in range(100)]
+    assert all(any(word not in words for words in kept) for word in ("nonsense", "knot", "noble"))
+    chosen = [aug.word_dropout("Nobody SINGS", 0.9, protect=["sings"]) for _ in range(100)]
+    assert "SINGS" in chosen
 
 
 def test_word_dropout_deletes_at_its_rate_and_keeps_the_order():

@@ -83,6 +83,20 @@ def test_run_prints_a_line_per_notebook_and_goes_on_after_a_failure(tmp_path, ca
     assert (tmp_path / "build" / "b.ipynb").is_file()
 
 
+def test_run_and_verdicts_go_on_after_a_file_that_cannot_be_read(tmp_path, capsys):
+    bad, good = tmp_path / "a.ipynb", make(tmp_path / "b.ipynb", "print(1)")
+    bad.write_text("no notebook", encoding="utf-8")
+    assert cli.main(["run", str(bad), good, "--out", str(tmp_path / "build")]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert "FAILED: expected a notebook (nbformat 4), got " in first
+    assert second.endswith(" s")
+    assert [path.name for path in (tmp_path / "build").iterdir()] == ["b.ipynb"]
+    assert cli.main(["verdicts", str(bad), good, "--runs", "1"]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert "expected a notebook" in first
+    assert second.endswith("0 of 0 verdicts hold")
+
+
 def test_run_in_place_with_another_first_seed(tmp_path):
     path = make(tmp_path / "a.ipynb", SAYS_BY_SEED.format(limit=50))
     assert cli.main(["run", path, "--in-place", "--first-seed", "99"]) == 0

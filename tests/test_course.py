@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -135,8 +136,10 @@ def test_what_is_no_notebook_is_named(tmp_path, content):
     path = tmp_path / "a.ipynb"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ValueError, match=r"expected a notebook .*a\.ipynb"):
-        lessons.execute(path, path)
+    done = lessons.execute(path, tmp_path / "b.ipynb")
+    assert re.match(r"expected a notebook .*a\.ipynb", done.error)
+    assert not (tmp_path / "b.ipynb").exists()
+    assert lessons.rerun(path)[0].error == done.error
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")

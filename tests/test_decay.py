@@ -213,6 +213,52 @@ def test_the_groups_do_in_an_optimizer_what_they_say():
         torch.testing.assert_close(p.detach(), kept * before[name])
 
 
+def decays(module, groups):
+    """The decay of each parameter, by its name."""
+    return {
+        name: group["weight_decay"]
+        for name, p in module.named_parameters()
+        for group in groups
+        if any(p is q for q in group["params"])
+    }
+
+
+def test_exceptions_by_name_win_over_the_rule_for_matrices_and_vectors():
+    net = Odd()
+    usual = decays(net, decay.param_groups(net, 0.1))
+    # "h.weight" is another name of "a.weight"; "i" is a vector.
+    exceptions = {"g.weight_*": 0.0, "h.weight": 0.3, "i": 0.3, "b.weight": 0.1, "e.bias": 0.02}
+    groups = decay.param_groups(net, 0.1, exceptions=exceptions)
+    own = {"g.weight_ih_l0": 0.0, "g.weight_hh_l0": 0.0, "a.weight": 0.3, "i": 0.3, "e.bias": 0.02}
+    assert decays(net, groups) == usual | own
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.3, 0.02]
+    assert decays(net, decay.param_groups(net, 0.0, exceptions={"i": 0.5})) == {
+        name: 0.5 if name == "i" else 0.0 for name in usual
+    }
+    optimizer = OPTIM.SGD(groups, lr=0.1)
+    before = net.i.detach().clone().add_(1)
+    net.i.data.copy_(before)
+    for p in net.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    torch.testing.assert_close(net.i.detach(), (1 - 0.1 * 0.3) * before)
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "message"),
+    [
+        ({"heads.*": 0.0}, r"got 'heads\.\*'; try \w"),
+        ({"h.wieght": 0.0}, "got 'h.wieght'; try h.weight"),
+        ({"a.weight": 0.1, "h.*": 0.2}, r"one decay per parameter, got 0.1 and 0.2 for h\.weight"),
+        ({"i": -1.0}, "decay of 'i' >= 0, got -1"),
+        (["i"], "exceptions by name, got list"),
+    ],
+)
+def test_exceptions_that_name_nothing_or_disagree_are_refused(exceptions, message):
+    with pytest.raises(ValueError, match=message):
+        decay.param_groups(Odd(), 0.1, exceptions=exceptions)
+
+
 def test_lost_and_doubled_parameters_are_named():
     net = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
     first, norm = list(net[0].parameters()), list(net[1].parameters())

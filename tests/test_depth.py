@@ -32,10 +32,10 @@ def test_survival_falls_in_a_straight_line_to_its_last_value():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: survivals(0, 0.5), r"n_blocks >= 1 and last in \(0, 1\], got 0 and 0.5"),
-        (lambda: survivals(3, 0.0), "got 3 and 0.0"),
-        (lambda: survivals(3, 1.1), "got 3 and 1.1"),
-        (lambda: survivals(3, float("nan")), "got 3 and nan"),
+        (lambda: survivals(0, 0.5), "n_blocks, a whole number >= 1, got 0"),
+        (lambda: survivals(3, 0.0), r"last in \(0, 1\], got 0.0"),
+        (lambda: survivals(3, 1.1), r"last in \(0, 1\], got 1.1"),
+        (lambda: survivals(3, float("nan")), r"last in \(0, 1\], got nan"),
         (lambda: survivals(3, 0.5, rule="cubic"), "unknown rule 'cubic'; expected one of linear"),
         (lambda: Residual(nn.Identity(), 0.0), r"in \(0, 1\], got 0.0"),
         (lambda: Residual(nn.Identity(), 1.5), "got 1.5"),

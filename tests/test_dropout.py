@@ -1,5 +1,7 @@
 """Classic dropout, its conversion, Monte-Carlo prediction, and the ensemble, against references."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -127,6 +129,17 @@ def test_spatial_dropout_silences_whole_channels_of_single_examples(layer):
     assert torch.equal(layer.eval()(h), h)
 
 
+def test_one_image_is_not_taken_for_a_batch_of_signals():
+    for h in (torch.ones(3, 8, 8), torch.ones(3, 8)):
+        for layer in (SpatialDropout(0.5), SpatialDropout(0.5).eval()):
+            with pytest.raises(ValueError, match=r"2 axes behind .*try h\[None\].*n_axes=1"):
+                layer(h)
+    signals = SpatialDropout(0.5, n_axes=1)(torch.ones(200, 4, 5))
+    assert torch.equal(signals, signals[..., :1].expand_as(signals))
+    with pytest.raises(ValueError, match="1 axes behind the channels"):
+        SpatialDropout(0.5, n_axes=1)(torch.ones(2, 3, 4, 4))
+
+
 # Flags
 
 
@@ -211,7 +224,7 @@ def test_monte_carlo_refuses_what_it_cannot_average():
     net = nn.Sequential(Dropout(0.5), nn.Linear(6, 1))
     with pytest.raises(ValueError, match=r"at least two classes, got \(2, 1\)"):
         mc_predict(net, torch.ones(2, 6))
-    with pytest.raises(ValueError, match="n_samples of at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_samples, a whole number >= 1, got 0"):
         mc_predict(net, torch.ones(2, 6), 0)
     assert net.training
 
@@ -275,7 +288,7 @@ def with_layer(kind):
     return build
 
 
-@pytest.mark.parametrize("kind", [ClassicDropout, SpatialDropout])
+@pytest.mark.parametrize("kind", [ClassicDropout, partial(SpatialDropout, n_axes=1)])
 def test_networks_train_side_by_side_as_alone_at_rates_of_their_own(kind):
     task = data.load("digits", device="cpu")
     recipe = Recipe(epochs=2, batch_size=100, n_seeds=3)

@@ -196,7 +196,7 @@ def test_p_wrong_sign_equals_simulation(effect, sd, n):
         (lambda: jackknife(np.mean, [1.0, 2.0]), "at least 3"),
         (lambda: p_wrong_sign(1.0, 0.0), "sd > 0"),
         (lambda: p_wrong_sign(np.nan, 1.0), "finite effect"),
-        (lambda: p_wrong_sign(1.0, 1.0, 0), "n_seeds >= 1"),
+        (lambda: p_wrong_sign(1.0, 1.0, 0), "n_seeds, a whole number >= 1"),
     ],
 )
 def test_errors_say_what_was_expected(call, message):

@@ -288,9 +288,16 @@ def test_together_of_none_is_none():
         (lambda: raises("", 1.0, 2.0, smallest=1), "one value per seed"),
         (lambda: raises("", [1], [2], smallest=1), "one seed has no spread"),
         (lambda: raises("", [1, 2], [3, 4]), "smallest effect that matters"),
-        (lambda: lowers("", [1, 2], [3, 4], smallest=0), "above 0, got 0"),
-        (lambda: raises("", [1, 2], [3, 4], smallest=np.nan), "above 0, got nan"),
+        (lambda: lowers("", [1, 2], [3, 4], smallest=0), "> 0, got 0"),
+        (lambda: raises("", [1, 2], [3, 4], smallest=np.nan), "> 0, got nan"),
         (lambda: raises("", [1, 2], [3, 4], "acc"), "unknown metric 'acc'.*accuracy, nll, r2"),
+        (lambda: raises("", [90.0, 91.0], [92.0, 94.0], "accuracy"), r"got 90 to 94; try .*/ 100"),
+        (lambda: raises("", 0.0, [-3.0, -4.0], "accuracy"), r"in \[-1, 1\], got -4 to 0"),
+        (lambda: lowers("", [80.0, 70.0], [60.0, 50.0], "r2"), r"in \[-inf, 1\], got 50 to 80"),
+        (lambda: Verdict("", (1.0, 2.0), direction=0, smallest=1.0), "direction of"),
+        (lambda: Verdict("", (1.0, 2.0), direction=1, smallest=0.0), "smallest > 0"),
+        (lambda: Verdict("", (1.0,), direction=1, smallest=1.0), "at least 2 seeds"),
+        (lambda: together([1.0]), r"expected verdicts, got \['float'\]"),
     ],
 )
 def test_errors_say_what_was_expected(call, message):

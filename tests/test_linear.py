@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
@@ -94,6 +95,140 @@ def test_tensors_are_welcome():
     x, y = problem(0)
     fit = linear.lasso(torch.tensor(x), torch.tensor(y), 0.1)
     np.testing.assert_array_equal(fit.coef, linear.lasso(x, y, 0.1).coef)
+
+
+def weights_of_rows(seed, n):
+    """Weights of rows, some of them 0."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0, 3, size=n) * (rng.random(n) > 0.2)
+
+
+def targets(seed):
+    """x (N, D), y (N, 3): a regression with three targets of different size."""
+    x, y = problem(seed)
+    rng = np.random.default_rng(seed)
+    return x, np.stack([y, -10 * y + rng.normal(size=len(y)), rng.normal(size=len(y))], 1)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_weighted_and_positive_fits_equal_scikit_learn(intercept, positive):
+    how = {"intercept": intercept, "positive": positive}
+    for seed in SEEDS[:30]:
+        x, y = problem(seed)
+        weight = weights_of_rows(seed, len(y))
+        model = {"fit_intercept": intercept, "positive": positive}
+        if np.sum(weight > 0) > x.shape[1] + 1 and seed % len(KINDS) != 2:  # one best fit
+            ours = linear.least_squares(x, y, sample_weight=weight, **how)
+            assert same(ours, LinearRegression(**model).fit(x, y, weight)), seed
+        # With `positive` theirs is L-BFGS, which stops a little earlier.
+        ours = linear.ridge(x, y, 2.0, sample_weight=weight, **how)
+        theirs = Ridge(alpha=2.0, tol=1e-12, max_iter=100_000, **model).fit(x, y, weight)
+        assert same(ours, theirs, 1e-4 if positive else 1e-6), seed
+        for l1_ratio in (1.0, 0.4):
+            alpha = 0.15 * linear.alpha_max(x, y, intercept=intercept)
+            model_ = ElasticNet(alpha=alpha, l1_ratio=l1_ratio, tol=1e-13, max_iter=50_000, **model)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                theirs = model_.fit(x, y, sample_weight=weight)
+            ours = linear.elastic_net(x, y, alpha, l1_ratio, sample_weight=weight, **how)
+            assert same(ours, theirs, 1e-5), (seed, l1_ratio)
+            assert not positive or (ours.coef >= 0).all()
+
+
+@pytest.mark.parametrize("solver", ["cd", "ista", "fista"])
+def test_every_solver_finds_the_positive_weights(solver):
+    for seed in (0, 2, 5):
+        x, y = problem(seed)
+        alpha = 0.3 * linear.alpha_max(x, y, positive=True)
+        how = {"positive": True, "tol": 1e-11, "max_iter": 200_000}
+        ours = linear.lasso(x, y, alpha, solver=solver, **how)
+        model = Lasso(alpha=alpha, positive=True, tol=1e-13, max_iter=50_000)
+        assert same(ours, reference_fit(model, x, y), 1e-4), seed
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4])
+def test_several_targets_equal_scikit_learn_and_one_at_a_time(seed):
+    x, y = targets(seed)
+    weight = weights_of_rows(seed, len(y))
+    alpha = 0.1 * linear.alpha_max(x, y)
+    assert alpha == pytest.approx(0.1 * max(linear.alpha_max(x, t) for t in y.T))
+    fits = {
+        lambda y: linear.least_squares(x, y, sample_weight=weight): LinearRegression(),
+        lambda y: linear.ridge(x, y, 2.0, sample_weight=weight): Ridge(alpha=2.0),
+        lambda y: linear.ridge(x, y, 2.0, solver="cholesky", sample_weight=weight): Ridge(
+            alpha=2.0
+        ),
+        lambda y: linear.lasso(x, y, alpha, sample_weight=weight): Lasso(
+            alpha=alpha, tol=1e-13, max_iter=50_000
+        ),
+    }
+    for fit, model in fits.items():
+        ours = fit(y)
+        assert ours.coef.shape == (3, x.shape[1])
+        assert ours.intercept.shape == (3,)
+        alone = [fit(target) for target in y.T]
+        np.testing.assert_allclose(ours.coef, [a.coef for a in alone], atol=1e-9)
+        np.testing.assert_allclose(ours.intercept, [a.intercept for a in alone], atol=1e-9)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            theirs = model.fit(x, y, sample_weight=weight)
+        scale = np.abs(theirs.coef_).max()
+        np.testing.assert_allclose(ours.coef, theirs.coef_, atol=1e-5 * scale)
+        np.testing.assert_allclose(ours.predict(x), theirs.predict(x), atol=1e-5 * np.abs(y).max())
+        assert ours.r2(x, y) == pytest.approx(theirs.score(x, y), abs=1e-6)
+        assert ours.r2(x, y, weight) == pytest.approx(theirs.score(x, y, weight), abs=1e-6)
+    one = linear.ridge(x, y[:, :1], 2.0)
+    theirs = Ridge(alpha=2.0).fit(x, y[:, :1])
+    assert one.coef.shape == (1, x.shape[1])
+    np.testing.assert_allclose(one.coef.ravel(), theirs.coef_.ravel(), atol=1e-9)
+
+
+def test_weighted_paths_and_paths_of_several_targets_equal_one_fit_at_a_time():
+    x, y = targets(2)
+    weight, alphas = weights_of_rows(2, len(y)), np.array([0.5, 2.0])
+    how = {"sample_weight": weight}
+    for path, fit in ((linear.ridge_path, linear.ridge), (linear.lasso_path, linear.lasso)):
+        expected = [fit(x, y, alpha, **how).coef for alpha in alphas]
+        np.testing.assert_allclose(path(x, y, alphas, **how), expected, atol=1e-6)
+        np.testing.assert_allclose(
+            path(x, y[:, 1], alphas, **how), np.array(expected)[:, 1], atol=1e-6
+        )
+    positive = linear.lasso_path(x, y[:, 0], alphas, positive=True)
+    expected = [linear.lasso(x, y[:, 0], alpha, positive=True).coef for alpha in alphas]
+    np.testing.assert_allclose(positive, expected, atol=1e-6)
+    top = linear.alpha_max(x, y[:, 0], sample_weight=weight, positive=True)
+    how |= {"positive": True}
+    assert not linear.lasso(x, y[:, 0], 1.001 * top, **how).coef.any()
+    assert linear.lasso(x, y[:, 0], 0.99 * top, **how).coef.any()
+
+
+def test_a_weight_of_two_counts_as_two_rows():
+    x, y = problem(2)
+    weight = np.arange(len(y)) % 3.0
+    rows = np.repeat(np.arange(len(y)), weight.astype(int))
+    for fit in (linear.ridge, linear.lasso):
+        ours, twice = fit(x, y, 0.2, sample_weight=weight), fit(x[rows], y[rows], 0.2)
+        np.testing.assert_allclose(ours.coef, twice.coef, atol=1e-7)
+        assert ours.intercept == pytest.approx(twice.intercept)
+
+
+@pytest.mark.parametrize("form", ["csr_matrix", "csc_array", "coo_matrix"])
+def test_sparse_inputs_equal_scikit_learn(form):
+    x, y = problem(2)
+    x = x * (np.random.default_rng(0).random(x.shape) < 0.3)
+    thin = getattr(sparse, form)(x)
+    for ours, model in (
+        (linear.ridge(thin, y, 2.0), Ridge(alpha=2.0, solver="sparse_cg", tol=1e-12)),
+        (linear.lasso(thin, y, 0.1), Lasso(alpha=0.1, tol=1e-12, max_iter=50_000)),
+    ):
+        theirs = model.fit(sparse.csc_matrix(x), y)
+        assert same(ours, theirs)
+        np.testing.assert_allclose(ours.predict(thin), theirs.predict(thin), atol=1e-6)
+        assert ours.r2(thin, y) == pytest.approx(theirs.score(sparse.csr_matrix(x), y))
+    wide = sparse.csr_matrix((100_000, 100_000))
+    with pytest.raises(ValueError, match="at most 4 GB as a dense one, got 75 GB"):
+        linear.ridge(wide, np.zeros(100_000), 1.0)
 
 
 # Laws
@@ -276,7 +411,9 @@ X, Y = problem(0)
     ("call", "message"),
     [
         (lambda: linear.ridge(Y, Y, 1.0), "reshape"),
-        (lambda: linear.ridge(X, Y[:, None], 1.0), "ravel"),
+        (lambda: linear.ridge(X, Y[:, None, None], 1.0), "ravel"),
+        (lambda: linear.ridge(X, Y, 1.0, sample_weight=Y[:-1] ** 2), "weights of at least 0"),
+        (lambda: linear.lasso(X, Y, 1.0, sample_weight=0 * Y), "not all 0"),
         (lambda: linear.ridge(X, Y[:-1], 1.0), "one y per row"),
         (lambda: linear.ridge(X[:0], Y[:0], 1.0), "shape"),
         (lambda: linear.least_squares(X * np.nan, Y), "finite x"),

@@ -69,20 +69,46 @@ def test_tensors_are_welcome(measured):
     assert measured(tensor, torch.tensor(labels)) == measured(logits, labels)
 
 
+@pytest.mark.parametrize("measured", [nll, brier, ece])
+def test_probabilities_are_refused_or_taken_as_they_are(measured):
+    logits, labels = sample(1)
+    p = softmax(logits, axis=-1)
+    with pytest.raises(ValueError, match=r"expected logits, got rows that sum to 1.*probs=True"):
+        measured(p, labels)
+    with pytest.raises(ValueError, match=r"rows that sum to 1"):
+        measured(torch.tensor(p).bfloat16(), labels)
+    with pytest.raises(ValueError, match=r"rows that sum to 100, as percent"):
+        measured(100 * p, labels)
+    for wrong in (logits, 100 * p, np.abs(logits)):
+        with pytest.raises(ValueError, match=r"probabilities in .* whose rows sum to 1, got"):
+            measured(wrong, labels, probs=True)
+    assert measured(p, labels, probs=True) == pytest.approx(measured(logits, labels), rel=1e-9)
+    assert measured(np.log(p), labels) == pytest.approx(measured(logits, labels), rel=1e-9)
+    assert measured(p, labels, probs=False) != pytest.approx(measured(logits, labels), rel=1e-3)
+
+
+def test_a_label_of_probability_zero_costs_infinitely_much():
+    certain = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert nll(certain, [0, 1], probs=True) == 0
+    assert nll(certain, [0, 0], probs=True) == np.inf
+    assert brier(certain, [0, 0], probs=True) == 1
+
+
 def two_class_logits(p):
     """Logits whose softmax is (p, 1 - p)."""
     return np.stack([np.log(p), np.log1p(-p)], axis=1)
 
 
 @pytest.mark.parametrize("edge", [0.75, 0.875])
-def test_bins_are_closed_on_the_right(edge, monkeypatch):
+def test_bins_are_closed_on_the_right(edge):
     # Exact probabilities in place of logits: a softmax would blur the edge.
-    monkeypatch.setattr(measure, "softmax", lambda p, axis: p)
     p = np.array([[edge, 1 - edge]] * 2 + [[edge - 0.06, 1.06 - edge]] * 2)
     labels = np.array([0, 0, 1, 1])
     one_bin = abs(0.5 - p[:, 0].mean())
     apart = (1 - edge) / 2 + (edge - 0.06) / 2
-    assert ece(p, labels, bins=8) == pytest.approx(one_bin)  # (edge - 1/8, edge] holds all four
+    assert ece(p, labels, bins=8, probs=True) == pytest.approx(
+        one_bin
+    )  # (edge - 1/8, edge] holds all four
     assert one_bin != pytest.approx(apart)
 
 
@@ -203,7 +229,7 @@ def test_wrong_arguments(measured, logits, labels, message):
 
 
 def test_ece_needs_a_bin():
-    with pytest.raises(ValueError, match="at least 1 bin, got 0"):
+    with pytest.raises(ValueError, match="bins, a whole number >= 1, got 0"):
         ece(*sample(0), bins=0)
 
 

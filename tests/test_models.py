@@ -176,7 +176,7 @@ def test_the_signal_network_does_not_know_either(tasks):
         (lambda t: models.mlp(t["digits"], dropout=-0.1), r"\[0, 1\), got -0.1"),
         (lambda t: models.cnn(t["digits"], dropout=1.0), r"\[0, 1\), got 1.0"),
         (lambda t: models.resnet(t["digits"], width=0), r"at least 1, got \(0,\)"),
-        (lambda t: models.resnet(t["digits"], n_blocks=0), "n_blocks >= 1"),
+        (lambda t: models.resnet(t["digits"], n_blocks=0), "n_blocks, a whole number >= 1"),
         (lambda t: models.resnet(t["digits"], survival=0.0), r"last in \(0, 1\]"),
         (lambda t: models.resnet(t["digits"], rule="cubic"), "unknown rule 'cubic'"),
         (lambda t: models.cnn(t["diabetes"]), r"shape \(10,\); use models.mlp"),

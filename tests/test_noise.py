@@ -5,6 +5,7 @@ A law is tested with five standard errors, on fixed seeds.
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from coursekit.engine.layers import side_by_side
 from coursekit.engine.random import DRAWS, GAMMA, OwnDraws, Streams, _signed, mix, normal
 from coursekit.regularizers.depth import Residual
 from coursekit.regularizers.dropout import Dropout
+from coursekit.regularizers.mixing import log_gamma
 
 SEEDS = [3, 4, 9]
 N = 20_000
@@ -89,6 +91,7 @@ CALLS = {
     "normal_": (lambda h: torch.empty_like(h).normal_(2, std=0.5), torch.float32, 2, 1 / 4),
     "gamma": (torch._standard_gamma, torch.float32, 0.5, 0.5),
     "gamma_large": (lambda h: torch._standard_gamma(7 * h), torch.float32, 3.5, 3.5),
+    "log_gamma": (log_gamma, torch.float64, -np.euler_gamma - 2 * np.log(2), np.pi**2 / 2),
 }  # fmt: skip
 
 

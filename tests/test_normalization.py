@@ -273,10 +273,10 @@ def test_networks_side_by_side_train_as_with_pytorchs_layer():
     ("call", "message"),
     [
         (lambda: BatchNorm(4)(torch.ones(1, 4)), "more than one value per channel"),
-        (lambda: BatchNorm(4)(torch.ones(4)), r"\(B, C, ...\), got \(4,\)"),
+        (lambda: BatchNorm(4)(torch.ones(4)), r"\(B, C, ...\), got shape \(4,\)"),
         (lambda: standardize(torch.ones(2, 4), (0,), -1.0), "eps >= 0, got -1.0"),
         (lambda: torch_momentum(1.5), r"\[0, 1\], got 1.5"),
-        (lambda: layer_norm(torch.ones(2, 4), 3), "n_axes in 1 to 2, got 3"),
+        (lambda: layer_norm(torch.ones(2, 4), 3), r"n_axes, a whole number in \[1, 2\], got 3"),
         (lambda: group_norm(torch.ones(2, 4), 3), "a multiple of 3 groups"),
         (lambda: fold(nn.ReLU(), BatchNorm(4)), "a convolution, got ReLU"),
         (lambda: fold(nn.Linear(2, 3), BatchNorm(4)), "of 3 channels, got 4"),

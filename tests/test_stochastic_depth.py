@@ -168,7 +168,7 @@ def test_expected_depth_is_the_mean_number_of_blocks_that_are_computed():
         (lambda: expected_depth([float("nan")]), "got .nan"),
         (
             lambda: drop_path(torch.ones(2), 0.0, training=True),
-            r"in \(0, 1\], got 0.0; from a drop",
+            r"in \(0, 1\], got 0.0; try 1 - rate, from a drop",
         ),
         (lambda: drop_path(torch.ones(2), 1.5, training=False), "got 1.5"),
     ],

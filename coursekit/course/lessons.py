@@ -125,12 +125,13 @@ def execute(
     Returns
     -------
     Execution
-        Errors of the notebook are told here, not raised.
+        Errors of the notebook are told here, not raised: one that cannot be read must not keep the
+        next one from running.
 
     Raises
     ------
     ValueError
-        If an argument is out of range or `path` is no notebook.
+        If an argument is out of range.
     """
     path, out = Path(path).resolve(), Path(out).resolve()
     if not timeout > 0:
@@ -138,8 +139,11 @@ def execute(
     env = _environment(first_seed, threads)
     if record is not None:
         env["COURSEKIT_RECORD"] = str(record)
-    nb = read(path)
     start = time.perf_counter()
+    try:
+        nb = read(path)
+    except ValueError as error:
+        return Execution(path, time.perf_counter() - start, str(error))
     error = asyncio.run(_play(nb, path.parent, env, timeout))
     seconds = time.perf_counter() - start
     if error is None or out != path:
@@ -251,9 +255,12 @@ def rerun(
     n_marked : int
         Number of cells that print verdicts.
     flips : list of Flip
-        Those whose words changed; empty if the run failed.
+        Those whose words changed; empty if the run failed or `path` is no notebook.
     """
-    stored = read(path)
+    try:
+        stored = read(path)
+    except ValueError as error:
+        return Execution(path, 0.0, str(error)), 0, []
     with tempfile.TemporaryDirectory() as where:
         now = Path(where) / path.name
         done = execute(path, now, timeout=timeout, first_seed=first_seed, threads=threads)

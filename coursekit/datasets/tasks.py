@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coursekit.datasets.values import choose, expect, number
+
 __all__ = [
     "Arrays",
     "Deal",
@@ -145,6 +147,7 @@ class Reader:
     """
 
     def __init__(self, source: Any, device: str | torch.device = "cpu"):
+        _check_source(source)
         expect(len(source) > 0, "at least one example to read", "none", "another folder or filter")
         self.source, self.device = source, torch.device(device)
         first = self._example(0)
@@ -170,6 +173,12 @@ class Reader:
     def _example(self, row: int) -> Tensor:
         example = self.source[row]
         return as_inputs(example[0] if isinstance(example, tuple | list) else example)
+
+
+def _check_source(source: Any) -> None:
+    fits = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    what, got = "examples that have a length and numbers, x[i]", type(source).__name__
+    expect(fits and not isinstance(source, str | bytes | Mapping), what, got, "a list or an array")
 
 
 def read_rows(x: Tensor | Reader, rows: Tensor) -> Tensor:
@@ -253,6 +262,10 @@ class Task:
     groups: Tensor | None = None
 
     def __post_init__(self):
+        given = [self.x, self.y] + ([] if self.x_test is None else [self.x_test, self.y_test])
+        fits = all(isinstance(t, Tensor | Reader) for t in given if t is not None)
+        got = [type(t).__name__ for t in given]
+        expect(fits, "x and y as tensors", got, "Task.from_arrays(x, y), which converts")
         self._check_part("pool", self.x, self.y)
         if (self.x_test is None) != (self.y_test is None):
             raise ValueError("expected x_test and y_test, or none of both, got one of them")
@@ -263,8 +276,7 @@ class Task:
         expect(whole, "integers n_train >= 1 and n_val >= 1", got, "n_train=200, n_val=100")
         expect(sum(sizes) <= len(self.x), f"n_train + n_val <= {len(self.x)}", got, "smaller ones")
         most = 0 if self.n_classes is None else 1  # wrong classes are no noise for a regression
-        fits = 0 <= self.label_noise <= most
-        expect(fits, f"label_noise in [0, {most}]", self.label_noise, "label_noise=0")
+        number("label_noise", self.label_noise, f"[0, {most}]", "label_noise=0")
         fits = self.truth is None or self.truth.shape == self.x.shape[1:]
         shape = getattr(self.truth, "shape", None)
         expect(fits, "one true coefficient per feature", shape, "truth=None")
@@ -370,6 +382,8 @@ class Task:
         fixed = isinstance(split, Mapping)
         pair = isinstance(test, tuple) and len(test) == 2 and not isinstance(test[0], int)
         lazy = not hasattr(x, "__array__") and not isinstance(x, Tensor | list | tuple)
+        _check_source(x)
+        _check_source(y)
         if multi_label or not lazy:
             expect(len(x) == len(y), "as many y as x", f"{len(y)} and {len(x)}", "the same rows")
         targets, known = as_targets(y, multi_label=multi_label)
@@ -466,6 +480,7 @@ class Task:
             If there is no seed, a negative one, or one twice (it would narrow every interval); or
             the groups do not leave enough rows.
         """
+        expect(isinstance(seeds, Iterable), "several seeds to deal to", seeds, "deal([0])")
         seeds = list(seeds)
         whole = all(map(_is_seed, seeds))
         distinct = len(seeds) == len(set(seeds)) > 0
@@ -573,6 +588,7 @@ def as_targets(
     Classes are numbered in the order of `known`, by default that of their names.
     """
     y = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    expect(y.dtype.kind != "c", "real targets or classes", y.dtype, "y.real")
     if y.dtype.kind == "f" or multi_label:
         return torch.from_numpy(y.astype(np.float32)), None
     expect(y.ndim == 1, "one class per row, y (N,)", f"y {y.shape}",
@@ -644,15 +660,3 @@ def _note(x: Tensor | Reader, y: Tensor, known: np.ndarray | None) -> str:
                 "black for 0 and white for 1"
             )
     return "; ".join(notes)
-
-
-def expect(holds: bool, expected: str, got: object, advice: str) -> None:
-    """Raise ValueError with what was expected, what came and what to try, unless it `holds`."""
-    if not holds:
-        raise ValueError(f"expected {expected}, got {got}; try {advice}")
-
-
-def choose(what: str, value: str, known) -> None:
-    """Raise ValueError if `value` is not among `known`."""
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}; expected one of {', '.join(known)}")

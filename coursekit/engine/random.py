@@ -29,6 +29,7 @@ from torch.overrides import TorchFunctionMode
 
 from coursekit.datasets.tasks import seed_word
 from coursekit.engine.devices import widest
+from coursekit.regularizers.mixing import log_gamma
 
 
 def _signed(word: int) -> int:
@@ -191,7 +192,13 @@ def integers(
 
 
 def gamma(streams: Streams, place: str, a: Tensor) -> Tensor:
-    """Draw gamma variates with the shapes `a`, (S, ...): one each.
+    """Draw gamma variates with the shapes `a`, (S, ...): one each."""
+    drawn = log_of_gamma(streams, place, a).exp()
+    return drawn.to(a.dtype).clamp(min=torch.finfo(a.dtype).tiny)
+
+
+def log_of_gamma(streams: Streams, place: str, a: Tensor) -> Tensor:
+    """Draw the logarithms of gamma variates, in the widest type: (S, ...).
 
     A fixed number of tries instead of a loop until one fits; where none does (less than once in
     10^10), the value at which the curve of the tries is centered is taken.
@@ -209,8 +216,8 @@ def gamma(streams: Streams, place: str, a: Tensor) -> Tensor:
     fits = (v > 0) & (u[1:].log() < 0.5 * z**2 + d * (1 - v + v.abs().log()))
     first = fits.to(torch.int8).argmax(0, keepdim=True)
     v = torch.where(fits.any(0), v.gather(0, first)[0], 1)
-    drawn = d * v * torch.where(wide < 1, u[0] ** (1 / wide), 1)
-    return drawn.to(a.dtype).clamp(min=torch.finfo(a.dtype).tiny)
+    boost = u[0].clamp(min=2**-25).log() / wide  # the draws are multiples of 2^-24
+    return (d * v).log() + torch.where(wide < 1, boost, 0)
 
 
 class OwnDraws(TorchFunctionMode):
@@ -413,4 +420,5 @@ DRAWS = {
     Tensor.bernoulli_: _in_place(lambda u, p=0.5: u < p),
     Tensor.normal_: _in_place(lambda z, mean=0.0, std=1.0: mean + std * z, _normal_like),
     torch._standard_gamma: lambda mode, a, **_: mode.rows(gamma, a.detach()),
+    log_gamma: lambda mode, a: mode.rows(log_of_gamma, a.detach()),
 }

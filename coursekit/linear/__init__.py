@@ -1,17 +1,20 @@
 """Ridge, lasso and elastic net from scratch, in float64 numpy: the linear models of the course.
 
 Every fit has three steps: center x and y, so that the intercept drops out and is never penalized;
-solve for the weights; read the intercept off the means. `x` and `y` may be anything that numpy can
-turn into float64 arrays, CPU tensors included.
+solve for the weights; read the intercept off the means. `x` and `y` may be anything that holds
+numbers: arrays, tables, tensors, and as `x` a sparse matrix, which is made dense. Several targets,
+`y` (N, K), are fitted one by one, as scikit-learn does.
 
-Axes: N examples, D features, A strengths along a path, R rank of x.
+Axes: N examples, D features, K targets, A strengths along a path, R rank of x.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import nnls
 
+from coursekit.datasets.values import expect, number
 from coursekit.linear.proximal import check_solver, finite, minimize, soft_threshold
 
 __all__ = [
@@ -34,33 +37,51 @@ class Linear:
     1.0
     """
 
-    coef: np.ndarray  # (D,)
-    intercept: float
-    n_iter: int  # 0 for a closed form
+    coef: np.ndarray  # (D,), or (K, D) for several targets
+    intercept: float | np.ndarray  # or (K,)
+    n_iter: int  # 0 for a closed form; for several targets, the most that one took
 
     def predict(self, x) -> np.ndarray:
-        """Predict (N,) targets from (N, D) inputs. ValueError if `x` has other columns or NaN."""
-        x = finite("x", x, ndim=2)
-        if x.shape[1] != len(self.coef):
-            want = f"x with the {len(self.coef)} columns of the fit"
-            raise ValueError(f"expected {want}, got shape {x.shape}; select the same features")
-        return x @ self.coef + self.intercept
+        """Predict (N,) or (N, K) targets from (N, D) inputs.
 
-    def r2(self, x, y) -> float:
+        ValueError if `x` has other columns or NaN.
+        """
+        x = finite("x", x, 2)
+        n_features = self.coef.shape[-1]
+        if x.shape[1] != n_features:
+            want = f"x with the {n_features} columns of the fit"
+            raise ValueError(f"expected {want}, got shape {x.shape}; select the same features")
+        return x @ self.coef.T + self.intercept
+
+    def r2(self, x, y, sample_weight=None) -> float:
         """Share of the variance of `y` explained: 1 is perfect, 0 is no better than its mean.
 
-        ValueError if the lengths differ or `y` is constant, for then nothing can be explained.
+        Of several targets, the mean of their shares. ValueError if the shapes do not fit or a
+        target is constant, for then nothing can be explained.
         """
         x, y = _checked(x, y)
-        if np.ptp(y) == 0:
+        weight = _checked_weight(sample_weight, len(y))
+        if np.any(np.ptp(y, axis=0) == 0):
             raise ValueError(f"expected y that varies, got {len(y)} equal value(s); R^2 needs two")
-        return float(1 - np.sum((y - self.predict(x)) ** 2) / np.sum((y - y.mean()) ** 2))
+        predicted = self.predict(x)
+        got, advice = f"{y.shape} for {predicted.shape}", "as many targets as were fitted"
+        expect(y.shape == predicted.shape, "y shaped like the predictions", got, advice)
+        if weight is None:
+            error, total = (y - predicted) ** 2, (y - y.mean(axis=0)) ** 2
+        else:
+            mean = np.average(y, axis=0, weights=weight)
+            error, total = weight @ (y - predicted) ** 2, weight @ (y - mean) ** 2
+            error, total = error[None], total[None]
+        return float(np.mean(1 - np.sum(error, axis=0) / np.sum(total, axis=0)))
 
 
-def least_squares(x, y, *, intercept: bool = True) -> Linear:
+def least_squares(
+    x, y, *, intercept: bool = True, sample_weight=None, positive: bool = False
+) -> Linear:
     """Fit without a penalty; of several best fits, take the one with the shortest weights.
 
-    It is the limit of `ridge` as alpha goes to 0. Parameters as in `ridge`.
+    It is the limit of `ridge` as alpha goes to 0. Parameters as in `ridge`; with `positive`, any of
+    several best fits.
 
     Raises
     ------
@@ -74,19 +95,28 @@ def least_squares(x, y, *, intercept: bool = True) -> Linear:
     >>> fit.coef.round(6)
     array([1., 1.])
     """
-    x, y, x_mean, y_mean = _centered(x, y, intercept)
-    coef = np.linalg.lstsq(x, y, rcond=None)[0]
+    x, y, x_mean, y_mean = _centered(x, y, intercept, sample_weight)
+    coef = _nonnegative(x, y) if positive else np.linalg.lstsq(x, y, rcond=None)[0].T
     return _linear(coef, x_mean, y_mean)
 
 
-def ridge(x, y, alpha: float, *, intercept: bool = True, solver: str = "svd") -> Linear:
+def ridge(
+    x,
+    y,
+    alpha: float,
+    *,
+    intercept: bool = True,
+    solver: str = "svd",
+    sample_weight=None,
+    positive: bool = False,
+) -> Linear:
     """Minimize ||y - x w - b||^2 + alpha ||w||^2, scikit-learn's scale of `Ridge`.
 
     Parameters
     ----------
-    x : (N, D) float
+    x : (N, D) float, dense or sparse
         Inputs.
-    y : (N,) float
+    y : (N,) or (N, K) float
         Targets.
     alpha : float >= 0
         Strength, in squared units of x. Against a *sum* of squares, so it must grow with N.
@@ -95,6 +125,10 @@ def ridge(x, y, alpha: float, *, intercept: bool = True, solver: str = "svd") ->
     solver : {"svd", "cholesky"}
         "svd" also takes alpha = 0, where it gives the shortest of the best fits. "cholesky" solves
         the normal equations: faster, but it squares the condition number.
+    sample_weight : (N,) float >= 0, optional
+        How much the squared error of each row counts: 2 as if the row came twice.
+    positive : bool
+        Only weights of at least 0, by the method of Lawson and Hanson, whatever the solver.
 
     Raises
     ------
@@ -115,10 +149,14 @@ def ridge(x, y, alpha: float, *, intercept: bool = True, solver: str = "svd") ->
     >>> linear.ridge(x, y, alpha=2).coef.round(6)
     array([1.  , 0.25])
     """
-    _check_strength("alpha", alpha)
+    alpha = _strength("alpha", alpha)
     if solver not in ("svd", "cholesky"):
         raise ValueError(f"expected a solver among svd, cholesky, got {solver!r}; try 'svd'")
-    x, y, x_mean, y_mean = _centered(x, y, intercept)
+    x, y, x_mean, y_mean = _centered(x, y, intercept, sample_weight)
+    if positive:  # the penalty as rows of data: a target of 0 for each weight
+        rows, d = np.sqrt(alpha) * np.eye(x.shape[1]), x.shape[1]
+        coef = _nonnegative(np.vstack([x, rows]), np.concatenate([y, np.zeros((d, *y.shape[1:]))]))
+        return _linear(coef, x_mean, y_mean)
     if solver == "svd":
         coef = ridge_path(x, y, [alpha], intercept=False)[0]  # x and y are centered already
         return _linear(coef, x_mean, y_mean)
@@ -129,22 +167,22 @@ def ridge(x, y, alpha: float, *, intercept: bool = True, solver: str = "svd") ->
     except np.linalg.LinAlgError:
         message = f'cholesky expected a clearly positive alpha, got {alpha}; try solver="svd"'
         raise ValueError(message) from None
-    return _linear(cho_solve(factor, x.T @ y), x_mean, y_mean)
+    return _linear(cho_solve(factor, x.T @ y).T, x_mean, y_mean)
 
 
-def ridge_path(x, y, alphas, *, intercept: bool = True) -> np.ndarray:
+def ridge_path(x, y, alphas, *, intercept: bool = True, sample_weight=None) -> np.ndarray:
     """Ridge weights for many strengths from a single SVD.
 
     Parameters
     ----------
-    x, y, intercept
+    x, y, intercept, sample_weight
         As in `ridge`.
     alphas : (A,) float >= 0
         Strengths, in any order.
 
     Returns
     -------
-    (A, D) float
+    (A, D) float, or (A, K, D) for several targets
         One row of weights per strength.
 
     Raises
@@ -163,9 +201,11 @@ def ridge_path(x, y, alphas, *, intercept: bool = True) -> np.ndarray:
            [0.5  , 0.125]])
     """
     alphas = _checked_alphas(alphas)
-    x, y, _, _ = _centered(x, y, intercept)
+    x, y, _, _ = _centered(x, y, intercept, sample_weight)
     u, s, vt = _thin_svd(x)
-    return (s / (s**2 + alphas[:, None]) * (u.T @ y)) @ vt  # (A, R) -> (A, D)
+    kept = s / (s**2 + alphas[:, None])  # (A, R)
+    kept = kept if y.ndim == 1 else kept[:, None]
+    return (kept * (u.T @ y).T) @ vt  # (A, R) -> (A, D), or with K before the last
 
 
 def filter_factors(x, alpha: float, *, intercept: bool = True) -> np.ndarray:
@@ -196,8 +236,8 @@ def filter_factors(x, alpha: float, *, intercept: bool = True) -> np.ndarray:
     >>> linear.filter_factors(x, alpha=2).round(6)
     array([0.9, 0.5])
     """
-    _check_strength("alpha", alpha)
-    x = finite("x", x, ndim=2)
+    alpha = _strength("alpha", alpha)
+    x = finite("x", x, 2)
     x, *_ = _centered(x, np.zeros(len(x)), intercept)
     _, s, _ = _thin_svd(x)
     return s**2 / (s**2 + alpha)
@@ -229,7 +269,17 @@ def lasso(x, y, alpha: float, **options) -> Linear:
 
 
 def elastic_net(
-    x, y, alpha, l1_ratio, *, intercept=True, solver="cd", tol=1e-13, max_iter=20_000
+    x,
+    y,
+    alpha,
+    l1_ratio,
+    *,
+    intercept=True,
+    solver="cd",
+    tol=1e-13,
+    max_iter=20_000,
+    sample_weight=None,
+    positive=False,
 ) -> Linear:
     """Minimize ||y - x w - b||^2 / (2 N) + alpha (l1_ratio ||w||_1 + (1 - l1_ratio) ||w||^2 / 2).
 
@@ -253,6 +303,11 @@ def elastic_net(
         of its square root, so the default gives 6 digits, and "cd" mostly 10.
     max_iter : int >= 1
         Sweeps over all features ("cd") or gradient steps.
+    sample_weight : (N,) float >= 0, optional
+        How much the squared error of each row counts. Only their ratios matter: the errors are
+        averaged, where `ridge` sums them.
+    positive : bool
+        Only weights of at least 0.
 
     Raises
     ------
@@ -276,34 +331,43 @@ def elastic_net(
     >>> linear.elastic_net(x, y, alpha=0.5, l1_ratio=0.5).coef.round(6)
     array([1., 0.])
     """
-    _check_strength("alpha", alpha)
-    if not 0 <= l1_ratio <= 1:
-        raise ValueError(f"expected l1_ratio in [0, 1], got {l1_ratio}; 1 is the lasso")
+    alpha = _strength("alpha", alpha)
+    l1_ratio = float(number("l1_ratio", l1_ratio, "[0, 1]", "l1_ratio=1, the lasso"))
     check_solver(solver, tol, max_iter)  # here too: without L1 none will run
-    x, y, x_mean, y_mean = _centered(x, y, intercept)
+    x, y, x_mean, y_mean = _centered(x, y, intercept, sample_weight, mean=True)
     n, d = x.shape
     l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
     if l1 == 0:
-        return _linear(ridge(x, y, n * l2, intercept=False).coef, x_mean, y_mean)
+        coef = ridge(x, y, n * l2, intercept=False, positive=positive).coef
+        return _linear(coef, x_mean, y_mean)
     # L2 only adds to the curvature, so an elastic net is a lasso with a ridge on its Gram matrix.
-    gram, corr, power = x.T @ x / n + l2 * np.eye(d), x.T @ y / n, y @ y / n
-    coef, n_iter = minimize(gram, corr, power, l1, np.zeros(d), solver, tol, max_iter)
-    return _linear(coef, x_mean, y_mean, n_iter)
+    gram, options = x.T @ x / n + l2 * np.eye(d), {"positive": positive}
+    targets = y if y.ndim == 1 else y.T  # (N,) or (K, N)
+    coefs, n_iters = [], []
+    for target in np.atleast_2d(targets):
+        corr, power = x.T @ target / n, target @ target / n
+        w, n_iter = minimize(gram, corr, power, l1, np.zeros(d), solver, tol, max_iter, **options)
+        coefs.append(w)
+        n_iters.append(n_iter)
+    coef = coefs[0] if y.ndim == 1 else np.stack(coefs)
+    return _linear(coef, x_mean, y_mean, max(n_iters))
 
 
-def lasso_path(x, y, alphas, *, intercept: bool = True, **options) -> np.ndarray:
+def lasso_path(
+    x, y, alphas, *, intercept: bool = True, sample_weight=None, **options
+) -> np.ndarray:
     """Lasso weights for many strengths, each fit starting from its stronger neighbor's weights.
 
     Parameters
     ----------
-    x, y, intercept, **options
-        As in `elastic_net`: `solver`, `tol` and `max_iter`.
+    x, y, intercept, sample_weight, **options
+        As in `elastic_net`: `solver`, `tol`, `max_iter` and `positive`.
     alphas : (A,) float > 0
         Strengths, in any order. `alpha_max` tells where to begin.
 
     Returns
     -------
-    (A, D) float
+    (A, D) float, or (A, K, D) for several targets
         One row of weights per strength, in the order of `alphas`.
 
     Raises
@@ -329,20 +393,23 @@ def lasso_path(x, y, alphas, *, intercept: bool = True, **options) -> np.ndarray
     alphas = _checked_alphas(alphas)
     if np.any(alphas == 0):
         raise ValueError("expected alphas > 0, got a zero; for no penalty try least_squares")
-    x, y, _, _ = _centered(x, y, intercept)
-    gram, corr, power = x.T @ x / len(x), x.T @ y / len(x), y @ y / len(x)
-    path = np.empty((len(alphas), x.shape[1]))
-    coef = np.zeros(x.shape[1])
-    for a in np.argsort(-alphas):
-        coef, _ = minimize(gram, corr, power, alphas[a], coef, **options)
-        path[a] = coef
-    return path
+    x, y, _, _ = _centered(x, y, intercept, sample_weight, mean=True)
+    gram, n_targets = x.T @ x / len(x), 1 if y.ndim == 1 else y.shape[1]
+    path = np.empty((len(alphas), n_targets, x.shape[1]))
+    for k, target in enumerate(y[None] if y.ndim == 1 else y.T):
+        corr, power = x.T @ target / len(x), target @ target / len(x)
+        coef = np.zeros(x.shape[1])
+        for a in np.argsort(-alphas):
+            coef, _ = minimize(gram, corr, power, alphas[a], coef, **options)
+            path[a, k] = coef
+    return path[:, 0] if y.ndim == 1 else path
 
 
-def alpha_max(x, y, *, intercept: bool = True) -> float:
+def alpha_max(x, y, *, intercept: bool = True, sample_weight=None, positive: bool = False) -> float:
     """Smallest alpha at which every weight of the lasso is zero: max_j |x_j . y| / N, centered.
 
-    For the elastic net, divide by `l1_ratio`. Parameters as in `ridge`.
+    For the elastic net, divide by `l1_ratio`. Parameters as in `elastic_net`; of several targets,
+    the largest.
 
     Raises
     ------
@@ -357,8 +424,9 @@ def alpha_max(x, y, *, intercept: bool = True) -> float:
     >>> linear.alpha_max(x, y)
     1.0
     """
-    x, y, _, _ = _centered(x, y, intercept)
-    return float(np.max(np.abs(x.T @ y / len(x))))
+    x, y, _, _ = _centered(x, y, intercept, sample_weight, mean=True)
+    pull = x.T @ y / len(x)
+    return float(np.max(np.maximum(pull, 0) if positive else np.abs(pull)))
 
 
 def _thin_svd(x):
@@ -368,36 +436,65 @@ def _thin_svd(x):
     return u[:, keep], s[keep], vt[keep]
 
 
-def _centered(x, y, intercept):
+def _nonnegative(x, y) -> np.ndarray:
+    """Weights of at least 0 with the least squared error, one target after the other."""
+    coefs = [nnls(x, target)[0] for target in np.atleast_2d(y.T)]
+    return coefs[0] if y.ndim == 1 else np.stack(coefs)
+
+
+def _centered(x, y, intercept, sample_weight=None, *, mean=False):
+    """x and y around their means, each row times the root of its weight; and the means."""
     x, y = _checked(x, y)
-    if not intercept:
-        return x, y, np.zeros(x.shape[1]), 0.0
-    # Via the first row, a constant column becomes exactly zero, not rounding noise to be fitted.
-    x_mean = x[0] + (x - x[0]).mean(axis=0)
-    y_mean = y[0] + (y - y[0]).mean()
-    return x - x_mean, y - y_mean, x_mean, y_mean
+    weight = _checked_weight(sample_weight, len(x))
+    x_mean, y_mean = np.zeros(x.shape[1]), np.zeros(y.shape[1:])
+    if intercept:
+        # Via the first row, a constant column becomes exactly zero, not rounding noise to be
+        # fitted.
+        x_mean, y_mean = (
+            t[0] + (t - t[0]).mean(axis=0)
+            if weight is None
+            else t[0] + np.average(t - t[0], axis=0, weights=weight)
+            for t in (x, y)
+        )
+        x, y = x - x_mean, y - y_mean
+    if weight is not None:
+        # Where errors are averaged, weights have the mean 1, so that N is their sum.
+        root = np.sqrt(weight / weight.mean() if mean else weight)
+        x, y = root[:, None] * x, (root * y.T).T
+    return x, y, x_mean, y_mean
 
 
 def _linear(coef, x_mean, y_mean, n_iter=0) -> Linear:
-    return Linear(coef, float(y_mean - x_mean @ coef), n_iter)
+    intercept = y_mean - x_mean @ coef.T
+    return Linear(coef, float(intercept) if coef.ndim == 1 else intercept, n_iter)
 
 
 def _checked(x, y):
-    x, y = finite("x", x, ndim=2), finite("y", y, ndim=1)
+    x, y = finite("x", x, 2), finite("y", y, 1, 2)
     if len(x) != len(y):
-        raise ValueError(f"expected one y per row of x, got {len(x)} rows and {len(y)} targets")
+        got, advice = f"{len(x)} rows and {len(y)} targets", "x[:len(y)]"
+        raise ValueError(f"expected one y per row of x, got {got}; try {advice}")
     return x, y
 
 
+def _checked_weight(sample_weight, n: int) -> np.ndarray | None:
+    if sample_weight is None:
+        return None
+    weight = finite("sample_weight", sample_weight, 1)
+    fits = len(weight) == n and weight.min() >= 0 and weight.sum() > 0
+    got = f"{len(weight)} from {weight.min():g} to {weight.max():g}"
+    expect(fits, f"{n} weights of at least 0, not all 0", got, "np.ones(len(y))")
+    return weight
+
+
 def _checked_alphas(alphas) -> np.ndarray:
-    alphas = np.asarray(alphas, dtype=np.float64)
+    alphas = finite("alphas", alphas)
     if alphas.ndim != 1 or alphas.size == 0:
         raise ValueError(f"expected alphas of shape (A,), got {alphas.shape}; try np.geomspace")
     for alpha in alphas:
-        _check_strength("alphas", alpha)
+        _strength("alphas", alpha)
     return alphas
 
 
-def _check_strength(name, value) -> None:
-    if np.ndim(value) != 0 or not 0 <= value < np.inf:
-        raise ValueError(f"expected {name} finite and >= 0, got {value}; 0 means no penalty")
+def _strength(name, value) -> float:
+    return float(number(name, value, "[0, inf)", f"{name}=0 for no penalty"))

@@ -11,9 +11,12 @@ from itertools import islice
 
 import numpy as np
 
+from coursekit.datasets.values import expect, floats, number
+
 __all__ = ["SOLVERS", "check_solver", "duality_gap", "finite", "minimize", "soft_threshold"]
 
 Vector = np.ndarray  # (D,)
+MOST_DENSE = 4  # GB that a sparse matrix may take as a dense one
 
 
 def soft_threshold(z, t):
@@ -31,7 +34,7 @@ def soft_threshold(z, t):
     Raises
     ------
     ValueError
-        If `t` is negative or NaN, or `z` is not finite.
+        If `t` is negative or NaN, `z` is not finite, or their shapes do not fit.
 
     References
     ----------
@@ -43,32 +46,35 @@ def soft_threshold(z, t):
     >>> linear.soft_threshold([-3.0, 0.5, 2.0], 1.0)
     array([-2.,  0.,  1.])
     """
-    z = finite("z", z)
-    if not np.all(np.asarray(t) >= 0):
+    z, t = finite("z", z), floats("t", t)
+    if not np.all(t >= 0):
         raise ValueError(f"expected a threshold t >= 0, got {t}; the sign of z is kept by itself")
+    fits = t.ndim == 0 or t.shape == z.shape
+    expect(fits, f"one t, or one per value {z.shape}", f"shape {t.shape}", "np.broadcast_to")
     return _shrink(z, t)
 
 
-def _shrink(z, t):
-    return np.maximum(z - t, 0) + np.minimum(z + t, 0)
+def _shrink(z, t, positive=False):
+    above = np.maximum(z - t, 0)
+    return above if positive else above + np.minimum(z + t, 0)
 
 
 # Each solver yields its weights after every iteration, for ever; `minimize` stops it.
 
 
-def _ista(gram, corr, l1, w) -> Iterator[Vector]:
+def _ista(gram, corr, l1, w, positive=False) -> Iterator[Vector]:
     """A gradient step on the squares, then the proximal step of the L1 norm."""
     step = _safe_step(gram)
     while True:
-        w = _shrink(w + step * (corr - gram @ w), step * l1)
+        w = _shrink(w + step * (corr - gram @ w), step * l1, positive)
         yield w
 
 
-def _fista(gram, corr, l1, w) -> Iterator[Vector]:
+def _fista(gram, corr, l1, w, positive=False) -> Iterator[Vector]:
     """Beck & Teboulle, SIAM J. Imaging Sciences 2, 2009; restart by O'Donoghue & Candes, 2015."""
     step, ahead, momentum = _safe_step(gram), w, 1.0
     while True:
-        last, w = w, _shrink(ahead + step * (corr - gram @ ahead), step * l1)
+        last, w = w, _shrink(ahead + step * (corr - gram @ ahead), step * l1, positive)
         if (ahead - w) @ (w - last) > 0:  # the momentum points uphill: it would only oscillate
             momentum = 1.0
         previous, momentum = momentum, (1 + np.sqrt(1 + 4 * momentum**2)) / 2
@@ -80,16 +86,16 @@ def _safe_step(gram) -> float:
     return 1 / (np.linalg.norm(gram, 2) or 1.0)  # 1 / largest curvature; any step if all is flat
 
 
-def _coordinate_descent(gram, corr, l1, w) -> Iterator[Vector]:
+def _coordinate_descent(gram, corr, l1, w, positive=False) -> Iterator[Vector]:
     """Sweep after sweep, and as soon as one leaves all signs alone, jump to their minimum."""
     while True:
-        before, w = np.sign(w), _sweep(gram, corr, l1, w)
+        before, w = np.sign(w), _sweep(gram, corr, l1, w, positive)
         if np.array_equal(before, np.sign(w)):
             w = _jump(gram, corr, l1, w)  # saves thousands of sweeps on correlated columns
         yield w
 
 
-def _sweep(gram, corr, l1, w) -> Vector:
+def _sweep(gram, corr, l1, w, positive=False) -> Vector:
     """Minimize over one weight after the other: Friedman, Hastie & Tibshirani, 2010."""
     w = w.copy()
     downhill = corr - gram @ w  # anew in each sweep: updates alone would gather rounding
@@ -97,7 +103,8 @@ def _sweep(gram, corr, l1, w) -> Vector:
         if curvature == 0:  # a constant column keeps weight 0
             continue
         z = downhill[j] + curvature * w[j]
-        new = (max(z - l1, 0.0) + min(z + l1, 0.0)) / curvature  # _shrink, faster for one float
+        # _shrink, faster for one float
+        new = (max(z - l1, 0.0) + (0.0 if positive else min(z + l1, 0.0))) / curvature
         if new != w[j]:
             downhill -= gram[j] * (new - w[j])
             w[j] = new
@@ -131,7 +138,9 @@ SOLVERS: dict[str, Callable[..., Iterator[Vector]]] = {
 }
 
 
-def minimize(gram, corr, power, l1, start, solver="cd", tol=1e-13, max_iter=20_000):
+def minimize(
+    gram, corr, power, l1, start, solver="cd", tol=1e-13, max_iter=20_000, *, positive=False
+):
     """Run a solver until the duality gap tells that it is there.
 
     Parameters
@@ -146,7 +155,7 @@ def minimize(gram, corr, power, l1, start, solver="cd", tol=1e-13, max_iter=20_0
         Strength of the L1 norm.
     start : (D,) float
         First weights; they stay as they are.
-    solver, tol, max_iter
+    solver, tol, max_iter, positive
         As in `coursekit.linear.elastic_net`.
 
     Returns
@@ -170,13 +179,13 @@ def minimize(gram, corr, power, l1, start, solver="cd", tol=1e-13, max_iter=20_0
     if not gram.shape == corr.shape * 2 == start.shape * 2:
         got = f"{gram.shape}, {corr.shape} and {start.shape}"
         raise ValueError(f"expected gram (D, D), corr (D,) and start (D,), got {got}; try np.zeros")
-    if not (0 <= power < np.inf and 0 < l1 < np.inf):
-        got = f"power {power} and l1 {l1}"
-        raise ValueError(f"expected power >= 0 and l1 > 0, got {got}; without L1 it is a ridge")
+    number("power", power, "[0, inf)", "y @ y / len(y)")
+    number("l1", l1, "(0, inf)", "ridge, for no L1")
+    start = np.maximum(start, 0) if positive else start
     goal = tol * power / 2
-    iterates = islice(SOLVERS[solver](gram, corr, l1, start), int(max_iter))
+    iterates = islice(SOLVERS[solver](gram, corr, l1, start, positive), int(max_iter))
     for n_iter, w in enumerate(iterates, start=1):
-        gap = duality_gap(gram, corr, power, l1, w)
+        gap = _gap(gram, corr, power, l1, w, positive)
         if gap <= goal:
             return w, n_iter
     from sklearn.exceptions import ConvergenceWarning  # theirs, so that one filter silences both
@@ -190,20 +199,33 @@ def minimize(gram, corr, power, l1, start, solver="cd", tol=1e-13, max_iter=20_0
     return w, n_iter
 
 
-def duality_gap(gram, corr, power, l1, w) -> float:
+def duality_gap(gram, corr, power, l1, w, *, positive=False) -> float:
     """How far the objective at `w` can be from its minimum, at most.
 
     It is the primal objective at w minus the dual one at the residual r, shrunk until feasible.
     Written as two terms that cannot be negative, it is free of the cancellation that a difference
     of two objectives would suffer. The second is zero where w meets the lasso's conditions.
-    Arguments as in `minimize`.
+    Arguments and errors as in `minimize`.
 
     References
     ----------
     Kim, Koh, Lustig, Boyd & Gorinevsky, IEEE J. Selected Topics in Signal Processing 1, 2007.
     """
+    gram, corr, w = finite("gram", gram, 2), finite("corr", corr, 1), finite("w", w, 1)
+    got, fits = (
+        f"{gram.shape}, {corr.shape}, {w.shape}",
+        gram.shape == corr.shape * 2 == w.shape * 2,
+    )
+    expect(fits, "gram (D, D), corr (D,) and w (D,)", got, "x.T @ x / len(x)")
+    number("power", power, "[0, inf)", "y @ y / len(y)")
+    number("l1", l1, "(0, inf)", "ridge, for no L1")
+    return float(_gap(gram, corr, power, l1, w, positive))
+
+
+def _gap(gram, corr, power, l1, w, positive):
     downhill = corr - gram @ w  # x'r / N
-    largest = np.max(np.abs(downhill))
+    # A weight that may not be negative does not care how much its slope pulls downward.
+    largest = np.max(downhill) if positive else np.max(np.abs(downhill))
     scale = 1.0 if largest <= l1 else l1 / largest
     residual_power = power - w @ (corr + downhill)
     return (1 - scale) ** 2 * residual_power / 2 + np.sum(l1 * np.abs(w) - scale * w * downhill)
@@ -211,21 +233,28 @@ def duality_gap(gram, corr, power, l1, w) -> float:
 
 def check_solver(solver: str, tol: float, max_iter: int) -> None:
     """Raise ValueError if there is no such solver, or it could never stop or start."""
-    if solver not in SOLVERS:
+    if not isinstance(solver, str) or solver not in SOLVERS:
         raise ValueError(f"expected a solver among {', '.join(SOLVERS)}, got {solver!r}; try 'cd'")
-    if not (max_iter >= 1 and float(max_iter).is_integer()):
-        raise ValueError(f"expected max_iter, a whole number >= 1, got {max_iter}; try 1000")
-    if not 0 < tol < 1:
-        raise ValueError(f"expected tol in (0, 1), got {tol}; 1e-13 gives 6 digits")
+    number("max_iter", max_iter, "[1, inf)", "max_iter=1000", whole=True)
+    number("tol", tol, "(0, 1)", "tol=1e-13, which gives 6 digits")
 
 
-def finite(name: str, values, ndim: int | None = None) -> np.ndarray:
-    """Values as a float64 array; ValueError if one is NaN, or if axes or entries are missing."""
-    values = np.asarray(values, dtype=np.float64)
-    if ndim is not None and (values.ndim != ndim or values.size == 0):
-        shape = {1: "(N,)", 2: "(N, D)"}[ndim]
-        hint = "reshape(-1, 1) makes one column" if ndim == 2 else "ravel() flattens a column"
-        raise ValueError(f"expected {name} of shape {shape}, got {values.shape}; {hint}")
+def finite(name: str, values, *axes: int) -> np.ndarray:
+    """Values as a float64 array; ValueError if one is NaN, or if axes or entries are missing.
+
+    `axes` are the numbers of axes that will do; a sparse matrix becomes a dense one.
+    """
+    if hasattr(values, "toarray"):
+        size = np.prod(values.shape, dtype=float) * 8 / 2**30
+        advice = "fewer columns, or sklearn.linear_model, which keeps it sparse"
+        expect(size <= MOST_DENSE, f"sparse {name} of at most {MOST_DENSE} GB as a dense one",
+               f"{size:.0f} GB", advice)  # fmt: skip
+    values = floats(name, values)
+    if axes and (values.ndim not in axes or values.size == 0):
+        shapes = {1: "(N,)", 2: "(N, K)" if 1 in axes else "(N, D)"}
+        hint = "reshape(-1, 1) makes one column" if axes == (2,) else "ravel() flattens a column"
+        what = " or ".join(shapes[n] for n in axes)
+        raise ValueError(f"expected {name} of shape {what}, got {values.shape}; {hint}")
     if not np.all(np.isfinite(values)):
         raise ValueError(f"expected finite {name}, got NaN or infinity; drop or impute them")
     return values

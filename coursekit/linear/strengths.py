@@ -1,6 +1,6 @@
 """Strengths of penalties: what one library calls 0.1, in the words of another."""
 
-import numpy as np
+from coursekit.datasets.values import number
 
 __all__ = ["CONVENTIONS", "convert"]
 
@@ -47,13 +47,12 @@ def convert(value: float, source: str, target: str, n: int) -> float:
     >>> strengths.convert(0.1, "MSE + lambda ||w||^2", "torch weight_decay", n=100)
     0.2
     """
-    if np.ndim(value) != 0 or not 0 <= value < np.inf:
-        raise ValueError(f"expected value finite and >= 0, got {value}; 0 means no penalty")
-    if not (n >= 1 and float(n).is_integer()):
-        raise ValueError(f"expected n to be a whole number >= 1, got {n}; try len(x_train)")
+    value = float(number("value", value, "[0, inf)", "0 for no penalty"))
+    n = number("n", n, "[1, inf)", "len(x_train)", whole=True)
     for name in (source, target):
-        if name not in CONVENTIONS:
-            raise ValueError(f"expected a convention among {', '.join(CONVENTIONS)}, got {name!r}")
+        if not isinstance(name, str) or name not in CONVENTIONS:
+            known = ", ".join(CONVENTIONS)
+            raise ValueError(f"expected a convention, got {name!r}; try one of {known}")
     (norm, source_lambda), (target_norm, target_lambda) = CONVENTIONS[source], CONVENTIONS[target]
     if norm != target_norm:
         raise ValueError(

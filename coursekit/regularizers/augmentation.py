@@ -4,18 +4,26 @@ Axes: B batch, C channels, H rows, W columns. Every transformation comes twice: 
 parameters, which has values and gradients to check, and a `random_...` that draws parameters of
 its own for each image. The second kind is an `augment=` hook of `fit`; its limits may be numbers,
 or scalar tensors with one value per network. What moves out of the frame is lost, and what moves
-in is 0 (black).
+in is 0 (black). What only moves pixels takes images of any type of numbers; what computes with
+them takes floats. One image without a batch is refused: its channels would be taken for images.
 """
 
 import math
+import re
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
-from coursekit.datasets.tasks import expect
+from coursekit.datasets.values import expect, inside, number, tensor
 
 Number = float | Tensor
-NEGATIONS = frozenset({"not", "no", "never", "nor", "neither", "none", "without", "hardly"})
+NEGATIONS = frozenset({
+    "not", "no", "never", "nor", "neither", "none", "without", "hardly", "cannot", "nobody",
+    "nothing", "nowhere", "noone", "barely", "scarcely", "rarely", "seldom", "aint", "arent",
+    "cant", "couldnt", "didnt", "doesnt", "dont", "hadnt", "hasnt", "havent", "isnt", "shouldnt",
+    "wasnt", "werent", "wont", "wouldnt",
+})  # fmt: skip
 
 # Given the parameters
 
@@ -27,6 +35,11 @@ def pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     -------
     (B, C, h, w) tensor
 
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or the positions are no whole numbers.
+
     Examples
     --------
     >>> import torch
@@ -36,6 +49,19 @@ def pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     >>> augmentation.pick(image, rows, columns).flatten()
     tensor([2., 3., 0.])
     """
+    _images(x)
+    rows, columns = _whole("rows", rows, "(B, h, w)"), _whole("columns", columns, "(B, h, w)")
+    got = f"rows {tuple(rows.shape)}, columns {tuple(columns.shape)} for {len(x)} images"
+    fits = rows.shape == columns.shape and len(rows) == len(x)
+    expect(fits, "rows and columns (B, h, w)", got, "rows.expand(len(x), h, w)")
+    return _pick(x, rows, columns)
+
+
+# Functions that start with _ are those that follow a public one without its checks: a hook, which
+# is called in every step, looks at its own arguments once.
+
+
+def _pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     flat = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
@@ -50,7 +76,7 @@ def crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     Parameters
     ----------
     x : (B, C, H, W) tensor
-    top, left : (B,) int64 tensors
+    top, left : (B,) int64 tensors, or int
         Corner of the window; what lies outside of the image is 0.
     size : (int, int)
         Height h and width w of the window.
@@ -58,6 +84,11 @@ def crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     Returns
     -------
     (B, C, h, w) tensor
+
+    Raises
+    ------
+    ValueError
+        If the inputs are no images, or a corner or side is no whole number.
 
     Examples
     --------
@@ -68,14 +99,27 @@ def crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     tensor([[4., 5.],
             [7., 8.]])
     """
+    top, left = _per_image(_images(x), whole=True, top=top, left=left)
+    two = isinstance(size, tuple | list | torch.Size) and len(size) == 2
+    expect(two, "a size (height, width)", size, "size=(8, 8)")
+    size = tuple(number("side", side, "[1, inf)", whole=True) for side in size)
+    return _crop(x, top, left, size)
+
+
+def _crop(x: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     rows = top.view(-1, 1, 1) + torch.arange(size[0], device=x.device).view(-1, 1)
     columns = left.view(-1, 1, 1) + torch.arange(size[1], device=x.device)
     shape = len(x), *size
-    return pick(x, rows.expand(shape), columns.expand(shape))
+    return _pick(x, rows.expand(shape), columns.expand(shape))
 
 
 def shift(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Move each image (B, C, H, W) by whole pixels, (B,) int64 each; no wrap-around.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are no images, or a move is no whole number.
 
     Examples
     --------
@@ -87,11 +131,17 @@ def shift(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
             [0., 1., 2.],
             [3., 4., 5.]])
     """
-    return crop(x, -down, -right, x.shape[-2:])
+    down, right = _per_image(_images(x), whole=True, down=down, right=right)
+    return _crop(x, -down, -right, x.shape[-2:])
 
 
 def flip(x: Tensor, which: Tensor, *, axis: int = -1) -> Tensor:
     """Mirror the images (B, C, H, W) where `which` (B,) is true; axis -1: left and right.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are no images, `which` is no (B,) bool, or the axis is none of an image.
 
     Examples
     --------
@@ -103,6 +153,11 @@ def flip(x: Tensor, which: Tensor, *, axis: int = -1) -> Tensor:
             [5., 4., 3.],
             [8., 7., 6.]])
     """
+    _check_axis(axis)
+    which = tensor("which", which, axes="(B,)", floats=False)
+    fits = which.dtype == torch.bool and len(which) in (1, len(_images(x)))
+    got = f"{which.dtype} of shape {tuple(which.shape)} for {len(x)} images"
+    expect(fits, "which as (B,) bool", got, "which=torch.rand(len(x)) < 0.5")
     return torch.where(which.view(-1, 1, 1, 1), x.flip(axis), x)
 
 
@@ -128,6 +183,11 @@ def affine(
     -------
     (B, C, H, W) tensor
 
+    Raises
+    ------
+    ValueError
+        If the inputs are no images of floats, a parameter is not finite, or `scale` not above 0.
+
     Examples
     --------
     >>> import torch
@@ -142,8 +202,18 @@ def affine(
             [1.5000, 3.5000, 4.5000],
             [3.0000, 6.5000, 7.5000]])
     """
+    scale = _per_image(_images(x, floats=True), scale=scale, interval="(0, inf)")[0]
+    degrees, down, right = _per_image(x, degrees=degrees, down=down, right=right)
+    return _affine(x, degrees, scale, down, right)
+
+
+def _affine(
+    x: Tensor, degrees: Number = 0.0, scale: Number = 1.0, down: Number = 0.0, right: Number = 0.0
+) -> Tensor:
     height, width = x.shape[-2:]
-    each = torch.ones(len(x), 1, 1, dtype=x.dtype, device=x.device)
+    # Half precision has too few digits for the places of pixels in a large image.
+    kind = torch.promote_types(x.dtype, torch.float32)
+    each = torch.ones(len(x), 1, 1, dtype=kind, device=x.device)
     turn, scale, down, right = (
         each * (p.view(-1, 1, 1) if isinstance(p, Tensor) else p)
         for p in (degrees, scale, down, right)
@@ -157,9 +227,9 @@ def affine(
     top, left = rows.detach().floor(), columns.detach().floor()
     low, near = (rows - top).unsqueeze(1), (columns - left).unsqueeze(1)  # shares of the neighbors
     top, left = top.long(), left.long()
-    upper = (1 - near) * pick(x, top, left) + near * pick(x, top, left + 1)
-    lower = (1 - near) * pick(x, top + 1, left) + near * pick(x, top + 1, left + 1)
-    return (1 - low) * upper + low * lower
+    upper = (1 - near) * _pick(x, top, left) + near * _pick(x, top, left + 1)
+    lower = (1 - near) * _pick(x, top + 1, left) + near * _pick(x, top + 1, left + 1)
+    return ((1 - low) * upper + low * lower).to(x.dtype)
 
 
 def adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
@@ -177,6 +247,12 @@ def adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     -------
     (B, C, H, W) tensor in [0, 1]
 
+    Raises
+    ------
+    ValueError
+        If the inputs are no images of floats, a pixel on the CPU lies outside [0, 1], or a contrast
+        is negative.
+
     Examples
     --------
     >>> import torch
@@ -186,6 +262,13 @@ def adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     tensor([[0.6500, 0.7500],
             [0.8500, 0.9500]])
     """
+    _check_unit(x)
+    [brightness] = _per_image(x, brightness=brightness)
+    [contrast] = _per_image(x, contrast=contrast, interval="[0, inf)")
+    return _adjust(x, brightness, contrast)
+
+
+def _adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     brightness, contrast = brightness.view(-1, 1, 1, 1), contrast.view(-1, 1, 1, 1)
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
     return (mean + contrast * (x - mean) + brightness).clamp(0, 1)
@@ -193,6 +276,11 @@ def adjust(x: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
 
 def rectangle(x: Tensor, top: Tensor, left: Tensor, height: Number, width: Number) -> Tensor:
     """Mask (B, 1, H, W), true in one rectangle per image; corner (B,), sides a number or (B,).
+
+    Raises
+    ------
+    ValueError
+        If the inputs are no images, or a corner or side is no whole number.
 
     Examples
     --------
@@ -204,6 +292,12 @@ def rectangle(x: Tensor, top: Tensor, left: Tensor, height: Number, width: Numbe
             [0, 1, 1, 0],
             [0, 1, 1, 0]], dtype=torch.int32)
     """
+    corner = _per_image(_images(x), whole=True, top=top, left=left)
+    sides = _per_image(x, whole=True, height=height, width=width, interval="[0, inf)")
+    return _rectangle(x, *corner, *sides)
+
+
+def _rectangle(x: Tensor, top: Tensor, left: Tensor, height: Number, width: Number) -> Tensor:
     top, left = top.view(-1, 1, 1, 1), left.view(-1, 1, 1, 1)
     height, width = (
         side.view(-1, 1, 1, 1) if isinstance(side, Tensor) else side for side in (height, width)
@@ -222,6 +316,11 @@ def erase(
 
     Corner (B,), sides a number or (B,): all whole numbers.
 
+    Raises
+    ------
+    ValueError
+        If the inputs are no images, or a corner or side is no whole number.
+
     Examples
     --------
     >>> import torch
@@ -232,6 +331,9 @@ def erase(
             [1., 0., 0., 1.],
             [1., 0., 0., 1.]])
     """
+    number("value", value)
+    if not _images(x).is_floating_point() and float(value).is_integer():
+        value = int(value)  # bytes stay bytes
     return torch.where(rectangle(x, top, left, height, width), value, x)
 
 
@@ -239,12 +341,25 @@ def erase(
 
 
 def between(x: Tensor, low: Number, high: Number) -> Tensor:
-    """Draw one number in [low, high) for each image: (B,)."""
+    """Draw one number in [low, high) for each image: (B,). ValueError if a limit is no number."""
+    _check_limits(x, low, high)
+    return _draw(x, low, high)
+
+
+def _draw(x: Tensor, low: Number, high: Number) -> Tensor:
     return low + (high - low) * torch.rand(len(x), device=x.device)
 
 
 def whole(x: Tensor, low: Number, high: Number) -> Tensor:
-    """Draw one whole number from low to high, both included, for each image: (B,) int64."""
+    """Draw one whole number from low to high, both included, for each image: (B,) int64.
+
+    ValueError if a limit is no whole number.
+    """
+    _check_limits(x, low, high, whole=True)
+    return _whole_draw(x, low, high)
+
+
+def _whole_draw(x: Tensor, low: Number, high: Number) -> Tensor:
     # `torch.randint` takes no tensor as its limit, which may differ per network.
     steps = ((high - low + 1) * torch.rand(len(x), device=x.device)).floor()
     return (low + steps).long()
@@ -258,7 +373,7 @@ def random_shift(x: Tensor, pixels: Number) -> Tensor:
     Raises
     ------
     ValueError
-        If `pixels` is negative or not finite.
+        If the inputs are no images, or `pixels` is negative or no whole number.
 
     Examples
     --------
@@ -270,8 +385,9 @@ def random_shift(x: Tensor, pixels: Number) -> Tensor:
     torch.Size([32, 1, 8, 8])
     >>> augment = partial(augmentation.random_shift, pixels=1)  # for fit(..., augment=augment)
     """
-    _at_least(0, pixels=pixels)
-    return shift(x, whole(x, -pixels, pixels), whole(x, -pixels, pixels))
+    number("pixels", pixels, "[0, inf)", whole=True)
+    down, right = (_whole_draw(_images(x), -pixels, pixels) for _ in range(2))
+    return _crop(x, -down, -right, x.shape[-2:])
 
 
 def random_crop(x: Tensor, size: int, padding: Number = 0) -> Tensor:
@@ -292,7 +408,8 @@ def random_crop(x: Tensor, size: int, padding: Number = 0) -> Tensor:
     Raises
     ------
     ValueError
-        If `padding` is negative or not finite, or the window is larger than the padded image.
+        If the inputs are no images, `size` or `padding` is negative or no whole number, or the
+        window is larger than the padded image.
 
     Examples
     --------
@@ -301,12 +418,13 @@ def random_crop(x: Tensor, size: int, padding: Number = 0) -> Tensor:
     >>> augmentation.random_crop(torch.rand(32, 3, 8, 8), size=6).shape
     torch.Size([32, 3, 6, 6])
     """
-    _at_least(0, padding=padding)
-    height, width = x.shape[-2:]
-    fits = isinstance(padding, Tensor) or 1 <= size <= min(height, width) + 2 * padding
+    number("padding", padding, "[0, inf)", whole=True)
+    size = number("size", size, "[1, inf)", "size=8", whole=True)
+    height, width = _images(x).shape[-2:]
+    fits = isinstance(padding, Tensor) or size <= min(height, width) + 2 * padding
     expect(fits, f"a window of 1 to {min(height, width)} + 2 * padding", size, "more padding")
-    top, left = (whole(x, -padding, side + padding - size) for side in (height, width))
-    return crop(x, top, left, (size, size))
+    top, left = (_whole_draw(x, -padding, side + padding - size) for side in (height, width))
+    return _crop(x, top, left, (size, size))
 
 
 def random_flip(x: Tensor, rate: Number = 0.5, *, axis: int = -1) -> Tensor:
@@ -315,7 +433,7 @@ def random_flip(x: Tensor, rate: Number = 0.5, *, axis: int = -1) -> Tensor:
     Raises
     ------
     ValueError
-        If `rate` is outside [0, 1], or the axis is none of an image.
+        If the inputs are no images, `rate` is outside [0, 1], or the axis is none of an image.
 
     Examples
     --------
@@ -324,9 +442,10 @@ def random_flip(x: Tensor, rate: Number = 0.5, *, axis: int = -1) -> Tensor:
     >>> augmentation.random_flip(torch.tensor([[[[1.0, 2.0]]]]), rate=1.0)
     tensor([[[[2., 1.]]]])
     """
-    expect(isinstance(rate, Tensor) or 0 <= rate <= 1, "a rate in [0, 1]", rate, "rate=0.5")
-    expect(axis in (-1, -2), "axis -1 (left-right) or -2 (up-down)", axis, "axis=-1")
-    return flip(x, torch.rand(len(x), device=x.device) < rate, axis=axis)
+    number("rate", rate, "[0, 1]", "rate=0.5")
+    _check_axis(axis)
+    which = torch.rand(len(_images(x)), device=x.device) < rate
+    return torch.where(which.view(-1, 1, 1, 1), x.flip(axis), x)
 
 
 def random_rotate(x: Tensor, degrees: Number) -> Tensor:
@@ -335,7 +454,7 @@ def random_rotate(x: Tensor, degrees: Number) -> Tensor:
     Raises
     ------
     ValueError
-        If `degrees` is negative or not finite.
+        If the inputs are no images of floats, or `degrees` is negative or not finite.
 
     Examples
     --------
@@ -344,8 +463,8 @@ def random_rotate(x: Tensor, degrees: Number) -> Tensor:
     >>> augmentation.random_rotate(torch.rand(32, 1, 8, 8), degrees=10).shape
     torch.Size([32, 1, 8, 8])
     """
-    _at_least(0, degrees=degrees)
-    return affine(x, between(x, -degrees, degrees).to(x.dtype))
+    number("degrees", degrees, "[0, inf)")
+    return _affine(_images(x, floats=True), _draw(x, -degrees, degrees))
 
 
 def random_scale(x: Tensor, factor: Number) -> Tensor:
@@ -354,7 +473,7 @@ def random_scale(x: Tensor, factor: Number) -> Tensor:
     Raises
     ------
     ValueError
-        If `factor` is below 1 or not finite.
+        If the inputs are no images of floats, or `factor` is below 1 or not finite.
 
     Examples
     --------
@@ -363,9 +482,10 @@ def random_scale(x: Tensor, factor: Number) -> Tensor:
     >>> augmentation.random_scale(torch.rand(32, 1, 8, 8), factor=1.1).shape
     torch.Size([32, 1, 8, 8])
     """
-    _at_least(1, factor=factor)
+    number("factor", factor, "[1, inf)")
+    _images(x, floats=True)
     log = factor.log() if isinstance(factor, Tensor) else math.log(factor)
-    return affine(x, scale=between(x, -log, log).exp().to(x.dtype))
+    return _affine(x, scale=_draw(x, -log, log).exp())
 
 
 def random_light(x: Tensor, brightness: Number = 0.2, contrast: Number = 0.2) -> Tensor:
@@ -376,7 +496,7 @@ def random_light(x: Tensor, brightness: Number = 0.2, contrast: Number = 0.2) ->
     Raises
     ------
     ValueError
-        If `brightness` or `contrast` is negative or not finite.
+        As `adjust`, and if `brightness` or `contrast` is outside [0, 1].
 
     Examples
     --------
@@ -386,9 +506,11 @@ def random_light(x: Tensor, brightness: Number = 0.2, contrast: Number = 0.2) ->
     >>> bool(changed.min() >= 0), bool(changed.max() <= 1)
     (True, True)
     """
-    _at_least(0, brightness=brightness, contrast=contrast)
-    brighter, stretch = between(x, -brightness, brightness), between(x, 1 - contrast, 1 + contrast)
-    return adjust(x, brighter.to(x.dtype), stretch.to(x.dtype))
+    number("brightness", brightness, "[0, 1]", "brightness=0.2")
+    number("contrast", contrast, "[0, 1]", "contrast=0.2")
+    _check_unit(x)
+    brighter, stretch = _draw(x, -brightness, brightness), _draw(x, 1 - contrast, 1 + contrast)
+    return _adjust(x, brighter.to(x.dtype), stretch.to(x.dtype))
 
 
 def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
@@ -407,7 +529,7 @@ def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
     Raises
     ------
     ValueError
-        If the square is larger than the image.
+        If the inputs are no images, or the square is larger, or its side no whole number.
 
     References
     ----------
@@ -422,15 +544,14 @@ def random_erase(x: Tensor, size: Number, *, inside: bool = True) -> Tensor:
     >>> (erased == 0).sum((1, 2, 3))  # pixels that went, per image
     tensor([9, 9, 9, 9])
     """
-    largest = min(x.shape[-2:])
-    fits = isinstance(size, Tensor) or 0 <= size <= largest
-    expect(fits, f"a square of side 0 to {largest}", size, "a smaller one")
+    largest = min(_images(x).shape[-2:])
+    number("size", size, f"[0, {largest}]", "a smaller square", whole=True)
     half = size // 2
     top, left = (
-        whole(x, 0, side - size) if inside else whole(x, 0, side - 1) - half
+        _whole_draw(x, 0, side - size) if inside else _whole_draw(x, 0, side - 1) - half
         for side in x.shape[-2:]
     )
-    return erase(x, top.long(), left.long(), size, size)
+    return torch.where(_rectangle(x, top.long(), left.long(), size, size), 0, x)
 
 
 def random_noise(x: Tensor, sigma: Number) -> Tensor:
@@ -439,7 +560,7 @@ def random_noise(x: Tensor, sigma: Number) -> Tensor:
     Raises
     ------
     ValueError
-        If `sigma` is negative or not finite.
+        If the inputs are no floats, or `sigma` is negative or not finite.
 
     References
     ----------
@@ -455,7 +576,8 @@ def random_noise(x: Tensor, sigma: Number) -> Tensor:
     >>> round(float(noisy.std()), 2)
     0.1
     """
-    _at_least(0, sigma=sigma)
+    number("sigma", sigma, "[0, inf)")
+    tensor("x", x, axes="(B, ...)")
     return x + sigma * torch.randn_like(x)
 
 
@@ -463,7 +585,7 @@ def word_dropout(
     text: str,
     rate: float = 0.1,
     *,
-    protect: frozenset[str] = NEGATIONS,
+    protect: Collection[str] = NEGATIONS,
     generator: torch.Generator | None = None,
 ) -> str:
     """Delete each word with probability `rate`, but no negation and never the whole text.
@@ -472,8 +594,9 @@ def word_dropout(
     ----------
     text : str
     rate : float in [0, 1)
-    protect : set of str
-        Words in lower case that stay; so does every word that ends in "n't".
+    protect : collection of str
+        Words that stay, in small or capital letters, also between punctuation and as parts of a
+        word with hyphens. So does every word that ends in "n't".
     generator : torch.Generator, optional
 
     Returns
@@ -484,7 +607,7 @@ def word_dropout(
     Raises
     ------
     ValueError
-        If `rate` is outside [0, 1).
+        If `rate` is outside [0, 1), or `text` or `protect` has another type.
 
     Examples
     --------
@@ -494,19 +617,75 @@ def word_dropout(
     >>> augmentation.word_dropout(text, rate=0.5, generator=coins)
     'film not at'
     """
-    expect(0 <= rate < 1, "a rate in [0, 1)", rate, "rate=0.1")
-    words = text.split()
+    number("rate", rate, "[0, 1)", "rate=0.1")
+    expect(isinstance(text, str), "a text", type(text).__name__, "one call for each text")
+    several = isinstance(protect, Collection) and not isinstance(protect, str)
+    expect(several, "a set of words to protect", repr(protect), 'protect={"not"}')
+    words, safe = text.split(), {word.lower() for word in protect}
     draws = torch.rand(len(words), generator=generator).tolist()
-    plain = [word.lower().strip(".,;:!?\"'()").replace("\u2019", "'") for word in words]
-    stays = [word in protect or word.endswith("n't") for word in plain]
-    kept = [w for w, u, safe in zip(words, draws, stays, strict=True) if safe or u >= rate]
+    stays = [_holds(word, safe) or u >= rate for word, u in zip(words, draws, strict=True)]
+    kept = [word for word, there in zip(words, stays, strict=True) if there]
     if not kept and words:  # the word that came closest to staying
         kept = [words[max(range(len(words)), key=draws.__getitem__)]]
     return " ".join(kept)
 
 
-def _at_least(low: float, **limits: Number) -> None:
-    # A tensor holds one value per network under vmap, where its content cannot be branched on.
-    for name, value in limits.items():
-        fits = isinstance(value, Tensor) or low <= value < math.inf
-        expect(fits, f"a finite {name} of at least {low}", value, f"{name}={low}")
+def _holds(word: str, safe: set[str]) -> bool:
+    """Whether a word, or a part of it between punctuation, is among the safe ones."""
+    plain = word.lower().replace("\u2019", "'")
+    parts = [part.strip("'") for part in re.split(r"[^\w']+", plain)]
+    return any(part in safe or part.endswith("n't") for part in parts)
+
+
+# What comes in
+
+
+def _images(x: Tensor, *, floats: bool = False) -> Tensor:
+    return tensor("images x", x, axes="(B, C, H, W)", floats=floats)
+
+
+def _whole(name: str, t: Tensor, axes: str) -> Tensor:
+    t = tensor(name, t, axes=axes, floats=False)
+    integer = not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)
+    advice = f"{name}.long(), or affine for parts of a pixel"
+    expect(integer, f"{name} of whole numbers", t.dtype, advice)
+    return t.long()
+
+
+def _per_image(
+    x: Tensor, *, whole: bool = False, interval: str = "(-inf, inf)", **values: Number
+) -> list[Tensor]:
+    """Parameters as tensors with one number per image (B,), or one for all (1,)."""
+    tensors = []
+    for name, value in values.items():
+        if not isinstance(value, Tensor) or value.ndim == 0:
+            number(name, value, interval, whole=whole)
+            kind = torch.int64 if whole else torch.promote_types(x.dtype, torch.float32)
+            # Filled in, not copied to a GPU: a step may be recorded.
+            one = (
+                value.view(1) if isinstance(value, Tensor) else x.new_full((1,), value, dtype=kind)
+            )
+            tensors.append(one.to(kind))
+            continue
+        t = _whole(name, value, "(B,)") if whole else tensor(name, value, axes="(B,)", floats=False)
+        if t.is_floating_point() or interval != "(-inf, inf)":
+            inside(name, t, interval, f"{name} of one number for all images")
+        got = f"{len(t)} for {len(x)} images"
+        expect(len(t) in (1, len(x)), f"one {name} per image", got, f"{name}.expand(len(x))")
+        tensors.append(t)
+    return tensors
+
+
+def _check_unit(x: Tensor) -> None:
+    advice = "x / 255 for bytes, or x.clamp(0, 1)"  # interpolation may round a little beyond
+    inside("pixels", _images(x, floats=True), "[0, 1]", advice, slack=1e-3)
+
+
+def _check_axis(axis: int) -> None:
+    expect(axis in (-1, -2), "axis -1 (left-right) or -2 (up-down)", axis, "axis=-1")
+
+
+def _check_limits(x: Tensor, *limits: Number, whole: bool = False) -> None:
+    tensor("x", x, axes="(B, ...)", floats=False)
+    for limit in limits:
+        number("limit", limit, whole=whole)

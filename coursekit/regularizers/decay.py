@@ -8,13 +8,17 @@ The steps work entry by entry, on tensors of any shape, also under `torch.func.v
 settings, K repetitions (folds or seeds).
 """
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+
+from coursekit.datasets.values import expect, floats, number, tensor
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -38,6 +42,11 @@ class Moments(NamedTuple):
 def no_moments(w: Tensor) -> Moments:
     """Return the moments before the first step.
 
+    Raises
+    ------
+    ValueError
+        If `w` is no tensor of floats.
+
     Examples
     --------
     >>> import torch
@@ -45,6 +54,7 @@ def no_moments(w: Tensor) -> Moments:
     >>> decay.no_moments(torch.ones(2)).mean
     tensor([0., 0.])
     """
+    tensor("w", w)
     return Moments(torch.zeros_like(w), torch.zeros_like(w))
 
 
@@ -80,7 +90,7 @@ def sgd_step(
     Raises
     ------
     ValueError
-        If shapes differ or a number is negative.
+        If shapes differ, it is no tensor of floats, or a number is out of range.
 
     References
     ----------
@@ -97,6 +107,8 @@ def sgd_step(
     tensor([ 0.9000, -1.9000])
     """
     _require(w, gradient, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    if velocity is not None:
+        _require(w, velocity)
     pull = gradient if decoupled else gradient + weight_decay * w
     velocity = pull if velocity is None else momentum * velocity + pull
     kept = 1 - lr * weight_decay if decoupled else 1
@@ -139,7 +151,7 @@ def adam_step(
     Raises
     ------
     ValueError
-        If shapes differ or a number is negative.
+        If shapes differ, it is no tensor of floats, or a number is out of range.
 
     References
     ----------
@@ -155,8 +167,15 @@ def adam_step(
     >>> new  # each weight moves by lr, however large its gradient
     tensor([0.9000, 0.9000])
     """
-    _require(w, gradient, lr=lr, weight_decay=weight_decay)
+    _require(w, gradient, lr=lr, weight_decay=weight_decay, eps=eps)
+    got, first = type(moments).__name__, "no_moments(w) for the first step"
+    expect(isinstance(moments, Moments), "moments as the last step returned them", got, first)
     _require(w, moments.mean)
+    _require(w, moments.square)
+    two = isinstance(betas, Sequence) and len(betas) == 2
+    expect(two, "two betas", betas, "betas=(0.9, 0.999)")
+    for beta in betas:
+        number("each beta", beta, "[0, 1)", "betas=(0.9, 0.999)")
     if not decoupled:
         gradient = gradient + weight_decay * w
     steps = moments.steps + 1
@@ -170,12 +189,17 @@ def adam_step(
 
 
 def param_groups(
-    module: nn.Module, weight_decay: float, *, embeddings: bool = True
+    module: nn.Module,
+    weight_decay: float,
+    *,
+    embeddings: bool = True,
+    exceptions: Mapping[str, float] | None = None,
 ) -> list[dict[str, object]]:
     """Sort the parameters of a network into those with weight decay and those without.
 
     Without: biases and other vectors, all that a normalization layer owns, and embeddings on
-    demand. A rule on *names* would miss a norm called "ln_f".
+    demand. A rule on *names* would miss a norm called "ln_f"; what only its name can tell, such as
+    a matrix of positions, is an exception.
 
     Parameters
     ----------
@@ -184,17 +208,22 @@ def param_groups(
     weight_decay : float, at least 0
     embeddings : bool
         False spares embedding tables. A table that is also an output layer is then spared.
+    exceptions : mapping of str to float, optional
+        From a name, or a pattern such as "head.*", to the decay of the parameters that it names,
+        0 for none. It wins over the rule, for vectors too.
 
     Returns
     -------
-    list of two dict
-        For a `torch.optim` optimizer: first the parameters with decay, then those without; each
-        parameter is in exactly one, shared ones once.
+    list of dict
+        For a `torch.optim` optimizer: first the parameters with decay, then those without, then a
+        group for each other decay among the exceptions; each parameter is in exactly one, shared
+        ones once.
 
     Raises
     ------
     ValueError
-        If there are no parameters or the decay is negative.
+        If there are no parameters, a decay is negative, or an exception names no parameter, or one
+        that another exception gives another decay.
 
     Examples
     --------
@@ -206,8 +235,13 @@ def param_groups(
     >>> [(group["weight_decay"], len(group["params"])) for group in groups]
     [(0.01, 2), (0.0, 4)]
     >>> optimizer = torch.optim.AdamW(groups, lr=1e-3)
+    >>> head = decay.param_groups(net, weight_decay=0.01, exceptions={"3.*": 0.1})
+    >>> [(group["weight_decay"], len(group["params"])) for group in head]
+    [(0.01, 1), (0.0, 3), (0.1, 2)]
     """
     _require_numbers(weight_decay=weight_decay)
+    got, advice = type(module).__name__, "the nn.Module, or the call of the function that makes it"
+    expect(isinstance(module, nn.Module), "a network", got, advice)
     spared_owners = NORMS if embeddings else (*NORMS, nn.Embedding, nn.EmbeddingBag)
     owned = {
         p
@@ -215,14 +249,40 @@ def param_groups(
         if isinstance(owner, spared_owners)
         for p in owner.parameters(recurse=False)
     }
+    own = _excepted(module, exceptions or {})
     groups: list[dict[str, object]] = [
         {"params": [], "weight_decay": weight_decay},
         {"params": [], "weight_decay": 0.0},
     ]
+    for other in dict.fromkeys(own.values()):
+        if other not in (weight_decay, 0.0):
+            groups.append({"params": [], "weight_decay": other})
     for p in module.parameters():
-        groups[p.ndim < 2 or p in owned]["params"].append(p)
+        wanted = own.get(p, 0.0 if p.ndim < 2 or p in owned else weight_decay)
+        # With a decay of 0 for all, the second group stays that of the spared ones.
+        spared = wanted == 0 and (p in own or p.ndim < 2 or p in owned)
+        group = groups[1] if spared else next(g for g in groups if g["weight_decay"] == wanted)
+        group["params"].append(p)
     check_groups(module, groups)
     return groups
+
+
+def _excepted(module: nn.Module, exceptions: Mapping[str, float]) -> dict[nn.Parameter, float]:
+    """The parameters that exceptions name, each with its decay."""
+    kind, example = type(exceptions).__name__, 'exceptions={"head.*": 0.0}'
+    expect(isinstance(exceptions, Mapping), "exceptions by name", kind, example)
+    names = dict(module.named_parameters(remove_duplicate=False))  # of a shared one, every name
+    own: dict[nn.Parameter, float] = {}
+    for pattern, decay in exceptions.items():
+        _require_numbers(**{f"decay of {pattern!r}": decay})
+        fits = [name for name in names if fnmatchcase(name, str(pattern))]
+        close = difflib.get_close_matches(str(pattern), names, 3, cutoff=0)
+        expect(fits, "the name of a parameter, or a pattern", repr(pattern), " or ".join(close))
+        for name in fits:
+            other = own.setdefault(names[name], float(decay))
+            got = f"{other:g} and {float(decay):g} for {name}"
+            expect(other == decay, "one decay per parameter", got, "patterns that do not overlap")
+    return own
 
 
 def check_groups(module: nn.Module, groups: Iterable[Mapping[str, object]]) -> None:
@@ -233,7 +293,8 @@ def check_groups(module: nn.Module, groups: Iterable[Mapping[str, object]]) -> N
     Raises
     ------
     ValueError
-        With the names of those lost and those doubled; or if there are no parameters.
+        With the names of those lost and those doubled; if there are no parameters, or it is no
+        network or no list of groups.
 
     Examples
     --------
@@ -242,7 +303,13 @@ def check_groups(module: nn.Module, groups: Iterable[Mapping[str, object]]) -> N
     >>> net = nn.Linear(4, 3)
     >>> decay.check_groups(net, [{"params": [net.weight]}, {"params": [net.bias]}])  # says nothing
     """
+    got, advice = type(module).__name__, "the nn.Module, or the call of the function that makes it"
+    expect(isinstance(module, nn.Module), "a network", got, advice)
     names = {p: name for name, p in module.named_parameters()}
+    groups = list(groups) if isinstance(groups, Iterable) else [groups]
+    fits = all(isinstance(group, Mapping) and "params" in group for group in groups)
+    what, got = 'groups as dicts with "params"', sorted({type(group).__name__ for group in groups})
+    expect(fits, what, got, "param_groups(module, weight_decay)")
     given = [p for group in groups for p in group["params"]]
     lost = [name for p, name in names.items() if not any(p is other for other in given)]
     doubled = [name for p, name in names.items() if sum(p is other for other in given) > 1]
@@ -323,7 +390,8 @@ def one_standard_error(strengths: Sequence[float], errors) -> float:
     Raises
     ------
     ValueError
-        If shapes do not match, an error is NaN, or there are fewer than 2 repetitions.
+        If shapes do not match, a strength is not finite, an error is NaN, or there are fewer than 2
+        repetitions.
 
     References
     ----------
@@ -336,7 +404,9 @@ def one_standard_error(strengths: Sequence[float], errors) -> float:
     >>> decay.one_standard_error([0.0, 0.01, 0.1, 1.0], errors)  # 0.01 is best, 0.1 about as good
     0.1
     """
-    strengths, errors = np.asarray(strengths, float), np.asarray(errors, float)
+    strengths, errors = floats("strengths", strengths), floats("errors", errors)
+    finite = bool(np.isfinite(strengths).all())
+    expect(finite, "finite strengths", strengths.tolist(), "the strengths of the sweep")
     fits = errors.ndim == 2 and errors.shape[:1] == strengths.shape and errors.shape[1] >= 2
     if not fits or not strengths.size or np.isnan(errors).any():
         raise ValueError(
@@ -352,6 +422,8 @@ def one_standard_error(strengths: Sequence[float], errors) -> float:
 
 
 def _require(w: Tensor, other: Tensor, **numbers: float | Tensor) -> None:
+    tensor("w", w)
+    tensor("gradient or memory", other)
     if w.shape != other.shape:
         raise ValueError(
             f"expected a gradient and a memory shaped like the weights, {tuple(w.shape)}, got "
@@ -362,6 +434,4 @@ def _require(w: Tensor, other: Tensor, **numbers: float | Tensor) -> None:
 
 def _require_numbers(**numbers: float | Tensor) -> None:
     for name, value in numbers.items():
-        # A tensor may hold one value per network under vmap: its content cannot be branched on.
-        if not isinstance(value, Tensor) and not 0 <= value < np.inf:
-            raise ValueError(f"expected a finite {name} >= 0, got {value}; 0 means none")
+        number(name, value, "[0, inf)", f"{name}=0 for none")

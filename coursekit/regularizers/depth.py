@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from coursekit.datasets.values import choose, expect, floats, number, tensor
 from coursekit.regularizers.dropout import Generator, uniform
 
 
@@ -41,10 +42,9 @@ def survivals(n_blocks: int, last: float, *, rule: str = "linear") -> list[float
     >>> depth.survivals(4, last=0.5)
     [0.875, 0.75, 0.625, 0.5]
     """
-    if n_blocks < 1 or not 0 < last <= 1:
-        raise ValueError(f"expected n_blocks >= 1 and last in (0, 1], got {n_blocks} and {last}")
-    if rule not in ("linear", "uniform"):
-        raise ValueError(f"unknown rule {rule!r}; expected one of linear, uniform")
+    n_blocks = number("n_blocks", n_blocks, "[1, inf)", "n_blocks=4", whole=True)
+    number("last", last, "(0, 1]", "last=0.5")
+    choose("rule", rule, ("linear", "uniform"))
     if rule == "uniform":
         return [last] * n_blocks
     return [last + (1 - last) * (1 - block / n_blocks) for block in range(1, n_blocks + 1)]
@@ -75,7 +75,7 @@ def expected_depth(kept: Sequence[float]) -> float:
     >>> depth.expected_depth(depth.survivals(4, last=0.5))
     2.75
     """
-    kept = [float(p) for p in kept]
+    kept = floats("kept", kept).ravel().tolist()
     if not kept or not all(0 <= p <= 1 for p in kept):
         raise ValueError(
             f"expected one survival probability in [0, 1] per block, got {kept}; "
@@ -100,7 +100,7 @@ def residual(
     h : (B, ...) tensor
     branch : callable
         (B, ...) to (B, ...). Not computed at all where a whole batch skips it.
-    survival : float or scalar tensor in (0, 1]
+    survival : float or scalar tensor in [0, 1]
         Probability that the branch is kept.
     training : bool
     per_sample : bool
@@ -111,6 +111,11 @@ def residual(
     Returns
     -------
     (B, ...) tensor
+
+    Raises
+    ------
+    ValueError
+        If `survival` is outside [0, 1], `h` is no tensor, or the branch changes its shape.
 
     References
     ----------
@@ -125,24 +130,52 @@ def residual(
     tensor([[6., 6., 6.],
             [6., 6., 6.]])
     """
+    _check_survival(survival, "[0, 1]")
+    tensor("h", h, axes="(B, ...)", floats=False)
+    expect(callable(branch), "a branch to call", type(branch).__name__, "branch=nn.Linear(3, 3)")
+    return _residual(h, branch, survival, training, per_sample, generator)
+
+
+def _residual(
+    h: Tensor,
+    branch: Callable[[Tensor], Tensor],
+    survival: float | Tensor,
+    training: bool,
+    per_sample: bool,
+    generator: Generator,
+) -> Tensor:
     if not training:
-        return h + survival * branch(h)
+        return h + survival * _shaped_like(h, branch(h))
     if per_sample:
         kept = uniform((len(h), *[1] * (h.ndim - 1)), h.device, generator) < survival
-        return h + kept * branch(h)
+        return h + kept * _shaped_like(h, branch(h))
     kept = uniform((), h.device, generator) < survival
     try:
         keeps = bool(kept)
     except RuntimeError:  # under torch.func.vmap, where no one answer holds for all networks
         if not isinstance(branch, nn.Module):
-            return h + kept * branch(h)
+            return h + kept * _shaped_like(h, branch(h))
         # A branch that is skipped must not move its running statistics.
         own = {name: buffer.clone() for name, buffer in branch.named_buffers()}
         added = functional_call(branch, own, (h,))
         for name, buffer in branch.named_buffers():
             buffer.copy_(torch.where(kept, own[name], buffer))
-        return h + kept * added
-    return h + branch(h) if keeps else h
+        return h + kept * _shaped_like(h, added)
+    return h + _shaped_like(h, branch(h)) if keeps else h
+
+
+def _shaped_like(h: Tensor, added: Tensor) -> Tensor:
+    shape = getattr(added, "shape", type(added).__name__)
+    if shape != h.shape:  # it could be stretched to fit, and mix up the rows
+        raise ValueError(
+            f"expected a branch that keeps the shape {tuple(h.shape)}, got {shape}; try a last "
+            "layer with as many outputs as the first has inputs"
+        )
+    return added
+
+
+def _check_survival(survival: float | Tensor, interval: str = "(0, 1]") -> None:
+    number("survival probability", survival, interval, "1 - rate, from a drop rate")
 
 
 def drop_path(
@@ -179,7 +212,7 @@ def drop_path(
     Raises
     ------
     ValueError
-        If a `survival` that is a number is outside (0, 1].
+        If `survival` is outside (0, 1], or `added` is no tensor.
 
     References
     ----------
@@ -196,11 +229,8 @@ def drop_path(
             [2., 2.],
             [2., 2.]])
     """
-    if not isinstance(survival, Tensor) and not 0 < survival <= 1:
-        raise ValueError(
-            f"expected a survival probability in (0, 1], got {survival}; "
-            "from a drop rate it is 1 - rate"
-        )
+    _check_survival(survival)
+    tensor("added", added, axes="(B, ...)", floats=False)
     if not training:
         return added
     coins = (len(added), *[1] * (added.ndim - 1)) if per_sample else ()
@@ -224,7 +254,8 @@ class Residual(nn.Module):
     Raises
     ------
     ValueError
-        If `survival` is outside (0, 1].
+        If `survival` is outside (0, 1], or the branch is no module; when it is called, if the
+        branch changes the shape.
 
     References
     ----------
@@ -242,17 +273,18 @@ class Residual(nn.Module):
 
     def __init__(self, branch: nn.Module, survival: float = 1.0, *, per_sample: bool = False):
         super().__init__()
-        if not 0 < survival <= 1:
-            raise ValueError(f"expected a survival probability in (0, 1], got {survival}")
+        _check_survival(survival)
+        if not isinstance(branch, nn.Module):
+            got = type(branch).__name__
+            raise ValueError(f"expected a branch that is an nn.Module, got {got}; try residual")
         self.branch, self.per_sample = branch, per_sample
         self.generator: Generator = None
         self.register_buffer("survival", torch.tensor(float(survival)))
 
     def forward(self, h: Tensor) -> Tensor:
-        return residual(
-            h, self.branch, self.survival,
-            training=self.training, per_sample=self.per_sample, generator=self.generator,
-        )  # fmt: skip
+        return _residual(
+            h, self.branch, self.survival, self.training, self.per_sample, self.generator
+        )
 
     def extra_repr(self) -> str:
         return f"survival={self.survival:g}, per_sample={self.per_sample}"

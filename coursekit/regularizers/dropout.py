@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from coursekit.datasets.values import number, tensor
+
 # Where coins come from: None is torch's own state. `noise.Streams` give functions of a shape.
 Generator = torch.Generator | Callable[[tuple[int, ...]], Tensor] | None
 
@@ -49,7 +51,7 @@ def dropout(
     Raises
     ------
     ValueError
-        If `rate` is outside [0, 1).
+        If `rate` is outside [0, 1), or `h` is no tensor.
 
     References
     ----------
@@ -67,8 +69,12 @@ def dropout(
     tensor([[1., 1., 1., 1.],
             [1., 1., 1., 1.]])
     """
-    number = check_rate(rate)
-    if not training or (number and rate == 0):
+    check_rate(rate)
+    return _inverted(tensor("h", h, floats=False), rate, training, generator)
+
+
+def _inverted(h: Tensor, rate: float | Tensor, training: bool, generator: Generator) -> Tensor:
+    if not training or (not isinstance(rate, Tensor) and rate == 0):
         return h
     keep = 1 - rate
     survives = uniform(h.shape, h.device, generator) < keep
@@ -121,6 +127,10 @@ def classic_dropout(
             [0.7500, 0.7500, 0.7500, 0.7500]])
     """
     check_rate(rate)
+    return _classic(tensor("h", h, floats=False), rate, training, generator)
+
+
+def _classic(h: Tensor, rate: float | Tensor, training: bool, generator: Generator) -> Tensor:
     keep = 1 - rate
     if not training:
         return h * keep
@@ -158,7 +168,7 @@ def convert_classic_weights(weight: Tensor, rate: float) -> Tensor:
             [0.7500, 0.7500, 0.7500]])
     """
     check_rate(rate)
-    return weight * (1 - rate)
+    return tensor("weight", weight, axes="(C, H, ...)", floats=False) * (1 - rate)
 
 
 class Dropout(nn.Module):
@@ -192,12 +202,12 @@ class Dropout(nn.Module):
 
     def __init__(self, rate: float = 0.5):
         super().__init__()
-        check_rate(rate)
+        check_rate(rate)  # here once, and not in every step
         self.generator: Generator = None
         self.register_buffer("rate", torch.tensor(float(rate)))
 
     def forward(self, h: Tensor) -> Tensor:
-        return dropout(h, self.rate, training=self.training, generator=self.generator)
+        return _inverted(h, self.rate, self.training, self.generator)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:g}"
@@ -217,15 +227,28 @@ class ClassicDropout(Dropout):
     """
 
     def forward(self, h: Tensor) -> Tensor:
-        return classic_dropout(h, self.rate, training=self.training, generator=self.generator)
+        return _classic(h, self.rate, self.training, self.generator)
 
 
 class SpatialDropout(Dropout):
     """Silence whole channels of an image or signal, as `nn.Dropout2d` does.
 
     Neighboring positions of a channel tell nearly the same, so silencing single positions hides
-    little. Every example and channel of (B, C, ...) gets one coin toss. Parameters and errors as in
-    `Dropout`.
+    little. Every example and channel of (B, C, ...) gets one coin toss.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+        As in `Dropout`.
+    n_axes : int >= 1
+        Axes behind the channels: 2 for images (B, C, H, W), 1 for signals (B, C, L). One image
+        (C, H, W) looks like a batch of signals, so the number of axes has to be known.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1), or `n_axes` below 1; when it is called, if the input has other
+        axes.
 
     References
     ----------
@@ -241,9 +264,19 @@ class SpatialDropout(Dropout):
     tensor([[2., 0., 2., 2.]])
     """
 
+    def __init__(self, rate: float = 0.5, n_axes: int = 2):
+        super().__init__(rate)
+        self.n_axes = number("n_axes", n_axes, "[1, inf)", "n_axes=2 for images", whole=True)
+
     def forward(self, h: Tensor) -> Tensor:
-        ones = h.new_ones(*h.shape[:2], *[1] * (h.ndim - 2))  # (B, C, 1, 1)
-        return h * dropout(ones, self.rate, training=self.training, generator=self.generator)
+        if h.ndim != self.n_axes + 2:
+            raise ValueError(
+                f"expected h (B, C, ...) with {self.n_axes} axes behind the channels, got shape "
+                f"{tuple(h.shape)}; try h[None] for a single image, or SpatialDropout(rate, "
+                "n_axes=1) for signals (B, C, L)"
+            )
+        ones = h.new_ones(*h.shape[:2], *[1] * self.n_axes)  # (B, C, 1, 1)
+        return h * _inverted(ones, self.rate, self.training, self.generator)
 
 
 def dropout_layers(model: nn.Module) -> list[nn.Module]:
@@ -252,6 +285,11 @@ def dropout_layers(model: nn.Module) -> list[nn.Module]:
     What is dropped inside another layer's `forward` (`F.dropout`, `nn.LSTM(dropout=...)`) is no
     layer, and is not found.
 
+    Raises
+    ------
+    ValueError
+        If it is no model.
+
     Examples
     --------
     >>> from torch import nn
@@ -259,6 +297,11 @@ def dropout_layers(model: nn.Module) -> list[nn.Module]:
     >>> dropout.dropout_layers(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1)))
     [Dropout(p=0.1, inplace=False)]
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"expected a model, an nn.Module, got {type(model).__name__}; try runs.network(seed), "
+            "or call the function that makes it"
+        )
     return [layer for layer in model.modules() if isinstance(layer, Dropout | _DropoutNd)]
 
 
@@ -275,6 +318,11 @@ def is_dropout_active(model: nn.Module) -> bool:
     Returns
     -------
     bool
+
+    Raises
+    ------
+    ValueError
+        If it is no model.
 
     Examples
     --------
@@ -353,8 +401,8 @@ def mc_predict(model: nn.Module, x: Tensor, n_samples: int = 50) -> Tensor:
     Raises
     ------
     ValueError
-        If `n_samples` is below 1, there is no dropout layer, or the outputs are no logits (N, C)
-        of at least two classes.
+        If `n_samples` is no whole number above 0, there is no dropout layer, or the outputs are no
+        logits (N, C) of at least two classes.
 
     References
     ----------
@@ -370,30 +418,26 @@ def mc_predict(model: nn.Module, x: Tensor, n_samples: int = 50) -> Tensor:
     >>> probabilities.sum(1).round(decimals=3)
     tensor([1., 1.])
     """
-    if n_samples < 1:
-        raise ValueError(f"expected n_samples of at least 1, got {n_samples}; try 50")
+    n_samples = number("n_samples", n_samples, "[1, inf)", "n_samples=50", whole=True)
+    tensor("x", x, axes="(N, ...)", floats=False)
     with only_dropout(model):
         total = torch.zeros(())
         for _ in range(n_samples):
-            logits = model(x)  # (N, C)
+            logits = tensor("logits", model(x), floats=False)  # (N, C)
             if logits.ndim != 2 or logits.shape[1] < 2:
                 raise ValueError(
                     f"expected logits (N, C) of at least two classes, got {tuple(logits.shape)}; "
                     "try two outputs instead of one"
                 )
+            # Half precision has too few digits to add up many.
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             total = total.to(logits) + logits.softmax(1)
     return total / n_samples
 
 
-def check_rate(rate: float | Tensor) -> bool:
-    """Refuse a number outside [0, 1) by ValueError; return whether the rate is a number.
-
-    A tensor may differ between networks side by side, and was checked when it was made.
-    """
-    number = not isinstance(rate, Tensor)
-    if number and not 0 <= rate < 1:
-        raise ValueError(f"expected a dropout rate in [0, 1), got {rate}")
-    return number
+def check_rate(rate: float | Tensor) -> None:
+    """Refuse a rate outside [0, 1) by ValueError, as far as its content can be read."""
+    number("dropout rate", rate, "[0, 1)", "rate=0.5")
 
 
 def _rate(layer: nn.Module) -> float:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coursekit.datasets.values import tensor
 from coursekit.regularizers.dropout import check_rate
 
 MOST_INPUTS = 16  # 65,536 sub-networks
@@ -85,6 +86,15 @@ def enumerate_masks(weight: Tensor, bias: Tensor, x: Tensor, rate: float) -> Sub
     tensor([[0.7311, 0.2689]])
     """
     check_rate(rate)
+    rate = float(rate)
+    tensor("weight", weight, axes="(C, D)", floats=False)
+    tensor("bias", bias, axes="(C,)", floats=False)
+    tensor("x", x, axes="(N, D)", floats=False)
+    # As floats of the most precise type that is given, and no coarser than float32.
+    kind = torch.float32
+    for given in (weight, bias, x):
+        kind = torch.promote_types(kind, given.dtype)
+    weight, bias, x = weight.to(kind), bias.to(kind), x.to(kind)
     fits = weight.ndim == x.ndim == 2 and weight.shape[1] == x.shape[1]
     if not fits or bias.shape != weight.shape[:1]:
         raise ValueError(
@@ -100,7 +110,7 @@ def enumerate_masks(weight: Tensor, bias: Tensor, x: Tensor, rate: float) -> Sub
     bits = torch.arange(n_inputs, device=x.device)
     masks = (torch.arange(2**n_inputs, device=x.device)[:, None] >> bits & 1).to(x)  # (M, D)
     n_kept = masks.sum(1)
-    chance = (1 - rate) ** n_kept * float(rate) ** (n_inputs - n_kept)  # (M,)
+    chance = (1 - rate) ** n_kept * rate ** (n_inputs - n_kept)  # (M,)
     logits = torch.einsum("md,nd,cd->mnc", masks / (1 - rate), x, weight) + bias
     if len(weight) == 1:
         logits = F.pad(logits, (1, 0))

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from coursekit.datasets.values import expect, number, tensor
+
 
 class _Standardize(torch.autograd.Function):
     """Subtract the mean, divide by the standard deviation; with the backward pass by hand."""
@@ -66,7 +68,7 @@ def standardize(x: Tensor, axes: Sequence[int], eps: float = 1e-5) -> Tensor:
     Raises
     ------
     ValueError
-        If `eps` is negative or NaN.
+        If `x` is not of floats or lacks an axis, or `eps` is negative or not finite.
 
     References
     ----------
@@ -81,9 +83,19 @@ def standardize(x: Tensor, axes: Sequence[int], eps: float = 1e-5) -> Tensor:
     tensor([[-1., -1.],
             [ 1.,  1.]])
     """
-    if not eps >= 0:
-        raise ValueError(f"expected eps >= 0, got {eps}; try 1e-5")
-    return _Standardize.apply(x, tuple(axes), eps)
+    number("eps", eps, "[0, inf)", "eps=1e-5")
+    tensor("x", x)
+    axes = tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    fits = all(isinstance(axis, int) and -x.ndim <= axis < x.ndim for axis in axes)
+    distinct = len({axis % x.ndim for axis in axes}) == len(axes) > 0 if fits else False
+    expect(distinct, f"different axes of x {tuple(x.shape)}", axes, "axes=(0,)")
+    return _standardize(x, axes, eps)
+
+
+def _standardize(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    if x.element_size() < 4:  # half precision has too few digits for a variance
+        return _Standardize.apply(x.float(), axes, eps).to(x.dtype)
+    return _Standardize.apply(x, axes, eps)
 
 
 def batch_norm(
@@ -118,7 +130,8 @@ def batch_norm(
     Raises
     ------
     ValueError
-        If `x` has no channels, or a channel has fewer than two values to train on.
+        If `x` is not of floats or has no channels, other tensors are not (C,), `momentum` is
+        outside [0, 1], or a channel has fewer than two values to train on.
 
     References
     ----------
@@ -135,8 +148,19 @@ def batch_norm(
     >>> mean, var  # moved by a tenth of the way to 2 and 2
     (tensor([0.2000]), tensor([1.1000]))
     """
-    if x.ndim < 2:
-        raise ValueError(f"expected x of shape (B, C, ...), got {tuple(x.shape)}; try x[None]")
+    tensor("x", x, axes="(B, C, ...)")
+    number("momentum", momentum, "[0, 1]", "momentum=0.1")
+    number("eps", eps, "[0, inf)", "eps=1e-5")
+    tensor("running_mean", running_mean, axes="(C,)")
+    tensor("running_var", running_var, axes="(C,)")
+    running = {"running_mean": running_mean, "running_var": running_var}
+    _check_shapes(x.shape[1:2], **running, weight=weight, bias=bias)
+    return _batch_norm(
+        x, running_mean, running_var, weight, bias, training=training, momentum=momentum, eps=eps
+    )
+
+
+def _batch_norm(x, running_mean, running_var, weight, bias, *, training, momentum, eps) -> Tensor:
     channels = (1, -1, *[1] * (x.ndim - 2))
     if training:
         n = x.numel() // x.shape[1]
@@ -146,13 +170,22 @@ def batch_norm(
                 "whose variance is 0; try a larger batch, or model.eval()"
             )
         axes = (0, *range(2, x.ndim))
-        out = standardize(x, axes, eps)
+        out = _standardize(x, axes, eps)
         with torch.no_grad():
-            _move(running_mean, x.mean(axes), momentum)
-            _move(running_var, x.var(axes, correction=0) * (n / (n - 1)), momentum)
+            wide = x.float() if x.element_size() < 4 else x
+            _move(running_mean, wide.mean(axes), momentum)
+            _move(running_var, wide.var(axes, correction=0) * (n / (n - 1)), momentum)
     else:
         out = (x - running_mean.view(channels)) / (running_var.view(channels) + eps).sqrt()
-    return _affine(out, weight, bias, channels)
+    return _affine(out, weight, bias, channels).to(x.dtype)
+
+
+def _check_shapes(shape: Sequence[int], **given: Tensor | None) -> None:
+    for name, t in given.items():
+        if t is not None:
+            tensor(name, t)
+            got = f"{tuple(t.shape)}"  # one number could be stretched to fit
+            expect(t.shape == shape, f"{name} {tuple(shape)}", got, "x[None] for a single example")
 
 
 def _affine(out: Tensor, weight: Tensor | None, bias: Tensor | None, shape) -> Tensor:
@@ -178,8 +211,7 @@ def torch_momentum(keras: float) -> float:
     >>> round(normalization.torch_momentum(0.99), 6)
     0.01
     """
-    if not 0 <= keras <= 1:
-        raise ValueError(f"expected a momentum in [0, 1], got {keras}; Keras' default is 0.99")
+    number("momentum", keras, "[0, 1]", "0.99, the default of Keras")
     return 1 - keras
 
 
@@ -200,7 +232,8 @@ class BatchNorm(nn.Module):
     Raises
     ------
     ValueError
-        When it is called: if `x` has no channels, or fewer than two values per channel to train on.
+        If a setting is out of range. When it is called: if `x` is not of floats, has other channels
+        or none, or fewer than two values per channel to train on.
 
     References
     ----------
@@ -217,6 +250,10 @@ class BatchNorm(nn.Module):
 
     def __init__(self, n_channels: int, eps=1e-5, momentum: float | None = 0.1, affine=True):
         super().__init__()
+        n_channels = number("n_channels", n_channels, "[1, inf)", "n_channels=16", whole=True)
+        number("eps", eps, "[0, inf)", "eps=1e-5")
+        if momentum is not None:
+            number("momentum", momentum, "[0, 1]", "momentum=0.1")
         self.eps, self.momentum = eps, momentum
         self.weight = nn.Parameter(torch.ones(n_channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(n_channels)) if affine else None
@@ -226,10 +263,14 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         momentum: float | Tensor | None = self.momentum
+        fits = isinstance(x, Tensor) and x.is_floating_point()
+        if not fits or x.shape[1:2] != self.running_mean.shape:
+            tensor("x", x, axes="(B, C, ...)")
+            _check_shapes(x.shape[1:2], running_mean=self.running_mean)
         if self.training:
             self.num_batches_tracked.add_(1)
             momentum = 1 / self.num_batches_tracked if momentum is None else momentum
-        return batch_norm(
+        return _batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
             training=self.training, momentum=momentum, eps=self.eps,
         )  # fmt: skip
@@ -255,7 +296,8 @@ def layer_norm(x: Tensor, n_axes: int = 1, weight=None, bias=None, eps: float = 
     Raises
     ------
     ValueError
-        If `x` has fewer axes, or `eps` is negative.
+        If `x` is not of floats or has fewer axes, `weight` or `bias` has another shape, or `eps` is
+        negative or not finite.
 
     References
     ----------
@@ -270,10 +312,12 @@ def layer_norm(x: Tensor, n_axes: int = 1, weight=None, bias=None, eps: float = 
     tensor([[-1.,  1.],
             [-1.,  1.]])
     """
-    if not 1 <= n_axes <= x.ndim:
-        raise ValueError(f"expected n_axes in 1 to {x.ndim}, got {n_axes}")
-    out = standardize(x, range(-n_axes, 0), eps)
-    return _affine(out, weight, bias, x.shape[-n_axes:])
+    tensor("x", x, axes="(B, ...)")
+    n_axes = number("n_axes", n_axes, f"[1, {x.ndim}]", "n_axes=1", whole=True)
+    _check_shapes(x.shape[-n_axes:], weight=weight, bias=bias)
+    number("eps", eps, "[0, inf)", "eps=1e-5")
+    out = _standardize(x, tuple(range(-n_axes, 0)), eps)
+    return _affine(out, weight, bias, x.shape[-n_axes:]).to(x.dtype)
 
 
 def group_norm(x: Tensor, n_groups: int, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
@@ -294,7 +338,8 @@ def group_norm(x: Tensor, n_groups: int, weight=None, bias=None, eps: float = 1e
     Raises
     ------
     ValueError
-        If C is no multiple of `n_groups`, `x` has no channels, or `eps` is negative.
+        If C is no multiple of `n_groups`, `x` is not of floats or has no channels, `weight` or
+        `bias` has another shape, or `eps` is negative or not finite.
 
     References
     ----------
@@ -308,17 +353,27 @@ def group_norm(x: Tensor, n_groups: int, weight=None, bias=None, eps: float = 1e
     >>> normalization.group_norm(x, n_groups=2).round(decimals=3)
     tensor([[-1.,  1., -1.,  1.]])
     """
-    if n_groups < 1 or x.ndim < 2 or x.shape[1] % n_groups:
+    tensor("x", x, axes="(B, C, ...)")
+    n_groups = number("n_groups", n_groups, "[1, inf)", "n_groups=1", whole=True)
+    if x.shape[1] % n_groups:
         raise ValueError(
-            f"expected x (B, C, ...) with C a multiple of {n_groups} groups, got {tuple(x.shape)}"
+            f"expected x (B, C, ...) with C a multiple of {n_groups} groups, got {tuple(x.shape)}; "
+            "try n_groups=1"
         )
+    _check_shapes(x.shape[1:2], weight=weight, bias=bias)
     groups = x.reshape(x.shape[0], n_groups, -1)
-    out = standardize(groups, (-1,), eps).reshape(x.shape)
-    return _affine(out, weight, bias, (1, -1, *[1] * (x.ndim - 2)))
+    number("eps", eps, "[0, inf)", "eps=1e-5")
+    out = _standardize(groups, (-1,), eps).reshape(x.shape)
+    return _affine(out, weight, bias, (1, -1, *[1] * (x.ndim - 2))).to(x.dtype)
 
 
 def batch_norms(net: nn.Module) -> Iterator[nn.Module]:
     """Yield the batch norms of a network, PyTorch's and ours.
+
+    Raises
+    ------
+    ValueError
+        If it is no network.
 
     Examples
     --------
@@ -328,6 +383,7 @@ def batch_norms(net: nn.Module) -> Iterator[nn.Module]:
     >>> len(list(normalization.batch_norms(net)))
     1
     """
+    _check_network(net)
     return (layer for layer in net.modules() if isinstance(layer, BatchNorm | _BatchNorm))
 
 
@@ -344,7 +400,7 @@ def fold(layer: nn.Module, norm: nn.Module) -> nn.Module:
     Raises
     ------
     ValueError
-        If the layer is of another kind, or their channels differ.
+        If the layer or the norm is of another kind, or their channels differ.
 
     References
     ----------
@@ -361,12 +417,18 @@ def fold(layer: nn.Module, norm: nn.Module) -> nn.Module:
     >>> torch.allclose(normalization.fold(layer, norm)(x), norm.eval()(layer(x)), atol=1e-5)
     True
     """
-    if not isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        raise ValueError(f"expected a linear layer or a convolution, got {type(layer).__name__}")
+    kind, advice = type(layer).__name__, "the layer in front of the norm"
+    fits = isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    expect(fits, "a linear layer or a convolution", kind, advice)
+    kind, advice = type(norm).__name__, "the norm behind the layer; others have no fixed statistics"
+    expect(isinstance(norm, BatchNorm | _BatchNorm), "a batch norm", kind, advice)
     mean, var = norm.running_mean, norm.running_var
     if mean is None or len(mean) != len(layer.weight):
         got = "none" if mean is None else len(mean)
-        raise ValueError(f"expected running statistics of {len(layer.weight)} channels, got {got}")
+        raise ValueError(
+            f"expected running statistics of {len(layer.weight)} channels, got {got}; try the norm "
+            "behind this layer"
+        )
     scale = (var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)  # (C,)
     shift = (0 if layer.bias is None else layer.bias) - mean
     folded = deepcopy(layer)
@@ -385,6 +447,11 @@ def freeze(net: nn.Module) -> nn.Module:
     moving the running statistics.
 
     Returns the network itself.
+
+    Raises
+    ------
+    ValueError
+        If it is no network.
 
     Examples
     --------
@@ -418,7 +485,8 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     Raises
     ------
     ValueError
-        If there is no batch, or no batch norm with running statistics.
+        If there is no batch, or no batch norm with running statistics. After an error of the
+        network, all is as it was.
 
     Examples
     --------
@@ -431,21 +499,33 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     tensor([4.])
     """
     norms = [n for n in batch_norms(net) if "train" not in vars(n) and n.running_mean is not None]
-    batches = list(batches)
-    if not norms or not batches:
-        got = f"{len(norms)} and {len(batches)}"
-        raise ValueError(f"expected batch norms with running statistics and batches, got {got}")
+    got, advice = type(batches).__name__, "x.split(100)"
+    expect(isinstance(batches, Iterable), "batches to go through", got, advice)
+    batches = [tensor("a batch", x, axes="(B, ...)", floats=False) for x in batches]
+    got = f"{len(norms)} and {len(batches)}"
+    expect(norms and batches, "batch norms with running statistics and batches", got, advice)
     modes = {layer: layer.training for layer in net.modules()}
-    momenta = [norm.momentum for norm in norms]
+    before = [(norm.momentum, deepcopy(norm.state_dict())) for norm in norms]
     net.eval()
     for norm in norms:
         norm.train().momentum = None
         norm.num_batches_tracked.zero_()  # so the first batch weighs 1, and nothing old is left
-    with torch.no_grad():
-        for x in batches:
-            net(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    for layer, mode in modes.items():
-        layer.training = mode
+    try:
+        with torch.no_grad():
+            for x in batches:
+                net(x)
+    except BaseException:
+        for norm, (_, state) in zip(norms, before, strict=True):
+            norm.load_state_dict(state)
+        raise
+    finally:
+        for norm, (momentum, _) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+        for layer, mode in modes.items():
+            layer.training = mode
     return net
+
+
+def _check_network(net: nn.Module) -> None:
+    what, advice = type(net).__name__, "the nn.Module, or the call of the function that makes it"
+    expect(isinstance(net, nn.Module), "a network", what, advice)

@@ -6,8 +6,9 @@ training loop maps them over the networks that it trains side by side.
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
+
+from coursekit.datasets.values import number, tensor
 
 Parameters = Mapping[str, Tensor]
 
@@ -31,7 +32,7 @@ def weights(params: Parameters) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        If nothing is left to penalize.
+        If it is no mapping of tensors, or nothing is left to penalize.
 
     Examples
     --------
@@ -41,6 +42,7 @@ def weights(params: Parameters) -> dict[str, Tensor]:
     >>> list(penalties.weights(dict(net.named_parameters())))
     ['0.weight', '2.weight']
     """
+    _check_params(params)
     kept = {name: p for name, p in params.items() if p.ndim >= 2}
     if not kept:
         raise ValueError(
@@ -68,7 +70,7 @@ def l1(params: Parameters, strength: float | Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If `strength` is negative, or there is no weight to penalize.
+        If `strength` is negative or not finite, or there is no weight to penalize.
 
     References
     ----------
@@ -82,7 +84,7 @@ def l1(params: Parameters, strength: float | Tensor) -> Tensor:
     >>> penalties.l1(params, strength=0.1)
     tensor(0.3000)
     """
-    _require_nonnegative(strength)
+    number("strength", strength, "[0, inf)", "strength=0.01")
     return strength * sum(p.abs().sum() for p in weights(params).values())
 
 
@@ -106,7 +108,7 @@ def l2(params: Parameters, strength: float | Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If `strength` is negative, or there is no weight to penalize.
+        If `strength` is negative or not finite, or there is no weight to penalize.
 
     References
     ----------
@@ -120,7 +122,7 @@ def l2(params: Parameters, strength: float | Tensor) -> Tensor:
     >>> penalties.l2(params, strength=0.1)  # 0.1 / 2 * (1 + 4)
     tensor(0.2500)
     """
-    _require_nonnegative(strength)
+    number("strength", strength, "[0, inf)", "strength=0.01")
     return strength / 2 * sum(p.square().sum() for p in weights(params).values())
 
 
@@ -132,7 +134,7 @@ def elastic_net(
     Raises
     ------
     ValueError
-        If a strength is negative, or there is no weight to penalize.
+        If a strength is negative or not finite, or there is no weight to penalize.
 
     References
     ----------
@@ -170,7 +172,7 @@ def shrink(params: Parameters, threshold: float | Tensor) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        If `threshold` is negative.
+        If `threshold` is negative or not finite, or `params` is no mapping of tensors.
 
     References
     ----------
@@ -184,12 +186,17 @@ def shrink(params: Parameters, threshold: float | Tensor) -> dict[str, Tensor]:
     >>> penalties.shrink(params, threshold=0.5)
     {'weight': tensor([[ 0.5000, -1.5000,  0.0000]]), 'bias': tensor([5.])}
     """
-    _require_nonnegative(threshold)
+    number("threshold", threshold, "[0, inf)", "threshold=lr * strength")
+    _check_params(params)
     moved = {name: p.sign() * (p.abs() - threshold).clamp(min=0) for name, p in params.items()}
     return {name: moved[name] if p.ndim >= 2 else p for name, p in params.items()}
 
 
-def _require_nonnegative(strength: float | Tensor) -> None:
-    # A tensor may hold one value per network under vmap, where its content cannot be branched on.
-    if not isinstance(strength, torch.Tensor) and not strength >= 0:
-        raise ValueError(f"expected a strength of at least 0, got {strength}")
+def _check_params(params: Parameters) -> None:
+    if not isinstance(params, Mapping):
+        raise ValueError(
+            f"expected parameters by name, got {type(params).__name__}; try "
+            "dict(net.named_parameters())"
+        )
+    for name, p in params.items():
+        tensor(str(name), p, floats=False)
