@@ -21,7 +21,7 @@ from pathlib import Path
 from coursekit.exercises import bank, comparing, pages
 
 EQUIVALENT = Path(__file__).with_suffix(".toml")
-LIMIT = 3  # seconds of processor time for one mutant on one seed: some never end
+LIMIT = 2  # seconds of processor time for one mutant on one seed: some never end
 
 OPERATORS = {
     ast.Add: ast.Sub,
@@ -63,7 +63,7 @@ def mutants(function):
             statement[child] = child if isinstance(child, ast.stmt) else statement.get(node)
     # Whether lengths agree does not matter where they do.
     strict = {k.value for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg == "strict"}
-    found, seen = {}, Counter([ast.unparse(tree)])
+    sources, seen = {}, Counter([ast.unparse(tree)])
     for node in ast.walk(tree):
         for other in () if node in strict else _changes(node, tree):
             # `deepcopy` takes what its memory holds for a copy that was made already.
@@ -75,8 +75,8 @@ def mutants(function):
                     line = f"without {ast.unparse(node)}"
                 name = f"{function.__name__}: {line.splitlines()[0]}"
                 seen[name] += 1
-                found[f"{name} ({seen[name]})" if seen[name] > 1 else name] = source
-    return found
+                sources[f"{name} ({seen[name]})" if seen[name] > 1 else name] = source
+    return sources
 
 
 def _changes(node, tree):
@@ -168,17 +168,17 @@ def _bound(target, tree):
 
 def survivors(name, seeds=(0,)):
     """Return the names of an exercise's mutants, and of those that pass on one of the seeds."""
-    exercise, made, passed = bank.exercises()[name], [], []
+    exercise, names, alive = bank.exercises()[name], [], []
     for right in exercise.rights:
         for mutant, source in mutants(right).items():
-            made.append(mutant)
+            names.append(mutant)
             space = dict(vars(sys.modules[right.__module__]))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 exec(source, space)
                 if any(_passes(name, space[right.__name__], seed) for seed in seeds):
-                    passed.append(mutant)
-    return made, passed
+                    alive.append(mutant)
+    return names, alive
 
 
 def _passes(name, answer, seed):
@@ -221,21 +221,21 @@ def main(names, n_seeds):
     total = Counter()
     for name in names:
         start = time.process_time()
-        made, passed = survivors(name, range(n_seeds))
+        every, alive = survivors(name, range(n_seeds))
         known = equivalents(name)
-        explained, share = len(known & set(passed)), 100 * (1 - len(passed) / len(made))
-        total.update(made=len(made), passed=len(passed), explained=explained)
+        explained, share = len(known & set(alive)), 100 * (1 - len(alive) / len(every))
+        total.update(every=len(every), alive=len(alive), explained=explained)
         print(
-            f"{name:20} {len(made):4} mutants, {share:5.1f} % caught, {len(passed):2} not, "
+            f"{name:20} {len(every):4} mutants, {share:5.1f} % caught, {len(alive):2} not, "
             f"{explained:2} of them equivalent ({time.process_time() - start:.1f} s)",
             flush=True,
         )
-        for mutant in passed:
+        for mutant in alive:
             if mutant not in known:
                 print(f"    passes: {mutant}")
-        for mutant in sorted(known - set(passed)):
+        for mutant in sorted(known - set(alive)):
             print(f"    is caught, or not made any more: {mutant}")
-    print(f"{total['made']} mutants, {total['passed']} not caught, {total['explained']} equivalent")
+    print(f"{total['every']} mutants, {total['alive']} not caught, {total['explained']} equivalent")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""A right answer with one small thing changed is wrong, and its check notices; or it is known why
-the change is none."""
+"""A right answer with one small change is wrong, and the check notices; or it is told why not."""
 
 import signal
 
@@ -12,9 +11,9 @@ from coursekit.exercises import bank
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="nothing ends an endless mutant here")
 @pytest.mark.parametrize("name", bank.exercises())
 def test_a_small_change_to_a_right_answer_is_noticed(name):
-    _, passed = survivors(name)
+    _, alive = survivors(name)
     known = equivalents(name)
-    assert {"passes": set(passed) - known, "no longer passes": known - set(passed)} == {
+    assert {"passes": set(alive) - known, "no longer passes": known - set(alive)} == {
         "passes": set(),
         "no longer passes": set(),
     }
