@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from coursekit import exercises
-from coursekit.exercises import bank, comparing, pages
+from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, OTHER_CLASS, RIGHT, WRONG
 
 RUNS = int(os.environ.get("COURSEKIT_EXERCISE_RUNS", "200"))  # per exercise and convention

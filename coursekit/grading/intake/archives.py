@@ -34,8 +34,8 @@ LONG = "The name of the file is too long."
 CRYPT = "The archive has a password."
 MANY = "The archive was refused: it has {} files."
 LARGE = (
-    "The file has {:.1f} MB; at most {:.0f} MB are read. Clear its outputs, save it, and hand it in "
-    "again."
+    "The file has {:.1f} MB; at most {:.0f} MB are read. "
+    "Clear its outputs, save it, and hand it in again."
 )
 # What the reader of zip files raises on one that is cut short, altered, or packed in odd ways.
 DAMAGE = (
