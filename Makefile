@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab quick test run check format execute bench bench-grading gpu pins clean
+.PHONY: help lab quick test run check format execute bench bench-grading situations gpu pins clean
 
 READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
@@ -49,6 +49,9 @@ execute: $(READY)  ## refresh the stored outputs of all notebooks, and the READM
 	@.venv/bin/python -c 'from pathlib import Path; from coursekit.course import notebook; \
 	  first = notebook.pictures(notebook.read("notebooks/01_overfitting.ipynb"))[0]; \
 	  Path("data/figures/overfitting.png").write_bytes(first)'
+
+situations: $(READY)  ## what graders and libraries have met in the world, and what became of it here
+	@.venv/bin/python tests/situations.py
 
 gpu: $(READY)  ## on a machine with an NVIDIA GPU: doctor, device tests, benchmark, all lessons
 	@.venv/bin/coursekit doctor
