@@ -51,7 +51,7 @@ execute: $(READY)  ## refresh the stored outputs of all notebooks, and the READM
 	  Path("data/figures/overfitting.png").write_bytes(first)'
 
 situations: $(READY)  ## what graders and libraries have met in the world, and what became of it here
-	@COURSEKIT_BROWSER=1 .venv/bin/python tests/situations.py
+	@.venv/bin/python tests/situations.py
 
 gpu: $(READY)  ## on a machine with an NVIDIA GPU: doctor, device tests, benchmark, all lessons
 	@.venv/bin/coursekit doctor

@@ -430,6 +430,7 @@ def test_trusted_runs_without_bubblewrap(monkeypatch):
 
 def test_selftest_passes_here_and_fails_without_a_sandbox():
     sandbox().close()
+    segments = shared_segments()
 
     def make(limits, **options):
         return Box(limits, readable=[ATTACKS], driver="fake_driver:drive", **options)
@@ -440,7 +441,13 @@ def test_selftest_passes_here_and_fails_without_a_sandbox():
     assert not open_air.passed
     broke = {name for name, ok in open_air if not ok}
     assert {"network", "a file of the grader", "writing beside a file of the grader"} <= broke
-    assert "nothing reached the server outside" in broke
+    assert {"nothing reached the server outside", "memory of System V"} <= broke
+    assert shared_segments() == segments, "they stay until the machine is started anew"
+
+
+def shared_segments():
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    return {line.split()[1] for line in lines}
 
 
 def test_what_answers_import_can_be_there_before():

@@ -63,15 +63,19 @@ SYSTEM_V = """
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 libc.shmat.restype = ctypes.c_void_p
-n = 0
-for _ in range({many}):
-    segment = libc.shmget(0, ctypes.c_size_t({size}), 0o1600)
-    place = libc.shmat(segment, None, 0) if segment >= 0 else None
-    if place in (None, 2**64 - 1): break
-    ctypes.memset(ctypes.c_void_p(place), 1, {size})
-    libc.shmdt(ctypes.c_void_p(place))
-    n += 1
-print("BROKE" if n == {many} else "HELD", n)
+held = []
+try:
+    for _ in range({many}):
+        segment = libc.shmget(0, ctypes.c_size_t({size}), 0o1600)
+        if segment < 0: break
+        held.append(segment)
+        place = libc.shmat(segment, None, 0)
+        if place == 2**64 - 1: break
+        ctypes.memset(ctypes.c_void_p(place), 1, {size})
+        libc.shmdt(ctypes.c_void_p(place))
+    print("BROKE" if len(held) == {many} else "HELD", len(held))
+finally:
+    for segment in held: libc.shmctl(segment, 0, None)  # outside of a sandbox it would stay
 """
 ANSWERS = """
 import os
