@@ -9,7 +9,6 @@ the file, whatever is wrong with it, reaches nbgrader or a browser.
 import atexit
 import copy
 import hashlib
-import json
 import re
 import warnings
 from functools import cache
@@ -177,7 +176,6 @@ def with_answers(
         nb.cells.insert(0, new_markdown_cell(f"**This file could not be read.** {_plain(error)}"))
         return nb
     here = {_name(cell): cell for cell in nb.cells}
-    pictures = _pictures(raw)
     numbers = {cell.number: cell for cell in cells if cell.code}
     answered: dict[int, str] = {}  # id() of a student's cell to the release's cell that shows it
     for name, place in rebuilt.places.items():
@@ -190,12 +188,12 @@ def with_answers(
         own = pages.cell_id(f"{name}-explain")
         if own not in here or not text:
             continue
-        for position, cell in enumerate(cells):
+        for cell in cells:
             if not cell.code and cell.source.strip() and cell.source.strip() in text:
                 answered[id(cell)] = own
-                here[own].setdefault("attachments", {}).update(pictures[position])
+                here[own].setdefault("attachments", {}).update(harmless.pictures(cell.attachments))
         here[own].source = harmless.markdown(text, here[own].get("attachments", ()))
-    _add_the_rest(nb, here, cells, pictures, answered)
+    _add_the_rest(nb, here, cells, answered)
     return nb
 
 
@@ -203,7 +201,6 @@ def _add_the_rest(
     nb: NotebookNode,
     here: dict[str, NotebookNode],
     cells: list[StudentCell],
-    pictures: list[dict],
     answered: dict[int, str],
 ) -> None:
     """Put a student's other cells after the cell of the release that they came after."""
@@ -211,7 +208,7 @@ def _add_the_rest(
     released = {cell.source.strip() for cell in nb.cells} | {""}
     added: dict[str, list[NotebookNode]] = {}
     last = next(iter(here), "")
-    for position, cell in enumerate(cells):
+    for cell in cells:
         last = answered.get(id(cell), cell.id if cell.id in here else last)
         if id(cell) in answered or cell.source.strip() in released:
             continue
@@ -219,32 +216,23 @@ def _add_the_rest(
         marks = own.metadata.get("nbgrader", {}) if own is not None else {}
         graded_by_hand = marks.get("solution") and not cell.id.endswith(("-answer", "-explain"))
         if graded_by_hand and (own.cell_type == "code") == cell.code:  # an instructor's own cell
-            own.source = cell.source
-            if not cell.code:
-                own.source = harmless.markdown(cell.source, pictures[position])
-                own.attachments = pictures[position]
+            own.update({"source": cell.source} if cell.code else _text(cell))
             continue
         if own is not None and cell.id not in course and marks.get("locked"):
             continue  # the release's own text is shown instead of a changed one
-        made = new_code_cell(cell.source) if cell.code else _text_cell(cell, pictures[position])
+        made = new_code_cell(cell.source) if cell.code else new_markdown_cell(**_text(cell))
         added.setdefault(last, []).append(made)
     nb.cells = [one for cell in nb.cells for one in (cell, *added.get(_name(cell), ()))]
 
 
-def _text_cell(cell: StudentCell, pictures: dict) -> NotebookNode:
-    return new_markdown_cell(harmless.markdown(cell.source, pictures), attachments=pictures)
+def _text(cell: StudentCell) -> dict[str, object]:
+    """Return source and attachments of a student's text, harmless to a browser."""
+    pictures = harmless.pictures(cell.attachments)
+    return {"source": harmless.markdown(cell.source, pictures), "attachments": pictures}
 
 
 def _name(cell: NotebookNode) -> str:
     return cell.metadata.get("nbgrader", {}).get("grade_id") or cell.get("id", "")
-
-
-def _pictures(raw: bytes) -> list[dict]:
-    """Return the pictures attached to each cell, in the order of `read`."""
-    content = json.loads(raw.decode("utf-8-sig"))
-    sheets = content.get("worksheets")
-    entries = (sheets[0] if isinstance(sheets, list) and sheets else content)["cells"]
-    return [harmless.pictures(one.get("attachments")) for one in entries if isinstance(one, dict)]
 
 
 def _plain(error: Exception) -> str:

@@ -22,11 +22,11 @@ PICTURES = {  # what their first bytes are
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 ADDRESS = r"https?://[A-Za-z0-9._~:/?#@$&+,;=%-]{1,500}"
 FILE = r"[A-Za-z0-9_-]{1,80}\.(?:png|jpg|jpeg|gif)"
-LINK = re.compile(rf"\](?=\((?!{ADDRESS}\)))")
-# No brackets in the text of a picture: it ends where it seems to.
-PICTURE = re.compile(rf"!(?=\[(?![^\[\]]{{0,500}}\]\((?:attachment:)?{FILE}\)))")
-OWN_PICTURE = re.compile(
-    rf"(?P<text>!\[[^\[\]]{{0,500}})\] \((?=(?:attachment:(?P<attached>{FILE})|{FILE})\))"
+# A picture of one's own, as a whole; else what begins a picture, and what leads elsewhere. The text
+# of a picture has no brackets: it ends where it seems to.
+TARGET = re.compile(
+    rf"(?P<picture>!\[[^\[\]]{{0,500}}\]\((?:{FILE}|attachment:(?P<attached>{FILE}))\))"
+    rf"|!(?=\[)|\](?=\((?!{ADDRESS}\)))"
 )
 DEFINITION = re.compile(r"\](?=:)")
 # What follows the marks of a code block names its language, and one of them draws diagrams.
@@ -57,17 +57,18 @@ def markdown(text: str, attached: Collection[str] = ()) -> str:
     """
     text = printable(text, lines=True)
     text = TAG.sub("< ", text)
-    text = PICTURE.sub("! ", text)
-    text = LINK.sub("] ", text)
-    text = OWN_PICTURE.sub(lambda found: _there(found, attached), text)
+    text = TARGET.sub(lambda found: _target(found, attached), text)
     text = DEFINITION.sub("] ", text)
     text = FENCE.sub(r"\1text ", text)
     return COMMAND.sub(r"\\ ", text)
 
 
-def _there(found: re.Match, attached: Collection[str]) -> str:
-    name = found["attached"]
-    return f"{found['text']}](" if name is None or name in attached else f"! {found[0][1:]}"
+def _target(found: re.Match, attached: Collection[str]) -> str:
+    if not found["picture"]:
+        return f"{found[0]} "
+    if found["attached"] is None or found["attached"] in attached:
+        return found[0]
+    return f"! {found[0][1:].replace('](', '] (')}"
 
 
 def pictures(attachments: object) -> dict[str, dict[str, str]]:

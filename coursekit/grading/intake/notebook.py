@@ -9,9 +9,9 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 
 from coursekit.exercises import bank, pages
@@ -51,7 +51,7 @@ class StudentCell:
     code: bool
     source: str
     number: int
-    attached: int = 0
+    attachments: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def _explanation(cells: list[StudentCell], question: str, released: dict) -> tup
     elif written and beside:
         notes.append(f"The explanation of `{question}` stands in several cells; all are shown.")
     parts = sorted([*written[-1:], *beside], key=lambda part: part[0]) or loose
-    if any(cell.attached for _, cell in parts):
+    if any(cell.attachments for _, cell in parts):
         notes.append(f"The explanation of `{question}` has pictures: see the original.")
     return "\n\n".join(cell.source.strip() for _, cell in parts), notes
 
@@ -345,7 +345,7 @@ def read(raw: bytes) -> list[StudentCell]:
                 code,
                 source.encode("utf-8", "replace").decode(),
                 number if code else 0,
-                len(attached) if isinstance(attached, dict) else 0,
+                attached if isinstance(attached, dict) else {},
             )
         )
     return cells
@@ -411,8 +411,8 @@ def definitions_of(body: list[ast.stmt]) -> set[str]:
                 names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
             targets = getattr(node, "targets", [getattr(node, "target", None)])
             names |= {target.id for target in targets if isinstance(target, ast.Name)}
-            for field in ("body", "orelse", "finalbody"):
-                blocks.append(getattr(node, field, None) or [])
+            for part in ("body", "orelse", "finalbody"):
+                blocks.append(getattr(node, part, None) or [])
             blocks += [handler.body for handler in getattr(node, "handlers", [])]
     return names
 

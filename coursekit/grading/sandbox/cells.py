@@ -29,7 +29,6 @@ _fork, _write, _kill, _waitpid, _getpid, _exit = (
 )
 _setitimer, _signal = signal.setitimer, signal.signal
 _clock, _times = time.monotonic, os.times
-PATIENT = 3  # as `protocol` has it: limits are of processor time, and this many times by the clock
 
 
 class CellTimeout(BaseException):
@@ -144,13 +143,17 @@ def _interrupter(seconds: float) -> Callable:
     began, before = _clock(), _used()
 
     def interrupt(*_):
-        left = min(seconds - (_used() - before), began + PATIENT * seconds - _clock())
+        left = _left(seconds, _used() - before, began)
         if left > 0.01:
             _setitimer(signal.ITIMER_REAL, left)
             return
         raise CellTimeout("took too long and was interrupted")
 
     return interrupt
+
+
+def _left(seconds: float, used: float, began: float) -> float:
+    return min(seconds - used, began + transcript.PATIENT * seconds - _clock())
 
 
 def _used() -> float:
@@ -257,7 +260,7 @@ def _await(child: int, seconds: float) -> str:
             in_time = bool(select.select([handle], [], [], left)[0])
         else:
             in_time = _poll(child, _clock() + left)
-        left = min(seconds - _computed(child), began + PATIENT * seconds - _clock())
+        left = _left(seconds, _computed(child), began)
         if in_time or left <= 0.01:
             break
     if handle is not None:
@@ -275,13 +278,24 @@ def _await(child: int, seconds: float) -> str:
 
 
 def _computed(child: int) -> float:
-    """Seconds of processor time of a process; without bound where the system does not tell."""
     try:
-        with open(f"/proc/{child}/stat", encoding="utf-8", errors="replace") as file:
-            numbers = file.read().rpartition(")")[2].split()
-        return sum(map(int, numbers[11:15])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return float("inf")
+        return processor_time(child)
+    except (OSError, ValueError):
+        return float("inf")  # where the system does not tell, the clock decides
+
+
+def processor_time(process: int | str) -> float:
+    """Return the seconds that a process has computed, with its buried children.
+
+    Raises
+    ------
+    OSError
+        If it is gone, or the system has no /proc.
+    """
+    with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+        # After the name, which may hold anything: user, system, and both of buried children.
+        numbers = file.read().rpartition(")")[2].split()
+    return sum(map(int, numbers[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _poll(child: int, deadline: float) -> bool:

@@ -91,8 +91,18 @@ def bury(folder: Path) -> None:
     """
     for left in folder.glob(f"{PREFIX}*"):
         number = left.name.removeprefix(PREFIX).split("-")[0]
-        if number.isdigit() and not Path("/proc", number).exists():
+        if number.isdigit() and not _lives(int(number)):
             _remove(left)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # it is another user's, or no number of a process
+    return True
 
 
 def _remove(folder: Path) -> None:

@@ -19,9 +19,6 @@ GARBAGE = "garbage"
 LEAST = 0.01  # seconds: what is left of less has been used
 LOOK = 0.1  # seconds between two looks at the memory
 ANSWER = 20.0  # seconds that the waiting process may take to obey
-# Limits are of processor time, so that busy neighbors cost nobody points; but whoever sleeps or
-# waits is ended after this many times as long by the clock.
-PATIENT = 3
 
 
 class BoxFault(RuntimeError):
@@ -152,7 +149,7 @@ def follow(
             if left <= 0:
                 now = _processor_time(line)
                 rest = 0.0 if now is None else allowed - (now - used)
-                deadline = min(time.monotonic() + rest, began + PATIENT * allowed)
+                deadline = min(time.monotonic() + rest, began + transcript.PATIENT * allowed)
                 left = deadline - time.monotonic()
                 if left <= LEAST:
                     return TIME

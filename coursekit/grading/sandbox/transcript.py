@@ -24,6 +24,9 @@ GRADED, TIME, MEMORY, CRASHED, FAULT = (
 ANSWERED, RAISED, MISSING, REFUSED, NOT_RUN = "answered", "raised", "missing", "refused", "not run"
 OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")
 ALLOCATOR = "can't allocate memory"  # how torch says it, in a RuntimeError
+# Limits are of processor time, so that busy neighbors cost nobody points; but whoever sleeps or
+# waits is ended after this many times as long by the clock.
+PATIENT = 3
 CUT = "\n[cut here: more was printed]\n"
 
 

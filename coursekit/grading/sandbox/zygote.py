@@ -324,13 +324,11 @@ def _processes() -> list[Path]:
 
 def _processor_time() -> float:
     """Seconds that the submission's processes have computed, with those that are gone."""
-    total = 0
+    total = 0.0
     for folder in _processes():
-        with suppress(OSError, IndexError, ValueError):
-            # After the name, which may hold anything: user, system, and both of buried children.
-            numbers = (folder / "stat").read_text().rpartition(")")[2].split()
-            total += sum(map(int, numbers[11:15]))
-    return total / os.sysconf("SC_CLK_TCK")
+        with suppress(OSError, ValueError):
+            total += cells.processor_time(folder.name)
+    return total
 
 
 def _memory_used(most: int) -> int:
