@@ -25,7 +25,7 @@ from coursekit.datasets.tasks import (
     seeds,
     stream,
 )
-from coursekit.datasets.values import number
+from coursekit.datasets.values import choose, number
 
 # A notebook needs one import for its data: the names of `tasks` are at hand here too.
 __all__ = ["Arrays", "Deal", "Reader", "Task", "load", "names", "pick_device", "seeds"]
@@ -54,9 +54,10 @@ def _digits(seed: int) -> dict:
     return _split(x.reshape(-1, 1, 8, 8) / 16, y, n_test=900, n_classes=10)
 
 
-def _canvas_digits(seed: int, *, size: int = 12) -> dict:
+def _canvas_digits(seed: int, *, size: int = 12, of: str = "digits") -> dict:
     size = number("size of the canvas", size, "[8, inf)", "size=12", whole=True)
-    parts = _digits(seed)
+    choose("digits to paste", of, ("digits", "optdigits"))
+    parts = _digits(seed) if of == "digits" else _optdigits(seed)
     return parts | {key: _paste(parts[key], size, stream(seed, key)) for key in ("x", "x_test")}
 
 
@@ -174,6 +175,21 @@ def _fashion_mnist(seed: int, *, mirror: str | None = None, registry: dict | Non
     return _photos(x[:, None], y, x_test[:, None], y_test)
 
 
+def _optdigits(seed: int, *, mirror: str | None = None) -> dict:
+    from coursekit.datasets import download
+
+    (path,) = download.fetch("optdigits", mirror=mirror)
+    x, y = download.read_optdigits(path)
+    return _split(x[:, None] / 16, y.astype(np.int64), n_test=1900, n_classes=10)
+
+
+def _mnist(seed: int, *, mirror: str | None = None, registry: dict | None = None) -> dict:
+    from coursekit.datasets import download
+
+    x, y = map(download.read_idx, download.fetch("mnist", mirror=mirror, registry=registry))
+    return _split(x[:, None] / np.float32(255), y.astype(np.int64), n_test=5000, n_classes=10)
+
+
 def _cifar10(seed: int, *, mirror: str | None = None, registry: dict | None = None) -> dict:
     from coursekit.datasets import download
 
@@ -209,6 +225,8 @@ _KNOWN = {
     "moons": _Known(_moons, 100, 500, "two interleaved half circles (generated)"),
     "imbalanced": _Known(_imbalanced, 500, 1000, "two classes, 5 % positives (generated)"),
     "fashion_mnist": _Known(_fashion_mnist, 50_000, 10_000, "70,000 clothes (30 MB download)"),
+    "optdigits": _Known(_optdigits, 200, 300, "3,823 digits by 30 others (0.6 MB download)"),
+    "mnist": _Known(_mnist, 200, 300, "10,000 digits, 28x28 (MNIST's test part, 1.7 MB download)"),
     "cifar10": _Known(_cifar10, 45_000, 5_000, "60,000 color photos (170 MB download)"),
 }
 
@@ -250,7 +268,7 @@ def load(
     ValueError
         For an unknown name or option, or numbers that do not fit the data.
     coursekit.datasets.download.DownloadError
-        If fashion_mnist or cifar10 can be found neither in the cache nor in the network.
+        If a downloaded set can be found neither in the cache nor in the network.
     """
     if not isinstance(name, str) or name not in _KNOWN:
         close = difflib.get_close_matches(str(name), _KNOWN, 1, cutoff=0)[0]

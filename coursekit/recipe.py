@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from coursekit.datasets.tasks import choose, seeds
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
+MONITORS = ("loss", "accuracy")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 # Factor on the learning rate, given the fraction of the epochs that is done.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -41,7 +42,10 @@ class Recipe:
         Learning rate over the run; "step" divides by 10 at half and at three quarters. A callable
         turns an epoch, counted from 0, into the factor on `lr`: `schedules.warmup(5)`.
     patience : int or None
-        Stop a network after this many epochs without a lower validation loss. None: never.
+        Stop a network after this many epochs without a better validation score. None: never.
+    monitor : {"loss", "accuracy"}
+        Which validation score decides what the best weights are, and what patience waits for: the
+        lowest loss, or the highest accuracy (of a classification; of equals the first).
     evaluate_every : int
         Epochs from one evaluation to the next; the last epoch always is evaluated. In between, all
         curves but `logged_loss` are NaN.
@@ -83,6 +87,7 @@ class Recipe:
     decay_biases: bool = False
     schedule: str | Callable[[int], float] = "constant"
     patience: int | None = None
+    monitor: str = "loss"
     evaluate_every: int = 1
     precision: str = "float32"
     compile: bool = False
@@ -105,6 +110,7 @@ class Recipe:
             choose("optimizer", self.optimizer, OPTIMIZERS)
         if not callable(self.schedule):
             choose("schedule", self.schedule, SCHEDULES)
+        choose("monitor", self.monitor, MONITORS)
         choose("precision", self.precision, PRECISIONS)
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(f"momentum belongs to 'sgd'; {self.optimizer!r} has its own")

@@ -168,6 +168,23 @@ def test_a_shallow_copy_would_be_caught():
     assert torch.equal(real.state["weight"], torch.stack([before[0], before[1] + 1]))
 
 
+def test_the_monitored_score_decides_what_is_best(digits):
+    make_net, noisy = models.mlp(digits), replace(digits, label_noise=0.4)
+    recipe = Recipe(epochs=12, lr=0.01, n_seeds=4)
+    by_loss = fit(make_net, noisy, recipe)
+    by_accuracy = fit(make_net, noisy, replace(recipe, monitor="accuracy"))
+    assert (by_loss.best_epoch == by_loss.val_loss.argmin(1) + 1).all()
+    assert (by_accuracy.best_epoch == by_loss.val_acc.argmax(1) + 1).all()
+    assert (by_accuracy.best_epoch != by_loss.best_epoch).any()
+    kept = evaluate(by_accuracy, noisy, "val", weights="best").acc
+    np.testing.assert_allclose(kept, by_loss.val_acc.max(1), atol=1e-6)
+    diabetes = data.load("diabetes", device="cpu")
+    with pytest.raises(ValueError, match='expected a classification for monitor="accuracy"'):
+        fit(models.linear(diabetes), diabetes, replace(recipe, monitor="accuracy"))
+    with pytest.raises(ValueError, match="monitor"):
+        replace(recipe, monitor="val_loss")
+
+
 def test_patience_stops_each_network_by_itself(digits):
     make_net, long = models.mlp(digits), replace(SHORT, epochs=30, lr=0.01)
     free, stopped = fit(make_net, digits, long), fit(make_net, digits, replace(long, patience=3))

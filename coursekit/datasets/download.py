@@ -4,6 +4,7 @@ No lesson needs this module: every data set here has an embedded stand-in. It im
 """
 
 import gzip
+import hashlib
 import math
 import os
 import struct
@@ -33,7 +34,8 @@ class Source(NamedTuple):
     """Where a data set is published, the checksum of each file, and what replaces it offline."""
 
     base: str  # URL of the folder that holds the files
-    registry: Mapping[str, str]  # file name -> "algorithm:digest", in the order of `fetch`
+    # File name -> "algorithm:digest", in the order of `fetch`; None where what is read is checked.
+    registry: Mapping[str, str | None]
     stand_in: str  # embedded data set that answers the same questions
 
 
@@ -59,7 +61,23 @@ cifar-10-binary.tar.gz sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda
 """),
         stand_in="canvas_digits",
     ),
+    "optdigits": Source(
+        "https://archive.ics.uci.edu/ml/machine-learning-databases/optdigits",
+        {
+            "optdigits.tra": None
+        },  # text, whose line ends mirrors may change: its numbers are checked
+        stand_in="digits",
+    ),
+    "mnist": Source(
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+        _registry("""
+t10k-images-idx3-ubyte.gz md5:9fb629c4189551a2d022fa330f9573f3
+t10k-labels-idx1-ubyte.gz md5:ec29112dd5afa0611ce80d1b7f02629c
+"""),
+        stand_in="digits",
+    ),
 }
+OPTDIGITS = "d834e24de815f94b71afbea3c034b2f3d116c30c156dac25db928f2cf55762d4"  # (3823, 65) uint8
 
 
 def cache_dir() -> Path:
@@ -149,6 +167,22 @@ def read_idx(path: str | Path) -> np.ndarray:
     if len(data) != math.prod(shape):
         raise _damaged(path, f"{math.prod(shape):,} bytes for shape {shape}", f"{len(data):,}")
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def read_optdigits(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the training part of UCI's digits: x (3823, 8, 8) with values 0 to 16, y, both uint8.
+
+    A damaged file raises ValueError. The data: Alpaydin and Kaynak, "Optical Recognition of
+    Handwritten Digits", UCI Machine Learning Repository, 1998 (CC BY 4.0).
+    """
+    try:
+        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+    except ValueError as error:
+        raise _damaged(path, "rows of 65 numbers from 0 to 255", error) from error
+    found = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()
+    if table.shape != (3823, 65) or found != OPTDIGITS:
+        raise _damaged(path, f"3,823 rows of 65 numbers with SHA-256 {OPTDIGITS}", table.shape)
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1]
 
 
 def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

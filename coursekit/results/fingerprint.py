@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 FOLLOWED = (
-    "claims", "data", "datasets", "exercises", "intervals", "judge", "linear", "measure", "models",
+    "claims", "data", "datasets", "exercises", "intervals", "judge", "ledger", "linear", "measure", "models",
     "regularizers", "schedules", "stopping",
 )  # fmt: skip
 # Of a class: made by Python, or told by its methods anyway.

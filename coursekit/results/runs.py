@@ -38,9 +38,9 @@ class Runs:
     seeds : (S,) int array
     curves : dict of str to (S, T) float array
     final, best : dict of str to (S, ...) tensor
-        Parameters and buffers when a network stopped, and at its lowest validation loss: real
-        copies, on the CPU wherever they were trained. Where the validation loss never was finite,
-        `best` is `final`.
+        Parameters and buffers when a network stopped, and at its lowest validation loss (highest
+        accuracy, if that is what the recipe monitors): real copies, on the CPU wherever they were
+        trained. Where the validation loss never was finite, `best` is `final`.
     best_epoch, last_epoch : (S,) int array
         Counted from 1; `best_epoch` is 0 where the validation loss never was finite.
     diverged : (S,) int array
@@ -229,8 +229,13 @@ class History:
         """
         row = fetch(scores)
         was_running = self.monitor.running.copy()
-        never = np.full(len(self.seeds), np.nan)
-        improved = self.monitor.update(row.get("val_loss", never), measured="val_loss" in row)
+        measured = "val_loss" in row
+        score = row["val_loss"] if measured else np.full(len(self.seeds), np.nan)
+        if measured and self.recipe.monitor == "accuracy":
+            what = 'a classification for monitor="accuracy"'
+            expect("val_acc" in row, what, "a regression", 'monitor="loss"')
+            score = 1 - row["val_acc"]
+        improved = self.monitor.update(score, measured=measured)
         self.best.keep(self.stack, improved)
         self.final.keep(self.stack, was_running & ~self.monitor.running)
         self.curves.append({name: np.where(was_running, v, np.nan) for name, v in row.items()})

@@ -1,0 +1,319 @@
+"""The rule: from two sides to a word, and from the words of all conditions to an answer.
+
+One comparison. The difference, treated minus control, has an interval that crosses both sources of
+chance, seeds and test examples. With m the smallest effect that matters:
+
+    helps                 the whole interval is beyond m on the better side
+    hurts                 it is beyond m on the other side
+    too small to matter   it lies within plus and minus m
+    helps, size open      it excludes zero, but not m; likewise hurts, size open
+    not yet known         anything else
+
+Where the claim only asks that something is *not worse* by m, the words are "not worse", "worse" and
+"not yet known". The levels of all comparisons of a claim, those of all its parts included, are
+corrected together by Holm's method, so that the chance of any false word is about 5 %.
+
+One claim. A comparison speaks *for* it, *against* it (the opposite), is *small*, or is *open*:
+
+    yes                   all speak for it
+    depends               some speak for it, and some against it or are small
+    not yet known         otherwise, if one is open
+    the opposite          none speaks for it or is open, and at least one against it
+    too small to matter   all are small
+    not tested            nothing could be measured
+
+A sentence with several parts is answered "yes" if all parts are. If one is answered "the opposite"
+or "too small to matter", that is the answer; then "not tested", "not yet known", "depends".
+
+Functions on arrays: the last axis is that of the M comparisons of one claim.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy  # loads its parts when they are first used: `stats` takes a second
+
+from coursekit.ledger.evidence import Exact, Side
+from coursekit.ledger.record import Condition, Record
+
+ALPHA = 0.05  # chance of any false word in a claim
+HELPS, HURTS, SMALL, HELPS_OPEN, HURTS_OPEN, UNKNOWN, NOT_WORSE, WORSE = range(8)
+FOUND = (
+    "helps",
+    "hurts",
+    "too small to matter",
+    "helps, size open",
+    "hurts, size open",
+    "not yet known",
+    "not worse",
+    "worse",
+)
+ANSWERS = ("yes", "depends", "too small to matter", "the opposite", "not yet known", "not tested")
+STANDINGS = ("for", "against", "small", "open", "untested")
+
+
+def standard_error(
+    s_seeds: np.ndarray, n_seeds: int, s_examples: np.ndarray, n_examples: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error of a difference that crosses seeds and examples, and its degrees of freedom.
+
+    The variance is s_seeds^2 / S + s_examples^2 / N; the degrees of freedom are Satterthwaite's.
+    `s_examples` is the spread of the mean difference from one test example to another, 0 where no
+    test set is drawn from.
+
+    References
+    ----------
+    Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics 2,
+    1946.
+    """
+    a, b = s_seeds**2 / n_seeds, s_examples**2 / np.maximum(n_examples, 1)
+    parts = a**2 / (n_seeds - 1) + b**2 / np.maximum(n_examples - 1, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = np.where(parts > 0, (a + b) ** 2 / parts, n_seeds - 1)
+    return np.sqrt(a + b), df
+
+
+def decide(
+    effect: np.ndarray,
+    error: np.ndarray,
+    df: np.ndarray,
+    smallest: np.ndarray,
+    one_sided: np.ndarray | bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Words of M comparisons that share the 5 %, and the level of each.
+
+    Parameters
+    ----------
+    effect, error, df, smallest : (..., M) arrays
+        Positive effects are on the better side.
+    one_sided : (M,) array of bool
+        Whether a comparison only asks for "not worse".
+
+    Returns
+    -------
+    words : (..., M) array of int
+        Positions in `FOUND`.
+    level : (..., M) array
+        1 - confidence of each interval.
+    """
+    effect, error, df, smallest = np.broadcast_arrays(effect, error, df, smallest)
+    one_sided = np.broadcast_to(one_sided, effect.shape)
+    level = _levels(_decision_p(effect, error, df, smallest, one_sided))
+    half = scipy.stats.t.isf(level / 2, df) * error
+    low, high = effect - half, effect + half
+    words = np.select(
+        [
+            low > smallest,
+            high < -smallest,
+            (low > -smallest) & (high < smallest),
+            low > 0,
+            high < 0,
+        ],
+        [HELPS, HURTS, SMALL, HELPS_OPEN, HURTS_OPEN],
+        UNKNOWN,
+    )
+    margin = np.select([low > -smallest, high < -smallest], [NOT_WORSE, WORSE], UNKNOWN)
+    return np.where(one_sided, margin, words), level
+
+
+def _decision_p(effect, error, df, smallest, one_sided) -> np.ndarray:
+    """The smallest level at which a comparison has a word other than "not yet known"."""
+
+    def p(distance):
+        return 2 * scipy.stats.t.sf(distance / error, df)
+
+    above, below = p(effect + smallest), p(smallest - effect)  # of -m, of +m
+    sides = np.minimum(p(effect - smallest), p(-smallest - effect))
+    usual = np.minimum(np.minimum(sides, np.maximum(above, below)), p(np.abs(effect)))
+    margin = np.minimum(above, p(-smallest - effect))
+    return np.minimum(np.where(one_sided, margin, usual), 1.0)
+
+
+def _levels(p: np.ndarray) -> np.ndarray:
+    """Holm's levels: the clearest of M is taken at 5 % / M, the next at 5 % / (M - 1), and so on
+    until one is not settled; that one and all after it keep that level.
+    """
+    m = p.shape[-1]
+    order = np.argsort(p, axis=-1, kind="stable")
+    steps = ALPHA / (m - np.arange(m))
+    open_ = np.take_along_axis(p, order, -1) > steps
+    stop = np.where(open_.any(-1), open_.argmax(-1), m - 1)[..., None]
+    ordered = steps[np.minimum(np.arange(m), stop)]
+    level = np.empty_like(p)
+    np.put_along_axis(level, order, ordered, -1)
+    return level
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One condition of a claim, judged. Differences are treated minus control, in `unit`.
+
+    Attributes
+    ----------
+    condition : Condition
+    word : str
+        One of `FOUND`, "holds" or "fails" of an exact fact, or "not tested".
+    standing : str
+        One of `STANDINGS`.
+    note : str
+        Of an exact fact what shows it; of "not tested" why.
+    control, treated : Side or None
+    difference, low, high, level : float
+    s_seeds, s_examples : float
+        Standard errors: the parts of seeds and of test examples.
+    df : float
+    """
+
+    condition: Condition
+    word: str
+    standing: str
+    note: str = ""
+    control: Side | None = None
+    treated: Side | None = None
+    difference: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    level: float = ALPHA
+    s_seeds: float = np.nan
+    s_examples: float = np.nan
+    df: float = np.nan
+
+    @property
+    def n_seeds(self) -> int:
+        return 0 if self.control is None else len(self.control.scores)
+
+    @property
+    def found(self) -> str:
+        """The word as this metric calls it, such as "smaller" for "hurts"."""
+        helps, hurts = self.condition.words
+        return self.word.replace("helps", helps).replace("hurts", hurts)
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Mean of the control and of the treated side, in the printed unit."""
+        factor = self.condition.factor
+        return tuple(factor * float(s.scores.mean()) for s in (self.control, self.treated))
+
+
+def estimate(
+    condition: Condition, control: Side, treated: Side
+) -> tuple[float, float, float, float]:
+    """Difference, its standard errors over seeds and over examples, and degrees of freedom."""
+    d = condition.factor * (treated.scores - control.scores)
+    examples = [s.examples for s in (control, treated) if s.examples is not None]
+    spread, n = 0.0, 1
+    if examples:  # a bar that is to be passed has no examples of its own
+        of = [0.0 if s.examples is None else s.examples for s in (control, treated)]
+        each = condition.factor * (of[1] - of[0])
+        spread, n = float(each.std(ddof=1)), len(each)
+    s_seeds = float(d.std(ddof=1))
+    _, df = standard_error(np.array(s_seeds), len(d), np.array(spread), np.array(n))
+    return float(d.mean()), s_seeds / len(d) ** 0.5, spread / n**0.5, float(df)
+
+
+def precise(condition: Condition, control: Side, treated: Side) -> tuple[bool, float]:
+    """Whether more seeds are not needed, and the half width that the seeds alone give.
+
+    It is enough if that half width (95 %) is at most half the smallest effect: what the test
+    examples add does not shrink with seeds. The effect itself is not looked at.
+    """
+    _, s_seeds, _, _ = estimate(condition, control, treated)
+    half = float(scipy.stats.t.isf(ALPHA / 2, len(control.scores) - 1)) * s_seeds
+    return half <= condition.smallest / 2, half
+
+
+def compare(record: Record, evidence: Mapping[str, tuple[Side, Side] | Exact]) -> list[Comparison]:
+    """Judge all conditions of a claim together.
+
+    Raises
+    ------
+    ValueError
+        If evidence is given for a condition that was not declared.
+    """
+    for name in evidence:
+        record.condition(name)
+    judged: dict[str, Comparison] = {}
+    measured: list[tuple[Condition, Side, Side, tuple]] = []
+    for condition in record.conditions:
+        found = evidence.get(condition.name)
+        if condition.untested or found is None:
+            why = condition.untested or "not run on these data"
+            judged[condition.name] = Comparison(condition, "not tested", "untested", why)
+        elif isinstance(found, Exact) != (condition.wants == "exact"):
+            kind = type(found).__name__
+            raise ValueError(f"expected {condition.wants!r} of {condition.name!r}, got {kind}")
+        elif isinstance(found, Exact):
+            told = ("holds", "for") if found.holds else ("fails", "against")
+            judged[condition.name] = Comparison(condition, *told, found.shown)
+        else:
+            numbers = estimate(condition, *found)
+            if numbers[1] <= 1e-9 * max(1.0, abs(numbers[0])):
+                why = "all seeds differ by the same: a fact, or a side compared with itself"
+                judged[condition.name] = Comparison(
+                    condition, "not tested", "untested", why, *found
+                )
+            else:
+                measured.append((condition, *found, numbers))
+    if measured:
+        difference, seeds, examples, df = np.array([m[-1] for m in measured]).T
+        conditions = [m[0] for m in measured]
+        direction = np.array([c.direction for c in conditions])
+        smallest = np.array([c.smallest for c in conditions])
+        margin = np.array([c.wants == "not worse" for c in conditions])
+        error = np.hypot(seeds, examples)
+        words, levels = decide(direction * difference, error, df, smallest, margin)
+        half = scipy.stats.t.isf(levels / 2, df) * error
+        for i, (condition, control, treated, _) in enumerate(measured):
+            judged[condition.name] = Comparison(
+                condition,
+                FOUND[words[i]],
+                standing(condition.wants, int(words[i])),
+                control=control,
+                treated=treated,
+                difference=float(difference[i]),
+                low=float(difference[i] - half[i]),
+                high=float(difference[i] + half[i]),
+                level=float(levels[i]),
+                s_seeds=float(seeds[i]),
+                s_examples=float(examples[i]),
+                df=float(df[i]),
+            )
+    return [judged[c.name] for c in record.conditions]
+
+
+def standing(wants: str, word: int) -> str:
+    """What a word says about a claim that wants "helps", "same" or "not worse"."""
+    if wants == "helps":
+        table = {HELPS: "for", HURTS: "against", HURTS_OPEN: "against", SMALL: "small"}
+    elif wants == "same":
+        table = {SMALL: "for", HELPS: "against", HURTS: "against"}
+    else:
+        table = {NOT_WORSE: "for", WORSE: "against"}
+    return table.get(word, "open")
+
+
+def answer(standings: Sequence[str]) -> str:
+    """The answer to one question, from what its comparisons say."""
+    told = {s for s in standings if s != "untested"}
+    if not told:
+        return "not tested"
+    if told == {"for"}:
+        return "yes"
+    if "for" in told and told & {"against", "small"}:
+        return "depends"
+    if "open" in told or "for" in told:
+        return "not yet known"
+    return "the opposite" if "against" in told else "too small to matter"
+
+
+def answers(record: Record, judged: Sequence[Comparison]) -> tuple[str, dict[str, str]]:
+    """The answer to a claim, and that to each of its parts."""
+    parts = {
+        part: answer([c.standing for c in judged if c.condition.part == part])
+        for part in (record.parts or [""])
+    }
+    if len(parts) == 1:
+        return next(iter(parts.values())), parts
+    order = ("the opposite", "too small to matter", "not tested", "not yet known", "depends", "yes")
+    return min(parts.values(), key=order.index), parts

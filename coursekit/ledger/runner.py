@@ -1,0 +1,178 @@
+"""Run an experiment: blocks of seeds until it is precise, each kept, so that a run resumes.
+
+The looks at 16, 32, 48, 64 and 96 seeds see how *wide* the intervals are, never where they lie.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from coursekit.ledger import evidence, record, results, rule, worlds
+from coursekit.ledger.evidence import Evidence, Exact, Side
+from coursekit.ledger.experiments import Experiment, experiments
+from coursekit.results.files import replace_file
+from coursekit.results.store import machine
+
+FIRST_SEED = 20_000  # seeds below were used while experiments and conditions were chosen
+
+
+class Done(NamedTuple):
+    """What became of one experiment in one world: its results, or one sentence why there is none."""
+
+    name: str
+    world: str
+    seconds: float
+    results: list["results.Result"]
+    error: str | None
+
+
+def measure(chosen: Experiment, world: worlds.World, kept: Path) -> tuple[dict, float, list[dict]]:
+    """Measure block by block until all comparisons are precise, or the last look is reached.
+
+    Returns
+    -------
+    dict of str to Evidence
+        By claim.
+    float
+        Seconds, those of blocks that were kept included.
+    list of dict
+        A look each: seeds, and the widest half width in units of the smallest effect.
+    """
+    if not chosen.takes:
+        return *_block(chosen, world, range(0), kept), []
+    looks = tuple(n for n in chosen.looks if n <= max(world.looks[-1], chosen.looks[0]))
+    blocks, told, spent, start = [], [], 0.0, 0
+    for n in looks:
+        seeds = range(FIRST_SEED + start, FIRST_SEED + n)
+        found, seconds = _block(chosen, world, seeds, kept)
+        blocks.append(found)
+        start, spent = n, spent + seconds
+        joined = {id: evidence.join([block[id] for block in blocks]) for id in chosen.ids}
+        widest = _widest(joined)
+        told.append({"seeds": n, "widest": widest})
+        if widest <= 0.5:
+            break
+    return joined, spent, told
+
+
+def _widest(found: dict[str, Evidence]) -> float:
+    """The widest half width over seeds, as a share of the smallest effect of its condition."""
+    widths = [0.0]
+    for id, conditions in found.items():
+        declared = record.find(id)
+        for name, pair in conditions.items():
+            if not isinstance(pair, Exact):
+                condition = declared.condition(name)
+                widths.append(rule.precise(condition, *pair)[1] / condition.smallest)
+    return round(max(widths), 3)
+
+
+def _block(
+    chosen: Experiment, world: worlds.World, seeds: Sequence[int], kept: Path
+) -> tuple[dict[str, Evidence], float]:
+    span = f"{seeds[0]}-{seeds[-1]}" if len(seeds) else "exact"
+    path = kept / world.name.replace(" ", "_") / f"{chosen.name}.{chosen.code}.{span}.json"
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        start = time.perf_counter()
+        found = chosen(seeds, world)
+        seconds = round(time.perf_counter() - start, 2)
+        packed = {id: pack(conditions) for id, conditions in found.items()}
+        stored = {"seconds": seconds, "evidence": packed}
+        replace_file(path, json.dumps(stored).encode())
+    return {id: _unpack(e) for id, e in stored["evidence"].items()}, stored["seconds"]
+
+
+def pack(conditions: Evidence) -> dict:
+    """Turn evidence into plain JSON values; nine digits are more than any rule can see."""
+    return {
+        name: {"holds": bool(found.holds), "shown": found.shown}
+        if isinstance(found, Exact)
+        else [
+            {
+                "scores": _short(side.scores),
+                "examples": None if side.examples is None else _short(side.examples),
+            }
+            for side in found
+        ]
+        for name, found in conditions.items()
+    }
+
+
+def _unpack(conditions: dict) -> Evidence:
+    return {
+        name: Exact(**found)
+        if isinstance(found, dict)
+        else tuple(
+            Side(
+                np.array(side["scores"]),
+                None if side["examples"] is None else np.array(side["examples"]),
+            )
+            for side in found
+        )
+        for name, found in conditions.items()
+    }
+
+
+def _short(values: np.ndarray) -> list[float]:
+    return [float(f"{v:.9g}") for v in values]
+
+
+def settle(chosen: Experiment, world: worlds.World, kept: Path) -> list["results.Result"]:
+    """Measure and judge all claims of an experiment."""
+    found, seconds, looks = measure(chosen, world, kept)
+    last = FIRST_SEED + looks[-1]["seeds"] - 1 if looks else None
+    origin = {
+        "experiment": chosen.name,
+        "code": chosen.code,
+        "world": world.name,
+        "seeds": f"{FIRST_SEED} to {last}" if looks else "none",
+        "looks": looks,
+        "seconds": round(seconds, 1),
+        "commit": results.commit(),
+        **machine(),
+    }
+    made = []
+    for id in chosen.ids:
+        declared = record.find(id)
+        own = {"record": declared.hash, "version": declared.version, "rule": results.rule_code()}
+        made.append(
+            results.Result(declared, tuple(rule.compare(declared, found[id])), origin | own)
+        )
+    return made
+
+
+def selected(ids: Iterable[str], world: worlds.World) -> list[Experiment]:
+    """The experiments on these claims that can run in a world, each once."""
+    found = {}
+    for id in ids:
+        chosen = experiments().get(id)
+        fits = chosen is not None and (world.is_first or "world" in chosen.takes)
+        if fits and (record.find(id).headline or not world.headline):
+            found[chosen.name] = chosen
+    return list(found.values())
+
+
+def run(ids: Iterable[str], world: worlds.World, kept: Path) -> Iterator[Done]:
+    """Settle claims, each experiment once, in the order of their end.
+
+    Where and how many at once is joblib's affair: any of its backends serves.
+    """
+    from joblib import Parallel, delayed
+
+    jobs = [delayed(_one)(chosen.ids[0], world.name, kept) for chosen in selected(ids, world)]
+    yield from Parallel(return_as="generator_unordered")(jobs)
+
+
+def _one(id: str, world: str, kept: Path) -> Done:
+    chosen, start = experiments()[id], time.perf_counter()
+    try:
+        made = settle(chosen, worlds.find(world), kept)
+    except Exception as error:  # one experiment must not take the others down
+        return Done(chosen.name, world, 0.0, [], f"{type(error).__name__}: {error}")
+    return Done(chosen.name, world, time.perf_counter() - start, made, None)
