@@ -1,5 +1,6 @@
-"""The ledger: questions declared before they are run, experiments that measure, a rule that judges.
+"""The ledger: questions that are declared before they are run, and answered by a rule.
 
-`record` what is asked, `evidence` what is measured, `rule` from one to an answer, `experiments` the
-functions, `worlds` the data they run on, `runner` looks and resumes, `results` keeps, `cards` shows.
+`record` says what is asked, `experiments` measure in one of the `worlds`, `evidence` is what they
+return, `rule` judges it, `runner` looks and resumes, `results` keeps, `cards` and `figures` show,
+`export` writes tables, `rates` simulates how often the rule is wrong.
 """

@@ -34,7 +34,9 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 
-LOOKS = (16, 32, 48, 64, 96)  # numbers of seeds at which the precision, and only that, is looked at
+# Numbers of seeds at which the precision, and only that, is looked at. With 16 as the first one, a
+# study in which one network in seven dies would often be over before one did.
+LOOKS = (32, 48, 64, 96)
 WANTS = ("helps", "same", "not worse", "exact")
 EXPECTED = (
     "helps",

@@ -136,8 +136,8 @@ WORLDS = {
     for world in (
         World("digits", "digits", "mlp", "scikit-learn's digits, 8 x 8, 13 writers"),
         World("other writers", "optdigits", "mlp", "optdigits, 8 x 8, 30 other writers"),
-        World("mnist", "mnist", "cnn", "MNIST's test part, 28 x 28, a small CNN", True, (16, 32)),
-        World("mnist1d", "mnist1d", "cnn", "MNIST-1D signals, a small 1-D CNN", True, (16, 32)),
+        World("mnist", "mnist", "cnn", "MNIST's test part, 28 x 28, a small CNN", True, (32,)),
+        World("mnist1d", "mnist1d", "cnn", "MNIST-1D signals, a small 1-D CNN", True, (32,)),
     )
 }
 

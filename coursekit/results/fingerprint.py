@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 FOLLOWED = (
-    "claims", "data", "datasets", "exercises", "intervals", "judge", "ledger", "linear", "measure", "models",
-    "regularizers", "schedules", "stopping",
+    "claims", "data", "datasets", "exercises", "intervals", "judge", "ledger", "linear", "measure",
+    "models", "regularizers", "schedules", "stopping",
 )  # fmt: skip
 # Of a class: made by Python, or told by its methods anyway.
 BY_THE_WAY = {"__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__annotate__"}
