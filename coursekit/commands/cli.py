@@ -166,6 +166,13 @@ def claims(args: argparse.Namespace) -> int:
     return int(failed)
 
 
+def ledger(args: argparse.Namespace) -> int:
+    """Claims, second edition: list, show, register, run them; write pages and tables."""
+    from coursekit.commands import ledger as commands
+
+    return commands.act(args)
+
+
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or download one that is not embedded."""
     from coursekit.data import names
@@ -289,6 +296,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="DIR", help="folder of the results; default: data/claims")
     sub.add_argument("--first-seed", type=int, metavar="N", help="first seed; default: 0")
     sub.add_argument("--seeds", type=int, metavar="N", help="default: what each one declares")
+    sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
+    sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
+    sub = command(ledger)
+    actions = ["list", "show", "register", "run", "agree", "rates", "pages", "export"]
+    sub.add_argument("action", nargs="?", choices=actions, default="list")
+    sub.add_argument("ids", nargs="*", metavar="ID", help='as in "C44"; default: all')
+    sub.add_argument("--lesson", metavar="NN", help='claims of one lesson, as in "04"')
+    sub.add_argument("--headline", action="store_true", help="headline claims only")
+    sub.add_argument("--all", action="store_true", help="run everything")
+    about = '"digits" (default), "other writers", "mnist" or "mnist1d"'
+    sub.add_argument("--world", default="digits", metavar="W", help=about)
+    about = "folder of what is written; default: data/ledger, or build/ledger for pages and tables"
+    sub.add_argument("--out", metavar="DIR", help=about)
+    about = "folder of finished blocks of seeds, by which a run resumes; default: build/ledger/runs"
+    sub.add_argument("--kept", default="build/ledger/runs", metavar="DIR", help=about)
     sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
     sub = command(data)

@@ -91,6 +91,8 @@ class Condition:
         The question to which it belongs, "" if the claim has one.
     untested : str
         Why it cannot be measured here, "" if it can.
+    published : float or None
+        The difference that a source promises here, in the printed unit.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Condition:
     treated: str
     part: str = ""
     untested: str = ""
+    published: float | None = None
 
     @property
     def direction(self) -> int:
@@ -261,6 +264,7 @@ def _condition(id: str, name: str, entry: object, defaults: Mapping, parts: Mapp
         words=words,
         part=part,
         untested=untested,
+        published=told.get("published"),
         **sides,
     )
 

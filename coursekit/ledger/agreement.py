@@ -1,0 +1,53 @@
+"""Do other data say what the first did? Counted over what could have moved."""
+
+from collections.abc import Iterable
+
+from coursekit.ledger import record, results
+from coursekit.ledger.results import Result
+
+OPPOSITE = ({"helps", "hurts"}, {"not worse", "worse"})
+
+
+def pairs(ids: Iterable[str], world: str, against: str = "digits") -> list[tuple[Result, Result]]:
+    """Results of claims that are stored in both worlds."""
+    found = []
+    for id in ids:
+        paths = [results.folder(w) / f"{id}.json" for w in (against, world)]
+        if all(path.exists() for path in paths):
+            found.append(tuple(map(results.read, paths)))
+    return found
+
+
+def agreement(world: str, ids: Iterable[str] = (), against: str = "digits") -> str:
+    """Tell how far the words of two worlds agree: what differs, and the counts.
+
+    Exact facts are not counted, nor are conditions that only one of the worlds has: they could not
+    have moved. An answer counts where all of it was measured again.
+    """
+    lines, words, answers, turned = [], [], [], 0
+    for before, now in pairs(list(ids) or record.records(), world, against):
+        told = []
+        for a, b in zip(before.comparisons, now.comparisons, strict=True):
+            if a.condition.wants == "exact" or "untested" in (a.standing, b.standing):
+                continue
+            words.append(a.word == b.word)
+            turned += {a.word, b.word} in OPPOSITE
+            if a.word != b.word:
+                told.append(f"       {a.condition.name}: {a.found} -> {b.found}")
+        moved = any(c.condition.wants != "exact" and c.n_seeds for c in now.comparisons)
+        whole = [c.standing == "untested" for c in before.comparisons] == [
+            c.standing == "untested" for c in now.comparisons
+        ]
+        if moved and whole:
+            answers.append(before.answer == now.answer)
+        if before.answer != now.answer:
+            part = "" if whole else " (of those conditions that both have)"
+            told.insert(0, f"{now.id:<6} {before.answer} -> {now.answer}{part}")
+        elif told:
+            told.insert(0, f"{now.id:<6} {now.answer}, as before")
+        lines += told
+    lines.append(
+        f"{world} against {against}: {sum(answers)} of {len(answers)} answers and {sum(words)} of "
+        f"{len(words)} words that could move agree; turned into their opposite: {turned}."
+    )
+    return "\n".join(lines)

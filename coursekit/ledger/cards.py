@@ -1,0 +1,354 @@
+"""What readers see of a claim: a line, a card for the terminal, a page, the board of all."""
+
+import inspect
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from coursekit import __version__
+from coursekit.ledger import record, results, worlds
+from coursekit.ledger.experiments import experiments
+from coursekit.ledger.record import Record
+from coursekit.ledger.results import Result
+from coursekit.ledger.rule import Comparison
+
+# Shape, color and word say the same, for those who see only one of them.
+ANSWER_SIGNS = {
+    "yes": "●",
+    "depends": "◐",
+    "too small to matter": "▬",
+    "the opposite": "✖",
+    "not yet known": "?",
+    "not tested": "○",
+}
+WORD_SIGNS = {
+    "helps": "▲",
+    "hurts": "▼",
+    "too small to matter": "▬",
+    "helps, size open": "△",
+    "hurts, size open": "▽",
+    "not yet known": "?",
+    "not worse": "▲",
+    "worse": "▼",
+    "holds": "●",
+    "fails": "✖",
+    "not tested": "○",
+}
+WIDTH = 96
+
+
+def told(c: Comparison) -> str:
+    """One line on a comparison: both means, the difference with its interval, the word."""
+    if c.condition.wants == "exact" or c.standing == "untested":
+        return f"{c.found} ({c.note})" if c.note else c.found
+    digits = _digits(c.condition.smallest)
+    before, after = (f"{mean:.{digits}f}" for mean in c.means)
+    effect, low, high = (f"{v:+.{digits}f}" for v in (c.difference, c.low, c.high))
+    return f"{before} → {after}, {effect} {c.condition.unit} [{low}, {high}], {c.found}"
+
+
+def _digits(smallest: float) -> int:
+    """Decimals that show the smallest effect with two significant digits."""
+    from math import floor, log10
+
+    return max(0, 1 - floor(log10(smallest))) if smallest < 10 else 0
+
+
+def headline(result: Result) -> str:
+    """The answer with its count and, of "depends", when it holds."""
+    n, of = result.counts
+    count = f" ({n} of {of} conditions)" if of > 1 and result.answer != "not tested" else ""
+    when = record.conditions_of_yes().get(result.id, "") if result.answer == "depends" else ""
+    return f"{result.answer}{count}" + (f": {when}" if when else "")
+
+
+def line(result: Result) -> str:
+    """One line for the board."""
+    sign = ANSWER_SIGNS[result.answer]
+    n, of = result.counts
+    count = f"{n} of {of}" if of else ""
+    question = result.record.question
+    return f"{result.id:<4} {sign} {result.answer:<20}{count:>9}  {question}"
+
+
+def evidence_margin(c: Comparison) -> float:
+    """Standard errors from the difference to the nearest edge beyond which the word would change.
+
+    Edges are plus and minus the smallest effect, and zero where the word is about the sign.
+    """
+    m, effect = c.condition.smallest, c.condition.direction * c.difference
+    half = (c.high - c.low) / 2
+    error = (c.s_seeds**2 + c.s_examples**2) ** 0.5
+    bounds = {
+        "helps": effect - half - m,
+        "hurts": -m - effect - half,
+        "too small to matter": min(effect - half + m, m - effect - half),
+        "helps, size open": effect - half,
+        "hurts, size open": -effect - half,
+        "not worse": effect - half + m,
+        "worse": -m - effect - half,
+    }
+    return max(bounds.get(c.word, 0.0), 0.0) / error if error else float("inf")
+
+
+def card(result: Result) -> str:
+    """Everything that is known about a claim, for the terminal."""
+    return "\n".join(_card(result))
+
+
+def _card(result: Result) -> Iterator[str]:
+    own, origin = result.record, result.origin
+    yield f"{own.id}  {own.question}"
+    yield from _wrapped(f"{ANSWER_SIGNS[result.answer]} {headline(result)}", "     ")
+    if len(result.parts) > 1:
+        for part, answer in result.parts.items():
+            yield from _wrapped(f"{ANSWER_SIGNS[answer]} {own.parts[part]} {answer}", "       ")
+    yield ""
+    width = max(len(c.condition.name) for c in result.comparisons)
+    for c in result.comparisons:
+        sign = WORD_SIGNS[c.word]
+        yield from _wrapped(f"{told(c)}", f"  {sign} {c.condition.name:<{width}}  ")
+        if c.control is not None and c.standing != "untested":
+            yield " " * (width + 6) + f"{_evidence(c)}; expected: {c.condition.expect}"
+    yield ""
+    for name, text in _facts(result):
+        yield from _wrapped(text, f"  {name:<12} ")
+    yield from _wrapped(f"coursekit ledger run {own.id}", f"  {'again':<12} ")
+    yield from _wrapped(cite(result), f"  {'cite':<12} ")
+    seconds, lines = origin["seconds"], lines_of_code(own.id)
+    yield f"  {'cost':<12} {seconds:,.0f} seconds, {lines} lines"
+
+
+def _evidence(c: Comparison) -> str:
+    parts = f"errors {c.s_seeds:.2g} ({c.n_seeds} seeds)"
+    if c.control.examples is not None or c.treated.examples is not None:
+        n = len((c.treated if c.treated.examples is not None else c.control).examples)
+        parts += f" and {c.s_examples:.2g} ({n} examples)"
+    margin = evidence_margin(c)
+    return f"{parts}; {margin:.1f} of them to the nearest limit" if margin else parts
+
+
+def _facts(result: Result) -> Iterator[tuple[str, str]]:
+    own, origin = result.record, result.origin
+    smallest = {_sized(c.smallest, c.unit) for c in own.conditions if c.smallest}
+    if smallest:
+        yield "matters", f"{' or '.join(sorted(smallest))}: {own.because}"
+    yield "compares", own.compares
+    yield "tuned", own.tuned
+    yield "held still", own.fixed
+    yield "setting", own.setting
+    yield "scope", worlds.find(origin["world"]).note
+    yield "said by", "; ".join(_sources(own)) + (f": {own.said}" if own.said else "")
+    if own.would_change:
+        yield "would change", own.would_change
+    if own.deviation:
+        yield "deviation", own.deviation
+    yield "registered", _registered(own)
+    if origin["looks"]:
+        looks = ", ".join(f"{look['seeds']} ({look['widest']:.2g})" for look in origin["looks"])
+        yield "looks", f"{looks}: seeds, and the widest half width in smallest effects"
+    yield "seeds", str(origin["seeds"])
+    machine = f"coursekit {origin['coursekit']}, torch {origin['torch']}, {origin['system']}"
+    yield "made", f"{origin['date']}, commit {origin['commit'] or 'unknown'}, {machine}"
+
+
+def _sized(value: float, unit: str) -> str:
+    return f"{value:g} {unit.removesuffix('s') if value == 1 else unit}".strip()
+
+
+def _registered(own: Record) -> str:
+    entries = results.registry().get(own.id, [])
+    if not entries:
+        return "not yet"
+    first, last = entries[0], entries[-1]
+    again = f"; again {last['date'][:10]} as version {last['version']}" if len(entries) > 1 else ""
+    return f"{first['date'][:10]}, record {last['record']}, rule {last['rule']}{again}"
+
+
+def _sources(own: Record) -> list[str]:
+    known = record.articles()
+    return [f"{known[s]['title']} ({known[s]['author']})" if s in known else s for s in own.said_by]
+
+
+def cite(result: Result) -> str:
+    """How to cite this answer."""
+    return (
+        f'The coursekit contributors, "{result.id}: {result.record.question}", ledger of '
+        f"coursekit {__version__}, record {result.record.hash}, {str(result.origin['date'])[:10]}"
+    )
+
+
+def lines_of_code(id: str) -> int:
+    """Number of lines of the experiment that measures a claim."""
+    chosen = experiments().get(id)
+    return len(inspect.getsource(chosen.function).splitlines()) if chosen else 0
+
+
+def _wrapped(text: str, indent: str) -> Iterator[str]:
+    rest = " " * len(indent)
+    yield from textwrap.wrap(
+        text, WIDTH + len(indent), initial_indent=indent, subsequent_indent=rest
+    ) or [indent.rstrip()]
+
+
+def declared(own: Record) -> str:
+    """The card of a claim that has not been run."""
+    lines = [f"{own.id}  {own.question}", "     ○ not run yet", ""]
+    for c in own.conditions:
+        lines += _wrapped(c.untested or f"expected: {c.expect}", f"  ○ {c.name}  ")
+    lines.append("")
+    for name, text in (
+        ("compares", own.compares),
+        ("tuned", own.tuned),
+        ("held still", own.fixed),
+        ("setting", own.setting),
+        ("registered", _registered(own)),
+    ):
+        lines += _wrapped(text, f"  {name:<12} ")
+    return "\n".join(lines)
+
+
+def shown(id: str, world: str = "digits") -> str:
+    """The card of a claim, settled or only declared."""
+    own = record.find(id)
+    path = results.folder(world) / f"{id}.json"
+    return card(results.read(path)) if path.exists() else declared(own)
+
+
+def board(ids: Iterable[str] = (), world: str = "digits") -> str:
+    """A line per claim, and the tally.
+
+    Parameters
+    ----------
+    ids : iterable of str
+        All claims by default.
+    world : str
+    """
+    lines, tally = [], Counter()
+    for id in ids or record.records():
+        own = record.find(id)
+        path = results.folder(world) / f"{id}.json"
+        if path.exists():
+            result = results.read(path)
+            tally[result.answer] += 1
+            lines.append(line(result))
+        else:
+            tally["not run yet"] += 1
+            lines.append(f"{id:<4} ○ {'not run yet':<20}{'':>9}  {own.question}")
+    words = ", ".join(f"{n} {word}" for word, n in tally.most_common())
+    lines.append(f"{len(lines)} claims: {words}")
+    return "\n".join(lines)
+
+
+# Pages
+
+
+def page(result: Result) -> str:
+    """A Markdown page on a claim; its figure lies beside it as `ID.svg`."""
+    own = result.record
+    n_seeds = max((c.n_seeds for c in result.comparisons), default=0)
+    out = [
+        f"# {own.id}: {own.question}",
+        "",
+        f"**{ANSWER_SIGNS[result.answer]} {headline(result)}**",
+        "",
+    ]
+    if len(result.parts) > 1:
+        out += [
+            f"- {own.parts[part]} **{ANSWER_SIGNS[a]} {a}**" for part, a in result.parts.items()
+        ]
+        out.append("")
+    if n_seeds:
+        out += [f"![{alt(result)}]({own.id}.svg)", "", CAPTION, ""]
+    control, treated = "without", "with"
+    out += [
+        f"| | condition | {control} | {treated} | difference | interval | found | expected |",
+        "|---|---|---:|---:|---:|---|---|---|",
+    ]
+    for c in result.comparisons:
+        out.append(_row(c))
+    out.append("")
+    sides = {(c.condition.control, c.condition.treated) for c in result.comparisons if c.n_seeds}
+    for control, treated in sorted(sides):
+        out.append(f"*Without* is {control}; *with* is {treated}.")
+    out += ["", "## How it was measured", ""]
+    out += [f"**{name.capitalize()}.** {_sentence(text)}\n" for name, text in _facts(result)]
+    out += [
+        f"**Cost.** {result.origin['seconds']:,.0f} seconds, {lines_of_code(own.id)} lines.",
+        "",
+        "## Run it again, cite it",
+        "",
+        "```",
+        f"coursekit ledger run {own.id}",
+        "```",
+        "",
+        cite(result),
+        "",
+    ]
+    return "\n".join(out)
+
+
+CAPTION = (
+    "Each condition in units of the smallest effect that matters: within the band it is too small "
+    "to matter. Lines are intervals that hold for all conditions together, over seeds and test "
+    "examples."
+)
+
+
+def _row(c: Comparison) -> str:
+    sign, name = WORD_SIGNS[c.word], c.condition.name
+    if c.control is None or c.standing == "untested":
+        return f"| {sign} | {name} | | | | {c.note} | {c.found} | {c.condition.expect} |"
+    d = _digits(c.condition.smallest)
+    before, after = (f"{mean:.{d}f}" for mean in c.means)
+    effect, low, high = (f"{v:+.{d}f}" for v in (c.difference, c.low, c.high))
+    unit = f" {c.condition.unit}" if c.condition.unit else ""
+    return (
+        f"| {sign} | {name} | {before} | {after} | {effect}{unit} | {low} to {high} | {c.found} "
+        f"| {c.condition.expect} |"
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def alt(result: Result) -> str:
+    """What the figure shows, for those who cannot see it."""
+    told = "; ".join(f"{c.condition.name}: {c.found}" for c in result.comparisons if c.n_seeds)
+    return f"{result.answer}. {told}"
+
+
+def write_pages(ids: Iterable[str], folder: Path, world: str = "digits") -> list[Path]:
+    """Write pages, figures and the board of settled claims as Markdown and SVG; return the pages.
+
+    Claims that were not run are passed over.
+    """
+    from coursekit.ledger import figures
+    from coursekit.results.files import replace_file
+
+    written = []
+    rows = ["| | answer | claim | question |", "|---|---|---|---|"]
+    for id in ids:
+        path = results.folder(world) / f"{id}.json"
+        if not path.exists():
+            continue
+        result = results.read(path)
+        target = folder / f"{id}.md"
+        replace_file(target, page(result).encode())
+        svg = figures.forest_svg(result)
+        if svg:
+            replace_file(folder / f"{id}.svg", svg.encode())
+        n, of = result.counts
+        answer = f"{result.answer} ({n} of {of})"
+        rows.append(
+            f"| {ANSWER_SIGNS[result.answer]} | {answer} | [{id}]({id}.md) "
+            f"| {result.record.question} |"
+        )
+        written.append(target)
+    if written:
+        index = "# The ledger\n\n" + "\n".join(rows) + "\n"
+        replace_file(folder / "index.md", index.encode())
+    return written

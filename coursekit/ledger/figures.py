@@ -1,0 +1,152 @@
+"""Figures of the ledger: all conditions of a claim on one axis, in units of what matters."""
+
+import html
+import io
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from coursekit.ledger import cards, record, results
+from coursekit.ledger.results import Result
+from coursekit.ledger.rule import Comparison
+
+# Okabe and Ito's palette; gray for what is open.
+COLORS = {
+    "for": "#009E73",
+    "against": "#D55E00",
+    "small": "#0072B2",
+    "open": "#777777",
+}
+# Filled where the size is known; hollow where only the sign is, or nothing.
+MARKERS = {
+    "helps": ("^", True),
+    "not worse": ("^", True),
+    "hurts": ("v", True),
+    "worse": ("v", True),
+    "too small to matter": ("s", True),
+    "helps, size open": ("^", False),
+    "hurts, size open": ("v", False),
+    "not yet known": ("o", False),
+}
+LINEAR = 2.0  # smallest effects around zero that are drawn to scale; beyond, by their logarithm
+
+
+def measured(result: Result) -> list[Comparison]:
+    """Comparisons that have an interval."""
+    return [c for c in result.comparisons if c.control is not None and c.standing != "untested"]
+
+
+def forest(ax: Axes, result: Result) -> None:
+    """Draw the difference of each condition in units of the smallest effect that matters.
+
+    Positive is what the claim calls better. The band is "too small to matter"; a cross marks what
+    a source promises, where it gives a number.
+    """
+    rows = measured(result)
+    ax.axvspan(-1, 1, color="#888888", alpha=0.18, lw=0)
+    ax.axvline(0, color="#888888", lw=1)
+    for y, c in enumerate(rows):
+        unit = c.condition.direction / c.condition.smallest
+        low, high = sorted((unit * c.low, unit * c.high))
+        color = COLORS[c.standing]
+        ax.plot([low, high], [y, y], color=color, lw=2.5, solid_capstyle="round")
+        marker, filled = MARKERS[c.word]
+        face = color if filled else "white"
+        ax.plot(unit * c.difference, y, marker, color=color, mfc=face, mew=1.8, ms=8)
+        if c.condition.published is not None:
+            ax.plot(unit * c.condition.published, y, "x", color="#CC79A7", ms=9, mew=2.5)
+        ax.annotate(
+            f" {c.found}", (1.0, y), xycoords=("axes fraction", "data"), va="center", color=color
+        )
+    ax.set_yticks(range(len(rows)), [c.condition.name for c in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xscale("symlog", linthresh=LINEAR, linscale=1.0)
+    reach = max(
+        [1.5, *(abs(v) / c.condition.smallest for c in rows for v in (c.low, c.high))],
+    )
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= 1.2 * reach]
+    ax.set_xticks([-t for t in ticks[::-1]] + [0] + ticks)
+    ax.set_xticklabels([f"{t:+g}" if t else "0" for t in [-t for t in ticks[::-1]] + [0] + ticks])
+    ax.minorticks_off()
+    ax.set_xlim(-1.25 * reach, 1.25 * reach)
+    ax.set_xlabel("in units of the smallest effect that matters")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+
+
+def forest_svg(result: Result) -> str:
+    """The figure of a claim as SVG on a transparent ground, "" if nothing has an interval."""
+    rows = measured(result)
+    if not rows:
+        return ""
+    with plt.rc_context({"font.size": 11, "svg.fonttype": "none", "svg.hashsalt": result.id}):
+        fig, ax = plt.subplots(figsize=(8.5, 0.9 + 0.38 * len(rows)), layout="constrained")
+        forest(ax, result)
+        if any(c.condition.published is not None for c in rows):
+            ax.set_title("cross: what a source promises", loc="left", fontsize=10, color="#CC79A7")
+        told = io.StringIO()
+        fig.savefig(told, format="svg", transparent=True, metadata={"Date": None})
+        plt.close(fig)
+    svg = told.getvalue()
+    # Text and axes take the color of the page, dark or light.
+    return svg[svg.index("<svg") :].replace("#000000", "currentColor")
+
+
+class Shown:
+    """A claim as a notebook shows it: answer, figure, a line per condition, all else folded.
+
+    Parameters
+    ----------
+    id : str
+    world : str
+    """
+
+    def __init__(self, id: str, world: str = "digits"):
+        self.id, self.world = id, world
+        path = results.folder(world) / f"{id}.json"
+        self.record = record.find(id)
+        self.result = results.read(path) if path.exists() else None
+
+    def __repr__(self) -> str:
+        return cards.shown(self.id, self.world)
+
+    def _repr_html_(self) -> str:
+        own, result = self.record, self.result
+        question = html.escape(own.question)
+        if result is None:
+            return f"<p><strong>{own.id} {question}</strong><br>○ not run yet</p>"
+        sign = cards.ANSWER_SIGNS[result.answer]
+        answer = html.escape(cards.headline(result))
+        lines = "".join(
+            f"<li>{cards.WORD_SIGNS[c.word]} {html.escape(c.condition.name)}: "
+            f"{html.escape(cards.told(c))}</li>"
+            for c in result.comparisons
+        )
+        figure = forest_svg(result)
+        if figure:
+            alt = html.escape(cards.alt(result), quote=True)
+            figure = f'<div role="img" aria-label="{alt}">{figure}</div>'
+        return (
+            f"<p><strong>{own.id} {question}</strong><br>{sign} {answer}</p>{figure}"
+            f"<details><summary>{len(result.comparisons)} conditions in numbers</summary>"
+            f"<ul style='list-style:none'>{lines}</ul></details>"
+            f"<details><summary>How it was measured</summary><pre>"
+            f"{html.escape(cards.card(result))}</pre></details>"
+        )
+
+
+def show(id: str, world: str = "digits") -> Shown:
+    """Show what became of a claim.
+
+    Parameters
+    ----------
+    id : str
+        As in "C44".
+    world : {"digits", "other writers", "mnist", "mnist1d"}
+
+    Raises
+    ------
+    ValueError
+        If there is no such claim.
+    """
+    return Shown(id, world)
