@@ -126,7 +126,7 @@ def _evidence(c: Comparison) -> str:
         n = len((c.treated if c.treated.examples is not None else c.control).examples)
         parts += f" and {c.s_examples:.2g} ({n} examples)"
     margin = evidence_margin(c)
-    return f"{parts}; {margin:.1f} of them to the nearest limit" if margin else parts
+    return f"{parts}; {margin:.1f} errors to spare" if margin else parts
 
 
 def _facts(result: Result) -> Iterator[tuple[str, str]]:

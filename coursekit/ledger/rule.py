@@ -80,8 +80,8 @@ def standard_error(
 def skewness(differences: np.ndarray) -> np.ndarray:
     """Skewness of differences (..., S) over the last axis."""
     centered = differences - differences.mean(-1, keepdims=True)
-    spread = np.maximum(centered.std(-1), 1e-300)
-    return (centered**3).mean(-1) / spread**3
+    spread = centered.std(-1, keepdims=True)
+    return ((centered / np.where(spread > 0, spread, 1.0)) ** 3).mean(-1)
 
 
 def widening(skewness: np.ndarray, n_seeds: int, level: float) -> np.ndarray:

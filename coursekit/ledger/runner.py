@@ -30,33 +30,38 @@ class Done(NamedTuple):
     error: str | None
 
 
-def measure(chosen: Experiment, world: worlds.World, kept: Path) -> tuple[dict, float, list[dict]]:
+class Block(NamedTuple):
+    """What an experiment measured on some seeds, how long it took, and when it began."""
+
+    evidence: dict[str, Evidence]
+    seconds: float
+    date: str
+
+
+def measure(chosen: Experiment, world: worlds.World, kept: Path) -> tuple[Block, list[dict]]:
     """Measure block by block until all comparisons are precise, or the last look is reached.
 
     Returns
     -------
-    dict of str to Evidence
-        By claim.
-    float
-        Seconds, those of blocks that were kept included.
+    Block
+        All blocks together, those included that an earlier run kept.
     list of dict
         A look each: seeds, and the widest half width in units of the smallest effect.
     """
     if not chosen.takes:
-        return *_block(chosen, world, range(0), kept), []
-    looks = tuple(n for n in chosen.looks if n <= max(world.looks[-1], chosen.looks[0]))
-    blocks, told, spent, start = [], [], 0.0, 0
-    for n in looks:
+        return _block(chosen, world, range(0), kept), []
+    most = max(world.looks[-1], chosen.looks[0])
+    blocks, told, start = [], [], 0
+    for n in (n for n in chosen.looks if n <= most):
         seeds = range(FIRST_SEED + start, FIRST_SEED + n)
-        found, seconds = _block(chosen, world, seeds, kept)
-        blocks.append(found)
-        start, spent = n, spent + seconds
-        joined = {id: evidence.join([block[id] for block in blocks]) for id in chosen.ids}
-        widest = _widest(joined)
+        blocks.append(_block(chosen, world, seeds, kept))
+        joined = {id: evidence.join([block.evidence[id] for block in blocks]) for id in chosen.ids}
+        start, widest = n, _widest(joined)
         told.append({"seeds": n, "widest": widest})
         if widest <= 0.5:
             break
-    return joined, spent, told
+    seconds, date = sum(b.seconds for b in blocks), min(b.date for b in blocks)
+    return Block(joined, seconds, date), told
 
 
 def _widest(found: dict[str, Evidence]) -> float:
@@ -70,21 +75,20 @@ def _widest(found: dict[str, Evidence]) -> float:
     return round(max(widths), 3)
 
 
-def _block(
-    chosen: Experiment, world: worlds.World, seeds: Sequence[int], kept: Path
-) -> tuple[dict[str, Evidence], float]:
+def _block(chosen: Experiment, world: worlds.World, seeds: Sequence[int], kept: Path) -> Block:
     span = f"{seeds[0]}-{seeds[-1]}" if len(seeds) else "exact"
     path = kept / world.name.replace(" ", "_") / f"{chosen.name}.{chosen.code}.{span}.json"
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
     else:
-        start = time.perf_counter()
+        date, start = machine()["date"], time.perf_counter()
         found = chosen(seeds, world)
         seconds = round(time.perf_counter() - start, 2)
         packed = {id: pack(conditions) for id, conditions in found.items()}
-        stored = {"seconds": seconds, "evidence": packed}
+        stored = {"seconds": seconds, "date": date, "evidence": packed}
         replace_file(path, json.dumps(stored).encode())
-    return {id: _unpack(e) for id, e in stored["evidence"].items()}, stored["seconds"]
+    unpacked = {id: _unpack(conditions) for id, conditions in stored["evidence"].items()}
+    return Block(unpacked, stored["seconds"], stored["date"])
 
 
 def pack(conditions: Evidence) -> dict:
@@ -124,7 +128,7 @@ def _short(values: np.ndarray) -> list[float]:
 
 def settle(chosen: Experiment, world: worlds.World, kept: Path) -> list["results.Result"]:
     """Measure and judge all claims of an experiment."""
-    found, seconds, looks = measure(chosen, world, kept)
+    measured, looks = measure(chosen, world, kept)
     last = FIRST_SEED + looks[-1]["seeds"] - 1 if looks else None
     origin = {
         "experiment": chosen.name,
@@ -132,17 +136,17 @@ def settle(chosen: Experiment, world: worlds.World, kept: Path) -> list["results
         "world": world.name,
         "seeds": f"{FIRST_SEED} to {last}" if looks else "none",
         "looks": looks,
-        "seconds": round(seconds, 1),
+        "seconds": round(measured.seconds, 1),
         "commit": results.commit(),
         **machine(),
+        "date": measured.date,  # of the first block: nothing may be older than its registration
     }
     made = []
     for id in chosen.ids:
         declared = record.find(id)
         own = {"record": declared.hash, "version": declared.version, "rule": results.rule_code()}
-        made.append(
-            results.Result(declared, tuple(rule.compare(declared, found[id])), origin | own)
-        )
+        judged = tuple(rule.compare(declared, measured.evidence[id]))
+        made.append(results.Result(declared, judged, origin | own))
     return made
 
 
