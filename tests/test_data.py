@@ -10,9 +10,10 @@ from mnist1d.data import get_dataset_args, make_dataset
 from sklearn import datasets
 
 from coursekit import data
+from coursekit.datasets import download
 
 CARDS = Path(__file__).resolve().parent.parent / "data" / "README.md"
-OFFLINE = [name for name in data.names() if name not in ("fashion_mnist", "cifar10")]
+OFFLINE = [name for name in data.names() if name not in download.SOURCES]
 
 
 def rows_as_bytes(x):
@@ -146,7 +147,7 @@ def test_both_parts_of_the_imbalanced_task_come_from_one_law():
     [
         ("digit", {}, "try 'digits'"),
         ("digits", {"size": 12}, r"options of digits among \[\], got \['size'\]"),
-        ("canvas_digits", {"sizes": 12}, r"among \['size'\]"),
+        ("canvas_digits", {"sizes": 12}, r"among \['size', 'of'\]"),
         ("canvas_digits", {"size": 7}, "size of the canvas, a whole number >= 8"),
         ("mnist1d", {"n_samples": 100}, "n_samples, a whole number >= 4000"),
         ("linear", {"rho": 1.0}, r"rho in \(-1, 1\)"),

@@ -16,11 +16,13 @@ from types import SimpleNamespace
 import numpy as np
 import pooch
 import pytest
+import torch
 
 from coursekit import data
 from coursekit.datasets import download
 
 IDX_FILES = tuple(download.SOURCES["fashion_mnist"].registry)
+MNIST = tuple(download.SOURCES["mnist"].registry)
 BODY = np.random.default_rng(0).bytes(300_000)  # more than one chunk
 
 
@@ -244,7 +246,7 @@ def test_a_cache_that_cannot_be_a_folder(server, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("mnist", {}, "expected one of fashion_mnist, cifar10, got 'mnist'"),
+        ("svhn", {}, "expected one of fashion_mnist, cifar10, optdigits, mnist, got 'svhn'"),
         ("cifar10", {"mirror": "host/data"}, "try 'http://host/data'"),
     ],
 )
@@ -345,13 +347,41 @@ def test_load_makes_tasks_of_downloaded_files(server):
 
 def test_the_published_registry_is_well_formed():
     for source in download.SOURCES.values():
-        for known_hash in source.registry.values():
+        for known_hash in filter(None, source.registry.values()):  # None: checked as it is read
             algorithm, digest = known_hash.split(":")
-            assert algorithm == "sha256"
-            assert len(bytes.fromhex(digest)) == 32
+            assert algorithm in ("sha256", "md5")  # md5 where nothing else was ever published
+            assert len(bytes.fromhex(digest)) == hashlib.new(algorithm).digest_size
 
 
 def test_the_module_needs_no_torch():
     probe = "import coursekit.datasets.download, sys; sys.exit('torch' in sys.modules)"
     root = Path(download.__file__).parents[2]
     subprocess.run([sys.executable, "-c", probe], check=True, cwd=root)
+
+
+def test_optdigits_and_mnist_are_read_and_checked(server, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_MIRROR", server.url)
+    rng = np.random.default_rng(0)
+    table = np.c_[rng.integers(0, 17, (3823, 64)), np.arange(3823) % 10].astype(np.uint8)
+    text = "\r\n".join(",".join(map(str, row)) for row in table).encode()  # any line end will do
+    server.files["/optdigits/optdigits.tra"] = text
+    known = hashlib.sha256(table.tobytes()).hexdigest()
+    monkeypatch.setattr(download, "OPTDIGITS", known)
+    task = data.load("optdigits", device="cpu")
+    assert (task.x.shape, task.x_test.shape) == ((1923, 1, 8, 8), (1900, 1, 8, 8))
+    both = torch.cat([task.x, task.x_test]).flatten(1).mul(16).round().sum(0)
+    assert torch.equal(both, torch.from_numpy(table[:, :-1].astype(np.float32).sum(0)))
+    pasted = data.load("canvas_digits", of="optdigits", device="cpu")
+    torch.testing.assert_close(pasted.x.sum((1, 2, 3)), task.x.sum((1, 2, 3)))
+    monkeypatch.setattr(download, "OPTDIGITS", "0" * 64)
+    with pytest.raises(ValueError, match=r"optdigits\.tra is damaged: delete it"):
+        data.load("optdigits")
+    with pytest.raises(ValueError, match="digits to paste"):
+        data.load("canvas_digits", of="letters")
+    x, y = rng.integers(0, 256, (6000, 28, 28), dtype=np.uint8), np.arange(6000) % 10
+    bodies = {file: idx(a) for file, a in zip(MNIST, (x, y.astype(np.uint8)), strict=True)}
+    server.files |= {f"/mnist/{file}": body for file, body in bodies.items()}
+    registry = {file: sha256(body) for file, body in bodies.items()}
+    task = data.load("mnist", registry=registry, device="cpu")
+    assert (task.x.shape, task.x_test.shape) == ((1000, 1, 28, 28), (5000, 1, 28, 28))
+    assert 0 <= task.x.min() < task.x.max() <= 1

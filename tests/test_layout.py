@@ -35,7 +35,7 @@ LAYERS = (
     {"train", "sweep"},
     {"measure", "intervals", "judge"},
     {"course", "full_size"},
-    {"claims", "plots", "widgets", "exercises"},
+    {"claims", "ledger", "plots", "widgets", "exercises"},
     {"grading"},
     {"commands", "__main__"},
 )
