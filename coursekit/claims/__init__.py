@@ -3,6 +3,7 @@
 from coursekit.claims.claim import JUDGEMENTS, Claim, board, ledger, settle
 from coursekit.claims.experiments import run, source
 from coursekit.claims.results import stored, table
+from coursekit.ledger.figures import show
 
 __all__ = [
     "JUDGEMENTS",
@@ -11,6 +12,7 @@ __all__ = [
     "ledger",
     "run",
     "settle",
+    "show",
     "source",
     "stored",
     "table",
