@@ -175,6 +175,9 @@ def test_a_record_inherits_what_its_conditions_do_not_say():
     assert (steps.better, steps.direction, steps.words) == ("lower", -1, ("fewer", "more"))
     assert (score.metric, score.smallest, score.factor) == ("accuracy", 1.0, 100.0)
     assert elsewhere.untested == "no such data"
+    exact = {"expect": "holds", "wants": "exact"}
+    mixed = TABLES["C03"] | {"smallest": 5.0, "unit": "percent", "conditions": {"fact": exact}}
+    assert (record.parse("C03", mixed).conditions[0].smallest, "") == (0.0, "")
     assert own.condition("score") is score
 
 

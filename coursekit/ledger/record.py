@@ -226,10 +226,8 @@ def _condition(id: str, name: str, entry: object, defaults: Mapping, parts: Mapp
             raise ValueError(f"expected a {what} among {', '.join(allowed)}, got {value!r} in {id}")
     usual = METRICS[metric]
     exact, untested = wants == "exact", told.get("untested", "")
-    if exact:
-        told = {"smallest": 0.0, "better": "higher", "unit": ""} | told
-    elif untested:
-        told = {"smallest": 0.0, "better": "higher"} | told
+    if exact or untested:  # what the other conditions are measured in does not concern it
+        told |= {"smallest": 0.0, "better": "higher", "unit": ""} | entry
     smallest = told.get("smallest", usual.smallest)
     better = told.get("better", usual.better)
     if (
