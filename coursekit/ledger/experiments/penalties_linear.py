@@ -75,12 +75,12 @@ class Tried(NamedTuple):
 def tried(x: np.ndarray, y: np.ndarray, ratio: float, floor: float = 1e-6) -> Tried:
     """Fit 60 strengths, the strongest first: L1 with a ratio of 1, L2 with 0, the net between.
 
-    L1 starts where all weights are zero and ends at a ten-thousandth of that; L2 starts at a
-    hundred times the largest eigenvalue of the features and ends at `floor` times it, which is
-    least squares.
+    With L1, the first is the weakest that leaves no weight, the last a thousandth of the Lasso's.
+    Without, they go from a hundred times the largest eigenvalue of the features to `floor` times
+    it, which is least squares.
     """
     if ratio:
-        alphas = linear.alpha_max(x, y) / ratio * np.geomspace(1, 1e-4, N_STRENGTHS)
+        alphas = linear.alpha_max(x, y) * np.geomspace(1 / ratio, 1e-3, N_STRENGTHS)
     else:
         alphas = (
             np.linalg.norm(_centered(x), 2) ** 2 / len(y) * np.geomspace(1e2, floor, N_STRENGTHS)
