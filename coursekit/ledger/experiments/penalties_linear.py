@@ -16,7 +16,7 @@ from coursekit.ledger.evidence import Exact, Side, plain
 from coursekit.ledger.experiments import experiment
 from coursekit.ledger.experiments.penalties_facts import article, diabetes
 
-N_TEST, N_STRENGTHS, N_FOLDS = 1000, 60, 5
+N_TEST, N_STRENGTHS, N_FOLDS = 1000, 40, 5
 RATIOS = (0.9, 0.5, 0.1)  # shares of L1 among which the elastic net's is tuned
 
 
@@ -73,7 +73,7 @@ class Tried(NamedTuple):
 
 
 def tried(x: np.ndarray, y: np.ndarray, ratio: float, floor: float = 1e-6) -> Tried:
-    """Fit 60 strengths, the strongest first: L1 with a ratio of 1, L2 with 0, the net between.
+    """Fit 40 strengths, the strongest first: L1 with a ratio of 1, L2 with 0, the net between.
 
     With L1, the first is the weakest that leaves no weight, the last a thousandth of the Lasso's.
     Without, they go from a hundred times the largest eigenvalue of the features to `floor` times
