@@ -90,14 +90,13 @@ def conventions():
         return float(np.abs(slopes[w != 0]).max())
 
     found = {}
-    for name, taken, right, times in (
-        ("Ridge", linear_model.Ridge(strength), linear_model.Ridge(strength * n), "lambda N"),
-        ("Lasso", linear_model.Lasso(strength), linear_model.Lasso(strength / 2), "lambda / 2"),
+    for name, kind, factor, told in (
+        ("Ridge", linear_model.Ridge, n, "lambda N"),
+        ("Lasso", linear_model.Lasso, 0.5, "lambda / 2"),
     ):
-        taken.set_params(tol=1e-14), right.set_params(tol=1e-14)
-        off, exact = slope(taken), slope(right)
+        off, exact = (slope(kind(a, tol=1e-14)) for a in (strength, factor * strength))
         found[f"{name}, diabetes"] = Exact(
-            off < 1e-6, f"a slope of {off:.2g} is left; with alpha = {times}, {exact:.0e}"
+            off < 1e-6, f"a slope of {off:.2g} is left; with alpha = {told}, {exact:.0e}"
         )
     return {"C21": found}
 

@@ -37,10 +37,6 @@ def _of(recipe: Recipe, seeds: Sequence[int]) -> Recipe:
     return replace(recipe, first_seed=seeds[0], n_seeds=len(seeds))
 
 
-def _l1(params: dict[str, Tensor], strength: float | Tensor) -> Tensor:
-    return penalties.l1(params, strength)
-
-
 def _by_strength(world: World, task: Task, recipe: Recipe, **options) -> list[Runs]:
     """Networks at all strengths of L2, with Adam, as its weight decay."""
     net = partial(world.net, hidden=(64,), **options)
@@ -67,7 +63,7 @@ def zeros_in_networks(seeds, world):
     """Share of weights at exactly zero, with L1 in the loss and with a soft threshold instead."""
     strength, task = 3e-3, world.digits()
     sgd, net = _of(SGD, seeds), world.net(task, (64,))
-    l1 = {"penalty": partial(_l1, strength=strength), "record": ()}
+    l1 = {"penalty": partial(penalties.l1, strength=strength), "record": ()}
     by_loss = {
         "SGD": fit(net, task, sgd, **l1),
         "Adam": fit(net, task, _of(ADAM, seeds), **l1),
@@ -120,7 +116,7 @@ def complex_patterns(seeds, world):
     }.items():
         recipe, net = _of(ADAM, seeds), partial(world.net, hidden=(64,))
         grid = {"strength": L1_STRENGTHS}
-        l1 = sweep(net, task, recipe, grid, penalty=_l1, record=()).runs
+        l1 = sweep(net, task, recipe, grid, penalty=penalties.l1, record=()).runs
         l2 = _by_strength(world, task, recipe)
         for when, weights in WEIGHTS.items():
             right = partial(correct, task=task, weights=weights)
@@ -139,7 +135,7 @@ def _polynomial_scores(seed: int, dense: bool) -> list[float]:
     rng = np.random.default_rng(seed)
     a, b, c, d, noise = v = rng.uniform(-1, 1, (5, 1150))
     x = preprocessing.PolynomialFeatures(5, include_bias=False).fit_transform(v[:4].T)
-    x = preprocessing.scale(x)
+    x = preprocessing.StandardScaler().fit(x[:150]).transform(x)
     y = 3 * a * b + 4 * c**3 - 2 * c + 3 * d**2 * a
     if dense:
         y = x @ rng.normal(size=x.shape[1]) / np.sqrt(x.shape[1])
