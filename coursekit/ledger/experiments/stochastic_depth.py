@@ -53,7 +53,7 @@ def _on(seeds: Sequence[int], recipe: Recipe) -> Recipe:
     return replace(recipe, first_seed=seeds[0], n_seeds=len(seeds))
 
 
-@experiment("C83", "C83b", recipe=RECIPE)
+@experiment("C83", "C83b", "C83t", recipe=RECIPE)
 def regularizes(seeds, world):
     """24 blocks, plain, with stochastic depth of three strengths, and by three rules; an MLP."""
     arms = [("linear", 1.0), *(("linear", last) for last in LASTS)]
@@ -78,8 +78,8 @@ def regularizes(seeds, world):
             shallow[f"{name}, {when}, with stochastic depth"] = flat, tuned
     nets = [deep(task, last, "linear") for last in (1.0, 0.5)]
     percent = [step_time(*nets, task, seed) for seed in seeds]
-    c83["time of a step"] = plain(100.0, len(seeds)), plain(percent)
-    return {"C83": c83, "C83b": shallow}
+    time = {"24 blocks, last survival 0.5": (plain(100.0, len(seeds)), plain(percent))}
+    return {"C83": c83, "C83b": shallow, "C83t": time}
 
 
 @experiment("S23")
