@@ -39,6 +39,8 @@ class World:
         Whether only headline claims run here.
     looks : tuple of int
         Numbers of seeds, if a record does not ask for fewer.
+    scale : int
+        How many times as many examples to learn from: 200 signals would teach next to nothing.
     """
 
     name: str
@@ -47,6 +49,7 @@ class World:
     note: str
     headline: bool = False
     looks: tuple[int, ...] = LOOKS
+    scale: int = 1
 
     def digits(
         self,
@@ -61,7 +64,7 @@ class World:
         `label_noise` replaces labels of the training examples only; `pool_noise` those of the
         validation examples as well, as a practitioner has them: the same ones for every seed.
         """
-        sizes = {"n_train": n_train, "n_val": n_val}
+        sizes = {"n_train": n_train * self.scale, "n_val": n_val}
         task = data.load(self.data, label_noise=label_noise, **sizes)
         if not pool_noise:
             return task
@@ -137,7 +140,9 @@ WORLDS = {
         World("digits", "digits", "mlp", "scikit-learn's digits, 8 x 8, 13 writers"),
         World("other writers", "optdigits", "mlp", "optdigits, 8 x 8, 30 other writers"),
         World("mnist", "mnist", "cnn", "MNIST's test part, 28 x 28, a small CNN", True, (32,)),
-        World("mnist1d", "mnist1d", "cnn", "MNIST-1D signals, a small 1-D CNN", True, (32,)),
+        World(
+            "mnist1d", "mnist1d", "cnn", "MNIST-1D signals, a small 1-D CNN", True, (32,), scale=3
+        ),
     )
 }
 
