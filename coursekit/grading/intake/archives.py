@@ -114,6 +114,11 @@ class Budget:
         """Return the budget of archives of so many bytes."""
         return cls(min(MAX_TOTAL, max(least, MAX_RATIO * packed)), MAX_MEMBERS, of_class)
 
+    @property
+    def left(self) -> int:
+        """Bytes that may still be unpacked."""
+        return min(b.most - b.spent for b in (self, self.of_class) if b is not None)
+
     def charge(self, size: int, members: int = 0) -> None:
         """Take bytes and files off.
 
@@ -218,6 +223,11 @@ def most(item: Item) -> int:
     return MAX_ARCHIVE if kind(item.parts[-1]) == ZIP else MAX_NOTEBOOK
 
 
+def is_link(item: Item) -> bool:
+    """Return whether an archive's member stands for a file elsewhere."""
+    return stat.S_ISLNK(item.source[1].external_attr >> 16)
+
+
 def read(item: Item) -> bytes:
     """Return the content of an archive's member.
 
@@ -227,7 +237,7 @@ def read(item: Item) -> bytes:
         If it is a link, too large, or cannot be read.
     """
     archive, member = item.source
-    if stat.S_ISLNK(member.external_attr >> 16):
+    if is_link(item):
         raise Refused("symlink", LINK)
     if item.size > most(item):
         sentence = LARGE.format(item.size / 2**20, most(item) / 2**20)
