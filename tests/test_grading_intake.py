@@ -33,7 +33,8 @@ def zipped(files, *, method=zipfile.ZIP_DEFLATED):
 def taken(tmp_path, *paths, **options):
     """What decides about grades of all that came in."""
     listed = collect.collect(paths or [tmp_path / "in"], tmp_path / "out", **options)
-    return [entry for entry in listed if entry.rule not in (collect.NOT_GRADED, collect.NOBODYS)]
+    others = set(collect.ASIDE) - {collect.COPIES}
+    return [entry for entry in listed if entry.rule not in others]
 
 
 def by_student(entries):
@@ -479,7 +480,7 @@ def test_every_file_is_listed(tmp_path):
             f"{prefix}ada/04.ipynb": "",
             f"{prefix}ada/a.pdf": collect.NOT_GRADED,
             f"{prefix}bob.zip/04.ipynb": "",
-            f"{prefix}bob.zip/data.csv": collect.NOT_GRADED,
+            f"{prefix}bob.zip/data.csv": collect.BESIDE_ONE,
             f"{prefix}index.html": collect.NOBODYS,
         }
 

@@ -166,40 +166,33 @@ def choose(notebooks: Mapping[int, tuple[Place, datetime]], candidates: Sequence
     choice, folders = Choice(), {place[:-1] for place, _ in notebooks.values()}
     around: dict[Place, dict[str, list[tuple[int, int]]]] = {folder: {} for folder in folders}
     nearest: dict[int, Place] = {}
+    dated: set[Place] = set()
     for number, one in enumerate(candidates):
         choice.why[number] = APART
         for rank, place in enumerate(one.places):
             for level in range(len(place) - 1, max(-1, len(place) - 1 - MAX_LEVELS), -1):
-                if place[:level] in folders:
-                    nearest.setdefault(number, place[:level])
+                folder = place[:level]
+                if folder in folders:
+                    nearest.setdefault(number, folder)
                     name = unicodedata.normalize("NFC", "/".join(place[level:]))
-                    around[place[:level]].setdefault(name, []).append((rank, number))
+                    around[folder].setdefault(name, []).append((rank, number))
+                    dated |= {folder} if one.versions else set()
     room, users = MAX_OF_STUDENT, {}
     known: dict[Place, tuple[list[tuple[str, int]], list[str]]] = {}
     # Of many notebooks the latest come first, as only so many are graded.
     for notebook in sorted(notebooks, key=lambda n: notebooks[n][1], reverse=True):
         place, when = notebooks[notebook]
         folder = place[:-1]
-        if folder not in known:
+        if folder not in known or folder in dated:
             left: dict[str, list[str]] = {}
             fitting = _fitting(around[folder], candidates, when, choice, left)
             taken, room = _within(fitting, candidates, room, choice, left)
-            result = (
-                taken,
-                [f"{listed(names)}: {why[0].lower()}{why[1:]}" for why, names in left.items()],
-            )
-            if not any(
-                candidates[n].versions
-                for all_of_it in around[folder].values()
-                for _, n in all_of_it
-            ):
-                known[folder] = result
-        else:
-            result = known[folder]
-        choice.of_notebook[notebook], choice.told[notebook] = result
-        times = [candidates[n].when for _, n in result[0] if nearest[n] == folder]
+            known[folder] = taken, [f"{listed(n)}: {w[0].lower()}{w[1:]}" for w, n in left.items()]
+        taken, told = known[folder]
+        choice.of_notebook[notebook], choice.told[notebook] = taken, told
+        times = [candidates[n].when for _, n in taken if nearest[n] == folder]
         choice.since[notebook] = max([when, *times])
-        for name, number in result[0]:
+        for name, number in taken:
             users.setdefault(number, {}).setdefault(name, []).append(place[-1])
     for number, names in users.items():
         name, users_of = next(iter(names.items()))

@@ -541,7 +541,7 @@ def _beside(
         versions = label.platform == "ilias" and not inside
         candidates.append(beside.Candidate(found, time, item.size, sentence, versions))
         numbers.append(number)
-    if not chosen:
+    if not (chosen or inside or ARCHIVE in kinds):
         return beside.Choice(), {}
     choice = beside.choose(chosen, candidates)
     # What the notebooks and archives take is not for files beside them.
@@ -829,5 +829,6 @@ def _list(entries: list[Entry], path: Path) -> None:
     later = {"beside", "told"}  # lists of earlier versions do not have them
     rows = [{k: v for k, v in asdict(e).items() if v or k not in later} for e in entries]
     now = json.loads(json.dumps(rows))
-    rows = [row for row in earlier if isinstance(row, dict) and row not in now] + now
+    known = {json.dumps(row) for row in now}
+    rows = [row for row in earlier if isinstance(row, dict) and json.dumps(row) not in known] + now
     replace_file(path, json.dumps(rows, indent=1).encode())
