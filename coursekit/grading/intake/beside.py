@@ -195,11 +195,12 @@ def choose(notebooks: Mapping[int, tuple[Place, datetime]], candidates: Sequence
         for name, number in taken:
             users.setdefault(number, {}).setdefault(name, []).append(place[-1])
     for number, names in users.items():
-        name, users_of = next(iter(names.items()))
+        given = "/".join(candidates[number].places[0])
+        others = [name for name in names if not f"/{given}".endswith(f"/{name}")]
+        who = listed(sorted({notebook for users_of in names.values() for notebook in users_of}))
         # Where the export has the name that the student gave, there is no more to say.
-        own = name == "/".join(candidates[number].places[0][-len(name.split("/")) :])
-        who = listed(users_of)
-        choice.why[number] = TAKEN.format(who) if own else NAMED.format(who, name)
+        renamed = NAMED.format(who, listed(others))
+        choice.why[number] = renamed if others else TAKEN.format(who)
     return choice
 
 
