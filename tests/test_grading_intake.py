@@ -997,11 +997,12 @@ def test_a_file_of_a_gigabyte_is_not_read(tmp_path):
 
 def test_files_beside_many_notebooks_have_a_most_together(tmp_path):
     half = collect.HELPERS // 2
-    own = {f"{n:02}/04.ipynb": NOTEBOOK + b" " * n for n in range(30)}
-    own |= {f"{n:02}/x.npy": bytes([n]) * half for n in range(30)}
-    put(tmp_path / "in" / "ada.zip", zipped(own))
     put(tmp_path / "in" / "bob" / "04.ipynb", NOTEBOOK)
-    along(tmp_path)
+    for n in range(30):
+        put(tmp_path / "in" / "ada" / f"{n:02}" / "04.ipynb", NOTEBOOK + b" " * n)
+        put(tmp_path / "in" / "ada" / f"{n:02}" / "x.npy", bytes([n]) * half)
+    assert sum(map(len, along(tmp_path).values())) == 20
+    assert (collect.LEFT_OUT, beside.TOO_MUCH) in reasons(tmp_path).values()
     written = sum(path.stat().st_size for path in (tmp_path / "out" / "intake").iterdir())
     assert written < beside.MAX_OF_STUDENT + 20_000
 
@@ -1066,6 +1067,28 @@ def test_each_copy_has_the_files_of_its_own_upload(tmp_path):
     assert found == {day: {"mine.py": day.encode()} for day in ("20261120100000", "20261121100000")}
     second = [e.when[8:19] for e in taken(tmp_path) if e.student.startswith("Lovelace")]
     assert len({w[:2] for w in second}) == 2, "a later file makes an earlier copy late"
+
+
+def test_a_folder_given_alone_with_the_lessons_notebook_is_one_students(tmp_path):
+    for name in ("04_dropout.ipynb", "mine.py", "lib/__init__.py", "report.pdf"):
+        put(tmp_path / "ada" / name, NOTEBOOK)
+    assert by_student(taken(tmp_path, tmp_path / "ada")) == {"ada": ""}
+    assert set(along(tmp_path, tmp_path / "ada")["ada/04_dropout.ipynb"]) == {
+        "mine.py",
+        "lib/__init__.py",
+    }
+    put(tmp_path / "class" / "ada.ipynb", NOTEBOOK)  # others' names are people's
+    put(tmp_path / "class" / "bob.py", HELPER)
+    entries = taken(tmp_path, tmp_path / "class")
+    assert by_student(entries) == {"ada": "", "bob": "no notebook"}
+    assert [entry.beside for entry in entries] == [(), ()]
+
+
+def test_what_a_platform_adds_to_an_attempt_is_no_file_of_the_student(tmp_path):
+    unit = "Ex_04_ada_attempt_2026-11-20-23-59-00"
+    contents = {f"{unit}_04.ipynb": NOTEBOOK, f"{unit}.txt": b"Name: Ada", f"{unit}_a.txt": b"a"}
+    path = packed(tmp_path, contents | {"Ex_04_bob_attempt_2026-11-20-23-59-01.txt": b""}, "zip")
+    assert along(tmp_path, path) == {f"export.zip/{unit}_04.ipynb": {"a.txt": b"a"}}
 
 
 def test_a_notebook_given_alone_has_nothing_beside_it(tmp_path):

@@ -244,7 +244,7 @@ def _fitting(
         for _, number in all_of_it:
             if number != best:
                 _tell(choice, number, ANOTHER)
-        why = one.sentence or why_not(name) or (LARGE if one.size > HELPERS else "")
+        why = one.sentence or why_not(name)
         if why:
             left.setdefault(why, []).append(name)
             _tell(choice, best, why)

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from coursekit.exercises import bank, pages
 from coursekit.grading.intake import archives, beside, names
 from coursekit.grading.intake.archives import Budget, Item, Refused
 from coursekit.grading.intake.files import (
@@ -257,7 +258,8 @@ def _given_folder(path: Path, among: Sequence[Path], pattern: re.Pattern | None)
     others = _containers(path, among)
     paths = [item.parts for item in items]
     of_nbgrader = base.absolute().name == names.SUBMITTED
-    if others and pattern is None and not of_nbgrader and not _is_class(paths, 0, others):
+    own = not _is_class(paths, 0, others) if others else _is_handed_out(paths)
+    if own and pattern is None and not of_nbgrader:
         mine = [(_given(path, among), item) for item in items]
         if not items:
             mine = [(_given(path, among), Item(("",), _when(path), 0, path))]
@@ -327,6 +329,17 @@ def _is_class(
     if not 1 < len(units) <= MAX_COPIES:
         return len(units) > MAX_COPIES
     return not any(units & set().union(*_units_in(other)) for other in others)
+
+
+def _is_handed_out(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Return whether a folder that is given alone is one student's, and not a class's.
+
+    It is if its only notebook is called as it was given out, with files beside it.
+    """
+    folders, loose = _units(paths, 0)
+    only = "" if folders or len(loose) != 1 else next(iter(loose))
+    others = any(beside.may_be(path[-1]) for path in paths)
+    return others and only in {pages.title(lesson)[0] for lesson in bank.lessons()}
 
 
 def _units(paths: Sequence[tuple[str, ...]], depth: int) -> tuple[set[str], set[str]]:
@@ -527,11 +540,12 @@ def _beside(
         last = item.parts[-1]
         is_notebook = kinds[number] in notebooks and not (item.rule or label.sentence)
         is_notebook = is_notebook and item.size <= archives.most(item)
-        if not is_notebook and (kinds[number] in (*notebooks, ARCHIVE) or not beside.may_be(last)):
+        found = beside.places(label, item.parts, inside=inside)
+        other = kinds[number] in (*notebooks, ARCHIVE) or not beside.may_be(found[0][-1])
+        if other and not is_notebook:
             continue
         stamp = None if label.platform else _stamped(stamps, item.parts, around=not is_notebook)
         time = label.when or names.stamp_of(label, last) or stamp or when or item.when
-        found = beside.places(label, item.parts, inside=inside)
         if is_notebook:
             chosen[number] = found[0], time
             continue
