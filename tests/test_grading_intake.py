@@ -1001,9 +1001,9 @@ def test_files_beside_many_notebooks_have_a_most_together(tmp_path):
     for n in range(30):
         put(tmp_path / "in" / "ada" / f"{n:02}" / "04.ipynb", NOTEBOOK + b" " * n)
         put(tmp_path / "in" / "ada" / f"{n:02}" / "x.npy", bytes([n]) * half)
-    rules = [entry.rule for entry in collect.collect([tmp_path / "in"], tmp_path / "out")]
-    assert rules.count(collect.BESIDE_ONE) == 20
-    assert (collect.LEFT_OUT, beside.TOO_MUCH) in reasons(tmp_path).values()
+    listed = collect.collect([tmp_path / "in"], tmp_path / "out")
+    told = [entry.sentence for entry in listed if entry.name.endswith(".npy")]
+    assert (told.count("Taken along with 04.ipynb."), told.count(beside.TOO_MUCH)) == (20, 10)
     written = sum(path.stat().st_size for path in (tmp_path / "out" / "intake").iterdir())
     assert written < beside.MAX_OF_STUDENT + 20_000
 
