@@ -1018,7 +1018,14 @@ def test_files_in_an_archive_use_up_no_room_of_notebooks(tmp_path, monkeypatch):
         "class.zip/ada/04.ipynb": {"a.csv"},
         "class.zip/bob/04.ipynb": set(),
     }
-    assert reasons(tmp_path, path)["b.csv"] == (collect.LEFT_OUT, beside.TOO_MUCH)
+    assert reasons(tmp_path, path)["b.csv"] == (collect.LEFT_OUT, beside.SPENT)
+    # Nor of another student's: what all have beside their notebooks is more than the class's share.
+    many = {f"s{n}/04.ipynb": b" " * n + NOTEBOOK for n in range(30)}
+    many |= {f"s{n}/{n}.npy": os.urandom(400) for n in range(30)}
+    path = put(tmp_path / "many.zip", zipped(many))
+    monkeypatch.setattr(archives, "MAX_RATIO", 0)
+    found = along(tmp_path, path)
+    assert (len(found), sum(map(len, found.values()))) == (30, 6)
 
 
 def test_names_of_pythons_modules_are_taken_along_with_a_warning(tmp_path):

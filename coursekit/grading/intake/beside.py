@@ -41,6 +41,7 @@ MANY = f"Not taken along: at most {MAX_FILES} files beside a notebook are."
 TOO_MUCH = (
     f"Not taken along: the files beside all notebooks may have {MAX_OF_STUDENT >> 20} MB together."
 )
+SPENT = "Not taken along: the archive that it is in has too much of such files."
 LIBRARY = "Not taken along: it has the name of a module that the course itself needs."
 ANOTHER = "Not taken along: another file of that name is."
 

@@ -338,8 +338,8 @@ def _is_handed_out(paths: Sequence[tuple[str, ...]]) -> bool:
     """
     folders, loose = _units(paths, 0)
     only = "" if folders or len(loose) != 1 else next(iter(loose))
-    others = any(beside.may_be(path[-1]) for path in paths)
-    return others and only in {pages.title(lesson)[0] for lesson in bank.lessons()}
+    alone = not only or not any(beside.may_be(path[-1]) for path in paths)
+    return not alone and only in {pages.title(lesson)[0] for lesson in bank.lessons()}
 
 
 def _units(paths: Sequence[tuple[str, ...]], depth: int) -> tuple[set[str], set[str]]:
@@ -558,9 +558,6 @@ def _beside(
     if not (chosen or inside or ARCHIVE in kinds):
         return beside.Choice(), {}
     choice = beside.choose(chosen, candidates)
-    # What the notebooks and archives take is not for files beside them.
-    theirs = (i for (_, i), k in zip(rest, kinds, strict=True) if k in (*notebooks, ARCHIVE))
-    reserve = sum(item.size for item in theirs if item.size <= archives.most(item))
     around = {}
     for own, number in enumerate(numbers):
         label, item = rest[number]
@@ -571,10 +568,9 @@ def _beside(
             rule, source = BESIDE_ONE, item.source
             if not isinstance(source, Path):
                 try:
-                    if item.size + reserve > budget.left:
-                        raise Refused("zip bomb", beside.TOO_MUCH)
+                    if not budget.admits(item.size):
+                        raise Refused("zip bomb", beside.SPENT)
                     source = archives.read(item)
-                    budget.charge(len(source))
                 except Refused as error:
                     rule, source, why = LEFT_OUT, b"", str(error)
         around[number] = File(label, name, candidates[own].when, item.when, source, rule, why)
