@@ -231,11 +231,6 @@ def most(item: Item) -> int:
     return MAX_ARCHIVE if kind(item.parts[-1]) == ZIP else MAX_NOTEBOOK
 
 
-def is_link(item: Item) -> bool:
-    """Return whether an archive's member stands for a file elsewhere."""
-    return stat.S_ISLNK(item.source[1].external_attr >> 16)
-
-
 def read(item: Item) -> bytes:
     """Return the content of an archive's member.
 
@@ -245,7 +240,7 @@ def read(item: Item) -> bytes:
         If it is a link, too large, or cannot be read.
     """
     archive, member = item.source
-    if is_link(item):
+    if stat.S_ISLNK(member.external_attr >> 16):
         raise Refused("symlink", LINK)
     if item.size > most(item):
         sentence = LARGE.format(item.size / 2**20, most(item) / 2**20)

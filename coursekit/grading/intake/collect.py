@@ -550,8 +550,6 @@ def _beside(
             chosen[number] = found[0], time
             continue
         sentence = label.sentence or item.sentence
-        if not sentence and not isinstance(item.source, Path) and archives.is_link(item):
-            sentence = LINK
         versions = label.platform == "ilias" and not inside
         candidates.append(beside.Candidate(found, time, item.size, sentence, versions))
         numbers.append(number)
