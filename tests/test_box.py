@@ -234,6 +234,33 @@ def test_files_beside_the_notebook_are_there(box):
     assert cell.error.name == "ModuleNotFoundError", "files of one submission reach the next"
 
 
+def test_a_cell_that_writes_a_file_overwrites_the_one_beside_the_notebook(box):
+    # As in Jupyter: the file is there from the start, until the cell writes another.
+    cells = [
+        "from mine import half\nassert half(4) == 2",
+        "%%writefile mine.py\ndef half(x): return x - 1",
+        "import importlib, mine\nhalf = importlib.reload(mine).half\nassert half(4) == 3",
+        "%%writefile table.csv\nnew",
+        "assert open('table.csv').read() == 'new\\n'",
+    ]
+    helpers = {"mine.py": b"def half(x): return x / 2", "table.csv": b"the old table"}
+    assert [cell.error for cell in box.run(cells, helpers=helpers).cells] == [None] * 5
+    assert [cell.error for cell in box.run(cells[1:], helpers=helpers).cells] == [None] * 4
+
+
+@pytest.mark.parametrize("name", ["helpers", "utils", "data", "plots", "model", "layers", "test"])
+def test_a_module_of_any_common_name_is_the_students(box, name):
+    code = f"from {name} import own\nassert own == {name!r}"
+    [cell] = box.run([code], helpers={f"{name}.py": f"own = {name!r}".encode()}).cells
+    assert cell.error is None
+
+
+def test_a_file_named_like_a_library_changes_nothing_of_it(box):
+    code = "import torch, numpy, coursekit\nassert torch.ones(2).sum() == 2"
+    files = {"torch.py": b"1 / 0", "numpy/__init__.py": b"1 / 0", "coursekit.py": b"1 / 0"}
+    assert [cell.error for cell in box.run([code], helpers=files).cells] == [None]
+
+
 @pytest.mark.parametrize(
     "helpers",
     [

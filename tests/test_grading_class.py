@@ -203,6 +203,90 @@ def test_a_table_says_of_every_file_what_became_of_it(tmp_path, monkeypatch):
     assert all(len(row["why"]) > 10 for key, row in listed.items() if key[1] != "graded")
 
 
+def beside():
+    """Bytes of a notebook whose first answer stands in the file `mine.py` beside it."""
+    return handed_in(classic_weights="exec(FILES['mine.py'])")
+
+
+def test_files_beside_a_notebook_count_with_it(tmp_path):
+    folder = tmp_path / "in"
+    wrong = RIGHT.replace("1 - rate", "rate")
+    for who, content in (("ada", RIGHT), ("bob", wrong), ("eve", RIGHT)):
+        put(folder / who / "04.ipynb", beside())
+        put(folder / who / "mine.py", content.encode())
+    put(folder / "sid" / "04.ipynb", beside())
+    rows = run(tmp_path, jobs=1)
+    less = POINTS - bank.find("classic_weights").points
+    assert {s: r.total for s, r in rows.items()} == {
+        "ada": POINTS,
+        "bob": less,
+        "eve": POINTS,
+        "sid": less,
+    }
+    # Ada's and Eve's are the same in all parts; the others share the notebook alone.
+    assert n_runs(tmp_path) == 3
+    assert len({r.record["sha256"] for r in rows.values()}) == 3
+    assert rows["sid"].record["sha256"] == rows["sid"].entry.sha256
+    assert {r.same_as for r in rows.values()} == {tuple(sorted({*rows} - {who})) for who in rows}
+    seeds = {who: r.record["exercises"][0]["seed"] for who, r in rows.items()}
+    assert seeds["ada"] == seeds["eve"]
+    assert len({*seeds.values()}) == 3
+    [digest] = rows["ada"].record["beside"].values()
+    assert (tmp_path / "grades" / "intake" / digest).read_text() == RIGHT
+    assert rows["sid"].record["beside"] == {}
+
+    run(tmp_path, jobs=1)
+    assert n_runs(tmp_path) == 3
+    put(folder / "bob" / "mine.py", f"{RIGHT}  # mended".encode())
+    assert run(tmp_path, jobs=1)["bob"].total == POINTS
+    assert n_runs(tmp_path) == 4
+    os.rename(folder / "ada" / "mine.py", folder / "ada" / "other.py")
+    assert run(tmp_path, jobs=1)["ada"].total == less
+    assert n_runs(tmp_path) == 5
+
+
+def test_what_came_along_is_told_in_feedback_and_tables(tmp_path):
+    folder = tmp_path / "in" / "ada"
+    markup = "<script>alert(1)<script>.csv"
+    for name in ("mine.py", "torch.py", markup, "=1+1.csv", "report.pdf", "statistics.py"):
+        put(folder / name, RIGHT.encode())
+    put(folder / "04.ipynb", beside())
+    put(folder / "old.ipynb", handed_in(empty=True))
+    os.utime(folder / "old.ipynb", (0, 1000))
+    put(folder / "04.json", handed_in())  # a notebook's bytes, be it another's, are no copy here
+    put(tmp_path / "in" / "bob" / "04.ipynb", handed_in())
+    rows = run(tmp_path, jobs=1)
+    assert rows["bob"].about == ()
+    assert "Of 2 copies" in rows["ada"].about[0]
+    page = (tmp_path / "grades" / "feedback" / "ada.html").read_text()
+    assert "Taken along from beside the notebook: mine.py, statistics.py, 04.json." in page
+    assert "find either one: statistics.py." in page
+    assert "torch.py: not taken along: it has the name of a module" in page
+    assert "&lt;script&gt;alert(1)&lt;script&gt;.csv" in page
+    assert "<script" not in page
+    assert "report.pdf" not in page
+    assert "beside" not in (tmp_path / "grades" / "feedback" / "bob.html").read_text()
+    with open(tmp_path / "grades" / "intake.csv", encoding="utf-8-sig", newline="") as file:
+        listed = {r["file"].strip("'"): r for r in csv.DictReader(file)}
+    assert {name.removeprefix("ada/"): row["outcome"] for name, row in listed.items()} == {
+        "04.ipynb": "graded",
+        "old.ipynb": "superseded",
+        "mine.py": "beside a notebook",
+        "statistics.py": "beside a notebook",
+        "04.json": "beside a notebook",
+        "torch.py": "left out",
+        markup: "left out",
+        "=1+1.csv": "left out",
+        "report.pdf": "not a notebook",
+        "bob/04.ipynb": "graded",
+    }
+    assert listed["ada/mine.py"]["why"] == "Taken along with 04.ipynb, old.ipynb."
+    assert listed["ada/mine.py"]["bytes"] == str(len(RIGHT))
+    assert {row["student"] for row in listed.values()} == {"ada", "bob"}
+    [ada, _] = json.loads((tmp_path / "grades" / "grades.json").read_text())
+    assert set(ada["beside"]) == {"mine.py", "statistics.py", "04.json"}
+
+
 def members(path):
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

@@ -36,7 +36,10 @@ def _drive():
 
 
 class FakeBox:
-    """Answers like `Box`; `log` names a file that gets a line for each run."""
+    """Answers like `Box`; `log` names a file that gets a line for each run.
+
+    Files beside the notebook are in a dict `FILES`.
+    """
 
     def __init__(self, log=None):
         self.log, self.faults = log, 0
@@ -65,7 +68,7 @@ class FakeBox:
             return outcome("grader fault", "the box is broken", cells, probes)
         if "# late" in text:
             return outcome(TIME, "code cell 2 took too long and was stopped", cells, probes)
-        names, told = {}, []
+        names, told = {"FILES": dict(helpers or {})}, []
         for source in cells:
             try:
                 exec(source, names)

@@ -1,5 +1,6 @@
 """One submission from bytes to record: who decides, with which inputs, and in whose words."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -200,6 +201,23 @@ def test_files_beside_the_notebook_reach_the_box_or_are_told():
     assert record["points"] == POINTS
     assert "were left out: expected a file beside the notebook" in record["notes"][0]
     assert box.helpers == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("mine.py", b"import torch\nfrom coursekit.regularizers import dropout", True),
+        ("lib/mine.py", b"if True:\n\timport os, coursekit.linear as l", True),
+        ("mine.py", b"# from coursekit import x\nimport coursekitten\nx = 'coursekit'", False),
+        ("mine.csv", b"import coursekit", False),
+    ],
+)
+def test_a_module_beside_that_imports_the_course_is_marked(name, content, told):
+    job = {"sha256": "ab" * 32, "raw": handed_in(), "lesson": "04", "key": None}
+    job |= {"version": VERSION, "salt": "s", "helpers": {name: content}}
+    record = grading.grade(job, FakeBox())
+    assert record["marks"] == [grading.OF_THE_COURSE] * told
+    assert record["beside"] == {name: hashlib.sha256(content).hexdigest()}
 
 
 def test_a_stub_is_open_and_an_error_of_a_library_is_wrong():

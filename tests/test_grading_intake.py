@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from test_grading_fake import put
 
-from coursekit.grading.intake import archives, collect, files, names
+from coursekit.grading.intake import archives, beside, collect, files, names
 
 NOTEBOOK = b'{"cells": []}'
 
@@ -33,7 +33,8 @@ def zipped(files, *, method=zipfile.ZIP_DEFLATED):
 def taken(tmp_path, *paths, **options):
     """What decides about grades of all that came in."""
     listed = collect.collect(paths or [tmp_path / "in"], tmp_path / "out", **options)
-    return [entry for entry in listed if entry.rule not in (collect.NOT_GRADED, collect.NOBODYS)]
+    others = set(collect.ASIDE) - {collect.COPIES}
+    return [entry for entry in listed if entry.rule not in others]
 
 
 def by_student(entries):
@@ -479,7 +480,7 @@ def test_every_file_is_listed(tmp_path):
             f"{prefix}ada/04.ipynb": "",
             f"{prefix}ada/a.pdf": collect.NOT_GRADED,
             f"{prefix}bob.zip/04.ipynb": "",
-            f"{prefix}bob.zip/data.csv": collect.NOT_GRADED,
+            f"{prefix}bob.zip/data.csv": collect.BESIDE_ONE,
             f"{prefix}index.html": collect.NOBODYS,
         }
 
@@ -733,3 +734,396 @@ def test_a_name_with_unseen_letters_does_not_pass_for_another():
     assert files.student_name("ada\u200b") != files.student_name("ada")
     assert files.printable(files.student_name("ada\u200b")) == files.student_name("ada\u200b")
     assert files.student_name(unicodedata.normalize("NFD", "é")) == files.student_name("é")
+
+
+# Files beside a notebook
+
+HELPER = b"def half(x):\n    return x / 2\n"
+
+
+def along(tmp_path, *paths, **options):
+    """What goes with each notebook that came in: its name to names and contents."""
+    listed = collect.collect(paths or [tmp_path / "in"], tmp_path / "out", **options)
+    kept = tmp_path / "out" / "intake"
+    return {
+        entry.name: {name: (kept / sha256).read_bytes() for name, sha256 in entry.beside}
+        for entry in listed
+        if not entry.rule
+    }
+
+
+def reasons(tmp_path, *paths):
+    """What became of each other file: its name to rule and sentence."""
+    listed = collect.collect(paths or [tmp_path / "in"], tmp_path / "out")
+    return {e.name.rpartition("/")[2]: (e.rule, e.sentence) for e in listed if e.rule}
+
+
+ADA_M, BOB_M = (f"{who}_assignsubmission_file_" for who in ("Ada_12", "Bob_34"))
+ADA_B = "1234-5678 - Ada Lovelace - Nov 20, 2026 1159 PM"
+TREE = {"mine.py": HELPER, "lib/__init__.py": b"", "data/my table.csv": b"1,2"}
+FLAT = {"mine.py": HELPER, "x.csv": b"1,2"}
+OF_ADA = {
+    "plain": ({f"ada/{name}": content for name, content in TREE.items()}, "ada/04.ipynb", TREE),
+    "a folder more": ({f"ada/04/{n}": c for n, c in TREE.items()}, "ada/04/04.ipynb", TREE),
+    "moodle": ({f"{ADA_M}/{n}": c for n, c in TREE.items()}, f"{ADA_M}/04.ipynb", TREE),
+    "moodle, flat": ({f"{ADA_M}{n}": c for n, c in FLAT.items()}, f"{ADA_M}04.ipynb", FLAT),
+    "canvas": (
+        {"lovelaceada_12_457_mine.py": HELPER, "lovelaceada_12_458_x.csv": b"1,2"},
+        "lovelaceada_12_456_04.ipynb",
+        FLAT,
+    ),
+    "canvas, again": (
+        {"lovelaceada_LATE_12_457_mine-1.py": HELPER, "lovelaceada_LATE_12_458_x.csv": b"1,2"},
+        "lovelaceada_LATE_12_456_04-1.ipynb",
+        FLAT | {"mine-1.py": HELPER},
+    ),
+    "canvas, anonymous": (
+        {"anon_1aB_457_mine.py": HELPER, "anon_1aB_458_x.csv": b"1,2"},
+        "anon_1aB_456_04.ipynb",
+        FLAT,
+    ),
+    "brightspace": ({f"{ADA_B} - {n}": c for n, c in FLAT.items()}, f"{ADA_B} - 04.ipynb", FLAT),
+    "brightspace, folder": ({f"{ADA_B}/{n}": c for n, c in TREE.items()}, f"{ADA_B}/a.ipynb", TREE),
+    "blackboard": (
+        {f"Ex_04_ada_attempt_2026-11-20-23-59-00_{n}": c for n, c in FLAT.items()},
+        "Ex_04_ada_attempt_2026-11-20-23-59-00_04.ipynb",
+        FLAT,
+    ),
+    "ilias": (
+        {f"Lovelace_Ada_ada_12/20261120235901_{n}": c for n, c in FLAT.items()},
+        "Lovelace_Ada_ada_12/20261120235900_04.ipynb",
+        FLAT,
+    ),
+    "gradescope": (
+        {f"submission_12/{n}": c for n, c in TREE.items()},
+        "submission_12/04.ipynb",
+        TREE,
+    ),
+    "nbgrader": (
+        {f"submitted/ada/04_dropout/{n}": c for n, c in TREE.items()}
+        | {"submitted/ada/04_dropout/timestamp.txt": b"2026-02-03 10:00:00 UTC"},
+        "submitted/ada/04_dropout/04_dropout.ipynb",
+        TREE,
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ["folder", "zip"])
+@pytest.mark.parametrize("layout", OF_ADA)
+def test_files_beside_a_notebook_come_along_in_every_layout(tmp_path, layout, how):
+    files, notebook, expected = OF_ADA[layout]
+    other = {
+        "ada": "bob",
+        "Ada": "Bob",
+        "lovelace": "noyce",
+        "12": "34",
+        "1aB": "2cD",
+        "_45": "_78",
+    }
+    theirs = {}
+    for name in (notebook, *files):
+        for old, new in other.items():
+            name = name.replace(old, new)
+        theirs[name] = NOTEBOOK if name.endswith(".ipynb") else b"of somebody else"
+    path = packed(tmp_path, {notebook: NOTEBOOK, **files, **theirs}, how)
+    found = along(tmp_path, path)
+    assert len(found) == 2
+    own = notebook.removeprefix("submitted/")
+    [mine] = [files for name, files in found.items() if name.endswith(own)]
+    assert mine == expected
+    [of_bob] = [files for name, files in found.items() if not name.endswith(own)]
+    assert set(of_bob) == set(expected)
+    assert set(of_bob.values()) == {b"of somebody else"}
+
+
+@pytest.mark.parametrize("where", ["alone", "folder", "class"])
+def test_files_in_a_students_zip_come_along(tmp_path, where):
+    own = zipped({"work/04.ipynb": NOTEBOOK, **{f"work/{n}": c for n, c in TREE.items()}})
+    path = put(tmp_path / "in" / "ada.zip", own)
+    if where == "class":
+        path = put(tmp_path / "class.zip", zipped({"ada.zip": own, "bob/x.ipynb": NOTEBOOK}))
+    found = along(tmp_path, path.parent if where == "folder" else path)
+    [mine] = [files for name, files in found.items() if "04.ipynb" in name]
+    assert mine == TREE
+
+
+def test_files_of_an_export_given_by_name_come_along(tmp_path):
+    names = ["lovelaceada_12_456_04.ipynb", "lovelaceada_12_457_mine.py", "lovelaceada_12_9_x.csv"]
+    paths = [put(tmp_path / n, NOTEBOOK if "ipynb" in n else b"1") for n in names]
+    paths.append(put(tmp_path / "noycebob_34_777_04.ipynb", NOTEBOOK))
+    assert along(tmp_path, *paths) == {
+        names[0]: {"mine.py": b"1", "x.csv": b"1"},
+        "noycebob_34_777_04.ipynb": {},
+    }
+
+
+def test_an_own_pattern_says_what_a_student_called_a_file(tmp_path):
+    for name in ("hw4-ada-1-04.ipynb", "hw4-ada-1-mine.py", "hw4-ada-2-04.ipynb", "hw4-bob-1-x.py"):
+        put(tmp_path / "in" / name, NOTEBOOK + name.encode())
+    pattern = names.own_pattern(r"hw4-(?P<student>[a-z]+)-(?P<attempt>\d)-(?P<file>.*)")
+    found = along(tmp_path, pattern=pattern)
+    assert {name: set(files) for name, files in found.items()} == {
+        "hw4-ada-1-04.ipynb": {"mine.py"},
+        "hw4-ada-2-04.ipynb": set(),
+    }
+    plain = names.own_pattern(r"hw4-(?P<student>[a-z]+)-(?P<attempt>\d)")
+    found = along(tmp_path, pattern=plain)
+    assert set(found["hw4-ada-1-04.ipynb"]) == {"hw4-ada-1-mine.py"}
+
+
+def test_files_belong_to_notebooks_in_their_folder_and_above_it(tmp_path):
+    contents = {f"ada/{n}": NOTEBOOK for n in ("04.ipynb", "a/b/old.ipynb", "z/zip.ipynb.zip")}
+    contents["ada/z/zip.ipynb.zip"] = zipped({"in.ipynb": NOTEBOOK, "own.py": b"o"})
+    contents |= {f"ada/{n}": n.encode() for n in ("top.py", "a/b/c/d/low.py", "a/b/near.py")}
+    path = packed(tmp_path, contents, "folder")
+    found = {name: set(files) for name, files in along(tmp_path, path).items()}
+    assert found == {
+        "ada/04.ipynb": {"top.py", "a/b/near.py"},
+        "ada/a/b/old.ipynb": {"near.py", "c/d/low.py"},
+        "ada/z/zip.ipynb.zip/in.ipynb": {"own.py"},
+    }
+    told = reasons(tmp_path, path)
+    assert told["near.py"] == (collect.BESIDE_ONE, "Taken along with 04.ipynb, old.ipynb.")
+    put(path / "bob" / "04.zip", zipped({"04.ipynb": NOTEBOOK}))
+    put(path / "bob" / "far.py", b"")
+    rule, sentence = reasons(tmp_path, path)["far.py"]
+    assert (rule, "no notebook lies in its folder" in sentence) == (collect.LEFT_OUT, True)
+
+
+LEFT = {
+    "torch.py": "module that the course itself needs",
+    "coursekit.py": "module that the course itself needs",
+    "coursekit/regularizers.py": "module that the course itself needs",
+    "<img src=x onerror=alert(1)>.csv": "such a name may have",
+    "a/b/c/d/e.csv": "no notebook lies in its folder",
+    "-rf.csv": "such a name may have",
+    "x\ny.csv": "such a name may have",
+    "data (1).csv": "such a name may have",
+    "large.csv": "have 4 MB together",
+    f"{'n' * 101}.csv": "such a name may have",
+}
+
+
+@pytest.mark.parametrize("how", ["folder", "zip"])
+def test_files_that_are_not_taken_along_are_told(tmp_path, how):
+    contents = {f"ada/{n}": b"1" for n in LEFT} | {"ada/04.ipynb": NOTEBOOK, "ada/good.py": b"1"}
+    contents["ada/large.csv"] = os.urandom(collect.HELPERS + 1)
+    contents |= {f"ada/{n}": b"1" for n in (".hidden.py", "other.ipynb", "report.pdf", "readme.md")}
+    path = packed(tmp_path, contents, how)
+    found = along(tmp_path, path)
+    assert [set(files) for files in found.values()] == [{"good.py"}] * 2
+    told = reasons(tmp_path, path)
+    for name, sentence in LEFT.items():
+        rule, why = told[name.rpartition("/")[2]]
+        assert (rule, sentence in why) == (collect.LEFT_OUT, True), name
+    assert told["good.py"][0] == collect.BESIDE_ONE
+    assert told["report.pdf"] == (collect.NOT_GRADED, collect.BESIDE)
+    [entry] = [e for e in collect.collect([path], tmp_path / "out") if e.name.endswith("04.ipynb")]
+    assert entry.told[0] == "Taken along from beside the notebook: good.py."
+    assert any(s.startswith("torch.py, coursekit") or "torch.py" in s for s in entry.told[1:])
+
+
+def test_a_path_out_of_the_folder_takes_nothing_along(tmp_path):
+    evil = zipped({"04.ipynb": NOTEBOOK, "../bob/mine.py": HELPER})
+    put(tmp_path / "in" / "eve.zip", evil)
+    put(tmp_path / "in" / "bob" / "04.ipynb", NOTEBOOK)
+    assert along(tmp_path) == {"bob/04.ipynb": {}}
+    # A platform puts a student's name for a file behind its own.
+    names = ["lovelaceada_12_456_04.ipynb", "lovelaceada_12_457_..\\..\\x.py"]
+    for name in (*names, "noycebob_34_9_04.ipynb"):
+        put(tmp_path / "export" / name, NOTEBOOK)
+    assert along(tmp_path, tmp_path / "export") == {names[0]: {}, "noycebob_34_9_04.ipynb": {}}
+
+
+def test_links_are_no_files_beside_a_notebook(tmp_path):
+    secret = put(tmp_path / "secret", b"the instructor's")
+    put(tmp_path / "in" / "ada" / "04.ipynb", NOTEBOOK)
+    (tmp_path / "in" / "ada" / "mine.py").symlink_to(secret)
+    os.mkfifo(tmp_path / "in" / "ada" / "pipe.csv")
+    link = (stat.S_IFLNK | 0o777, str(secret).encode())
+    put(tmp_path / "in" / "bob.zip", zipped({"04.ipynb": NOTEBOOK, "his.py": link}))
+    assert along(tmp_path) == {"ada/04.ipynb": {}, "bob.zip/04.ipynb": {}}
+    told = reasons(tmp_path)
+    assert told["mine.py"] == told["his.py"] == (collect.LEFT_OUT, files.LINK)
+    assert told["pipe.csv"] == (collect.LEFT_OUT, collect.NO_FILE)
+    kept = [path.read_bytes() for path in (tmp_path / "out" / "intake").iterdir()]
+    assert kept == [NOTEBOOK]
+
+
+def test_a_file_beside_that_becomes_a_link_or_grows_is_left_out_and_told(tmp_path):
+    put(tmp_path / "in" / "ada" / "04.ipynb", NOTEBOOK)
+    mine = put(tmp_path / "in" / "ada" / "mine.py", HELPER)
+    grown = put(tmp_path / "in" / "ada" / "grown.csv", b"1")
+    listed = list(collect.files_in(tmp_path / "in"))
+    mine.unlink()
+    mine.symlink_to(put(tmp_path / "secret", b"the instructor's"))
+    os.truncate(grown, collect.HELPERS + 1)
+    entries = {e.name: e for e in (collect._store(one, tmp_path / "out") for one in listed)}
+    assert entries["ada/04.ipynb"].beside == ()
+    assert len(entries["ada/04.ipynb"].told) == 2
+    assert entries["ada/mine.py"].rule == entries["ada/grown.csv"].rule == collect.LEFT_OUT
+    assert {path.read_bytes() for path in (tmp_path / "out").iterdir()} == {NOTEBOOK}
+
+
+@pytest.mark.parametrize("how", ["folder", "zip"])
+def test_ten_thousand_files_beside_a_notebook_take_no_time_and_harm_nobody(tmp_path, how):
+    contents = {f"ada/data/{n:05}.csv": b"1" for n in range(10_000)}
+    contents |= {"ada/04.ipynb": NOTEBOOK, "ada/mine.py": HELPER, "bob/04.ipynb": NOTEBOOK}
+    path = packed(tmp_path, contents, how)
+    began = time.process_time()
+    found = along(tmp_path, path)
+    assert time.process_time() - began < 20
+    assert [len(files) for files in found.values()] == [beside.MAX_FILES, 0]
+    assert "mine.py" in next(iter(found.values()))
+    listed = collect.collect([path], tmp_path / "out")
+    assert len(listed) == 2 + beside.MAX_FILES + collect.MAX_LISTED + 1
+    assert "And 9,851 more" in listed[-1].sentence or "9851 more" in str(listed)
+    [ada] = [e for e in listed if e.name.endswith("ada/04.ipynb")]
+    assert "and 9,896 more: not taken along: at most 100 files" in ada.told[1]
+
+
+def test_a_file_of_a_gigabyte_is_not_read(tmp_path):
+    put(tmp_path / "in" / "ada" / "04.ipynb", NOTEBOOK)
+    with open(tmp_path / "in" / "ada" / "large.csv", "wb") as file:
+        file.truncate(1 << 30)  # without taking room on the disk
+    began = time.process_time()
+    assert along(tmp_path) == {"ada/04.ipynb": {}}
+    assert time.process_time() - began < 1
+    assert "4 MB together" in reasons(tmp_path)["large.csv"][1]
+    put(tmp_path / "in" / "ada" / "one.npy", bytes(collect.HELPERS - 1))
+    put(tmp_path / "in" / "ada" / "two.npy", b"12")
+    assert set(along(tmp_path)["ada/04.ipynb"]) == {"two.npy"}
+
+
+def test_files_beside_many_notebooks_have_a_most_together(tmp_path):
+    half = collect.HELPERS // 2
+    put(tmp_path / "in" / "bob" / "04.ipynb", NOTEBOOK)
+    for n in range(30):
+        put(tmp_path / "in" / "ada" / f"{n:02}" / "04.ipynb", NOTEBOOK + b" " * n)
+        put(tmp_path / "in" / "ada" / f"{n:02}" / "x.npy", bytes([n]) * half)
+    listed = collect.collect([tmp_path / "in"], tmp_path / "out")
+    told = [entry.sentence for entry in listed if entry.name.endswith(".npy")]
+    assert (told.count("Taken along with 04.ipynb."), told.count(beside.TOO_MUCH)) == (20, 10)
+    written = sum(path.stat().st_size for path in (tmp_path / "out" / "intake").iterdir())
+    assert written < beside.MAX_OF_STUDENT + 20_000
+
+
+def test_files_in_an_archive_use_up_no_room_of_notebooks(tmp_path, monkeypatch):
+    own = {"ada/b.csv": b"2" * 4500, "ada/a.csv": b"1" * 200, "ada/04.ipynb": b" " * 700 + NOTEBOOK}
+    path = put(tmp_path / "class.zip", zipped(own | {"bob/04.ipynb": NOTEBOOK}))
+    monkeypatch.setattr(archives, "LEAST_OF_CLASS", 5000)
+    monkeypatch.setattr(archives, "MAX_RATIO", 1)
+    found = along(tmp_path, path)
+    assert {name: set(files) for name, files in found.items()} == {
+        "class.zip/ada/04.ipynb": {"a.csv"},
+        "class.zip/bob/04.ipynb": set(),
+    }
+    assert reasons(tmp_path, path)["b.csv"] == (collect.LEFT_OUT, beside.SPENT)
+    # Nor of another student's: what all have beside their notebooks is more than the class's share.
+    many = {f"s{n}/04.ipynb": b" " * n + NOTEBOOK for n in range(30)}
+    many |= {f"s{n}/{n}.npy": os.urandom(400) for n in range(30)}
+    path = put(tmp_path / "many.zip", zipped(many))
+    monkeypatch.setattr(archives, "MAX_RATIO", 0)
+    found = along(tmp_path, path)
+    assert (len(found), sum(map(len, found.values()))) == (30, 6)
+
+
+def test_names_of_pythons_modules_are_taken_along_with_a_warning(tmp_path):
+    for name in ("04.ipynb", "statistics.py", "code/__init__.py", "mine.py", "random.csv"):
+        put(tmp_path / "in" / "ada" / name, NOTEBOOK)
+    assert len(along(tmp_path)["ada/04.ipynb"]) == 4
+    [entry] = [e for e in collect.collect([tmp_path / "in"], tmp_path / "out") if not e.rule]
+    words = "Named like a module of Python, so that an import may find either one"
+    assert entry.told[1] == f"{words}: statistics.py, code/__init__.py."
+
+
+def test_a_letter_in_two_parts_is_the_same_letter(tmp_path):
+    name = unicodedata.normalize("NFD", "\u00fcbung.csv")  # as a Mac puts it into a zip
+    put(tmp_path / "in" / "ada.zip", zipped({"04.ipynb": NOTEBOOK, name: b"1"}))
+    assert along(tmp_path) == {"ada.zip/04.ipynb": {"\u00fcbung.csv": b"1"}}
+
+
+def test_the_last_of_two_members_of_one_name_counts(tmp_path):
+    raw = zipped({"04.ipynb": NOTEBOOK, "mine.py": b"old", "mind.py": b"new"})
+    put(tmp_path / "in" / "ada.zip", raw.replace(b"mind.py", b"mine.py"))
+    assert along(tmp_path) == {"ada.zip/04.ipynb": {"mine.py": b"new"}}
+
+
+def test_a_submission_is_handed_in_when_its_last_file_is(tmp_path):
+    times = {"04.ipynb": 1000, "mine.py": 2000, "new/04.ipynb": 3000, "new/mine.py": 4000}
+    for name, time_of_it in times.items():
+        path = put(tmp_path / "in" / "ada" / name, NOTEBOOK + name.encode())
+        os.utime(path, (0, time_of_it))
+    entries = {e.name: e for e in taken(tmp_path)}
+    told = {name: datetime.fromisoformat(e.when).timestamp() for name, e in entries.items()}
+    # What lies beside a later copy makes the earlier one no later.
+    assert told == {"ada/04.ipynb": 2000, "ada/new/04.ipynb": 4000}
+    stamp = put(tmp_path / "in" / "ada" / "timestamp.txt", b"2026-02-03 10:00:00 UTC")
+    put(tmp_path / "in" / "ada" / "data" / "x.csv", b"1")  # of today, but collected with it
+    entries = {e.name: e for e in taken(tmp_path)}
+    assert entries["ada/04.ipynb"].when == "2026-02-03T10:00:00+00:00", stamp
+
+
+def test_each_copy_has_the_files_of_its_own_upload(tmp_path):
+    # ILIAS keeps all that was ever uploaded side by side.
+    folder = tmp_path / "in" / "Lovelace_Ada_ada_12"
+    for time_of_it in ("20261120100000", "20261121100000"):
+        put(folder / f"{time_of_it}_04.ipynb", NOTEBOOK + time_of_it.encode())
+        put(folder / f"{time_of_it[:-1]}5_mine.py", time_of_it.encode())
+    put(tmp_path / "in" / "Noyce_Bob_bob_34" / "20261121100000_04.ipynb", NOTEBOOK)
+    found = {name[20:34]: files for name, files in along(tmp_path).items() if "Ada" in name}
+    assert found == {day: {"mine.py": day.encode()} for day in ("20261120100000", "20261121100000")}
+    second = [e.when[8:19] for e in taken(tmp_path) if e.student.startswith("Lovelace")]
+    assert len({w[:2] for w in second}) == 2, "a later file makes an earlier copy late"
+
+
+def test_a_folder_given_alone_with_the_lessons_notebook_is_one_students(tmp_path):
+    for name in ("04_dropout.ipynb", "mine.py", "lib/__init__.py", "report.pdf"):
+        put(tmp_path / "ada" / name, NOTEBOOK)
+    assert by_student(taken(tmp_path, tmp_path / "ada")) == {"ada": ""}
+    assert set(along(tmp_path, tmp_path / "ada")["ada/04_dropout.ipynb"]) == {
+        "mine.py",
+        "lib/__init__.py",
+    }
+    put(tmp_path / "class" / "ada.ipynb", NOTEBOOK)  # others' names are people's
+    put(tmp_path / "class" / "bob.py", HELPER)
+    entries = taken(tmp_path, tmp_path / "class")
+    assert by_student(entries) == {"ada": "", "bob": "no notebook"}
+    assert [entry.beside for entry in entries] == [(), ()]
+
+
+def test_what_a_platform_adds_to_an_attempt_is_no_file_of_the_student(tmp_path):
+    unit = "Ex_04_ada_attempt_2026-11-20-23-59-00"
+    contents = {f"{unit}_04.ipynb": NOTEBOOK, f"{unit}.txt": b"Name: Ada", f"{unit}_a.txt": b"a"}
+    path = packed(tmp_path, contents | {"Ex_04_bob_attempt_2026-11-20-23-59-01.txt": b""}, "zip")
+    assert along(tmp_path, path) == {f"export.zip/{unit}_04.ipynb": {"a.txt": b"a"}}
+
+
+def test_a_notebook_given_alone_has_nothing_beside_it(tmp_path):
+    path = put(tmp_path / "ada" / "04.ipynb", NOTEBOOK)
+    put(tmp_path / "ada" / "mine.py", HELPER)
+    assert along(tmp_path, path) == {"04.ipynb": {}}
+
+
+def test_nbgrader_takes_the_same_files_along(tmp_path):
+    base = tmp_path / "in" / "submitted" / "ada" / "04_dropout"
+    for name in ("04_dropout.ipynb", "mine.py", "data/x.csv", "torch.py", "timestamp.txt"):
+        put(base / name, NOTEBOOK)
+    put(base / "old.zip", zipped({"04.ipynb": NOTEBOOK}))
+    contents, told = collect.files_beside(base / "04_dropout.ipynb")
+    [entry] = [e for e in taken(tmp_path) if "zip" not in e.name]
+    assert dict(entry.beside) == {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()}
+    assert set(contents) == {"mine.py", "data/x.csv"}
+    assert told == entry.told
+    base.joinpath("mine.py").unlink()
+    base.joinpath("mine.py").symlink_to(base / "timestamp.txt")
+    assert set(collect.files_beside(base / "04_dropout.ipynb")[0]) == {"data/x.csv"}
+
+
+def test_what_stands_for_a_submission_is_all_that_decides():
+    files = [("a.py", "1"), ("b.py", "2")]
+    others = [[("a.py", "2"), ("b.py", "1")], [("a.py", "1")], [("c.py", "1"), ("b.py", "2")]]
+    everything = [beside.identity("x", one) for one in (files, *others)]
+    assert len({*everything, beside.identity("y", files), beside.identity("x")}) == 6
+    assert beside.identity("x", files[::-1]) == everything[0]
+    assert beside.identity("x") == "x"

@@ -29,11 +29,15 @@ def commands():
 
 
 def submit(folder):
-    """What the guide leaves to students: one solves everything, one nothing."""
-    for student, version in (("ada", "source"), ("bob", "release")):
+    """What the guide leaves to students: one solves everything, one nothing, one in two files."""
+    for student, version in (("ada", "source"), ("bob", "release"), ("eve", "source")):
         target = folder / "submitted" / student / NAME
         target.mkdir(parents=True)
         nb = notebook.read(folder / version / NAME / f"{NAME}.ipynb")
+        if student == "eve":
+            [answer] = [cell for cell in nb.cells if cell["id"] == "classic-weights-answer"]
+            (target / "mine.py").write_text(f"import torch\n\n{answer.source}\n")
+            answer.source = "from mine import classic_weights"
         nbformat.write(nb, target / f"{NAME}.ipynb")
 
 
@@ -91,6 +95,9 @@ def test_both_ways_end_in_the_same_points(followed):
     ours = scores(followed / "grades" / "grades.csv", "student", "total")
     assert theirs["ada"] == ours["ada"] > 0
     assert theirs["bob"] == ours["bob"] == 0
+    assert theirs["eve"] == ours["eve"] == ours["ada"]
+    # Nothing was run twice: what lies beside a notebook is the same to both.
+    assert len(list((followed / "grades" / "records").iterdir())) == 3
 
 
 def test_each_student_gets_a_page_of_feedback(followed):

@@ -16,7 +16,7 @@ from coursekit.grading.book import export, feedback, gradebook, records, review
 from coursekit.grading.book.gradebook import Row
 from coursekit.grading.grade import grade
 from coursekit.grading.intake import classlist
-from coursekit.grading.intake.collect import Entry, collect
+from coursekit.grading.intake.collect import BESIDE_ONE, LEFT_OUT, Entry, collect
 from coursekit.grading.intake.names import own_pattern
 from coursekit.grading.sandbox.transcript import FAULT
 from coursekit.train import progress
@@ -92,24 +92,25 @@ def grade_all(
         entries = classlist.renamed(entries, classlist.match(entries, people))
         by_hash = _earlier(entries, out / "records", lesson, version)
         missing = {
-            e.sha256: e for e in entries if not e.rule and not _settled(by_hash.get(e.sha256))
+            e.identity: e for e in entries if not e.rule and not _settled(by_hash.get(e.identity))
         }
         tasks = [
             {
-                "sha256": sha256,
-                "path": str(out / "intake" / sha256),
+                "sha256": identity,
+                "path": str(out / "intake" / entry.sha256),
+                "beside": {name: str(out / "intake" / sha256) for name, sha256 in entry.beside},
                 "lesson": lesson,
                 "key": key,
                 "version": version,
                 "salt": salt,
             }
-            for sha256 in missing
+            for identity, entry in missing.items()
         ]
         if scheduler is None:
             replies = workers.local(tasks, work, make_box, jobs)
         else:
             replies = workers.cluster(tasks, work, make_box, scheduler)
-        n_all = len({entry.sha256 for entry in entries if not entry.aside})
+        n_all = len({entry.identity for entry in entries if not entry.aside})
         with tqdm(total=n_all, initial=n_all - len(tasks), unit="file", **progress()) as bar:
             for job, reply, attempts in replies if tasks else ():
                 record = _record(job, reply, attempts, by_hash.get(job["sha256"]))
@@ -130,13 +131,15 @@ def _earlier(entries: Sequence[Entry], folder: Path, lesson: str, version: str) 
     """Return the records that are there; what was refused at the door gets its own now."""
     by_hash = {}
     for entry in entries:
-        record = records.read(folder, entry.sha256, version)
+        if entry.rule in (BESIDE_ONE, LEFT_OUT):
+            continue
+        record = records.read(folder, entry.identity, version)
         if record is None and entry.rule and not entry.aside:
             about = entry.sha256, version, lesson, records.UNREADABLE, entry.sentence
             record = records.new(*about, rule=entry.rule)
             records.write(folder, record)
         if record is not None:
-            by_hash[entry.sha256] = record
+            by_hash[entry.identity] = record
     return by_hash
 
 

@@ -5,6 +5,7 @@ crash a parser takes this worker along, and not the coordinator.
 """
 
 import ast
+import hashlib
 import re
 import time
 import warnings
@@ -23,6 +24,7 @@ from coursekit.grading.sandbox.box import expect_helpers
 LONGEST = 600  # characters of a sentence; parts of it are a submission's own words
 # A number with a decimal point in a message may be one of the inputs.
 DECIMALS = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?", re.IGNORECASE)
+IMPORTS_IT = re.compile(rb"^[ \t]*(from[ \t]+|import\b[^\n#]*\b)coursekit\b", re.MULTILINE)
 OF_THE_COURSE = "imports the course's package: see whether the answers are its own functions"
 UNSURE = "What it returned could not be compared; a person will look at it."
 
@@ -39,8 +41,9 @@ def grade(job: Mapping[str, object], box) -> dict:
     Parameters
     ----------
     job : dict
-        "sha256", "raw" (bytes), "lesson", "key", "version", "salt" (of the random inputs), and
-        optionally "helpers": name to bytes of the files beside the notebook.
+        "sha256" (of the submission), "raw" (bytes of the notebook), "lesson", "key", "version",
+        "salt" (of the random inputs), and optionally "helpers": name to bytes of the files beside
+        the notebook.
     box : Box
         Anything with its `run`.
 
@@ -87,14 +90,15 @@ def grade(job: Mapping[str, object], box) -> dict:
         exercises=rows,
         questions=questions,
         notes=[presentable(note) for note in rebuilt.notes],
-        marks=[OF_THE_COURSE] if _uses_the_course(rebuilt) else [],
+        marks=[OF_THE_COURSE] if _uses_the_course(rebuilt, helpers) else [],
+        beside={name: hashlib.sha256(helpers[name]).hexdigest() for name in sorted(helpers)},
         seconds=round(time.monotonic() - began, 3),
         memory=int(outcome.memory or 0),
     )
 
 
-def _uses_the_course(rebuilt: Rebuilt) -> bool:
-    """Return whether a cell of the student's imports the course's package, in plain words.
+def _uses_the_course(rebuilt: Rebuilt, helpers: Mapping[str, bytes]) -> bool:
+    """Return whether a cell or a module of the student's imports the course's package, plainly.
 
     Its functions are no secret and may be tried out, but an answer should not call them.
     """
@@ -105,7 +109,9 @@ def _uses_the_course(rebuilt: Rebuilt) -> bool:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "coursekit" for name in names):
                 return True
-    return False
+    return any(
+        IMPORTS_IT.search(content) for name, content in helpers.items() if name.endswith(".py")
+    )
 
 
 def presentable(text: str) -> str:

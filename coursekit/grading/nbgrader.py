@@ -11,6 +11,7 @@ import copy
 import hashlib
 import re
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from coursekit.grading import assignments, workers
 from coursekit.grading.book import harmless, records
 from coursekit.grading.book.review import table
 from coursekit.grading.grade import grade
+from coursekit.grading.intake import beside
+from coursekit.grading.intake.collect import files_beside
 from coursekit.grading.intake.notebook import StudentCell, Unreadable, read, rebuild
 from coursekit.grading.sandbox import transcript
 from coursekit.grading.sandbox.selftest import ProvenBox
@@ -259,11 +262,12 @@ class GradeInBox(NbGraderPreprocessor):
         student, notebook = (resources["nbgrader"][key] for key in ("student", "notebook"))
         course = CourseDirectory(config=self.config)
         folder = course.format_path("submitted", student, resources["nbgrader"]["assignment"])
-        raw = (Path(folder) / f"{notebook}.ipynb").read_bytes()
+        path = Path(folder) / f"{notebook}.ipynb"
+        raw, (files, told) = path.read_bytes(), files_beside(path)
         lesson = notebook[:2]
         folder = Path(course.root) / self.records / "records"
-        record = record_of(raw, lesson, self.key or None, folder)
-        self.log.info("%s of %s: %s", notebook, student, record["status"])
+        record = record_of(raw, lesson, self.key or None, folder, files)
+        self.log.info("%s of %s: %s", notebook, student, " ".join([record["status"], *told]))
         results = {pages.cell_id(f"{r['name']}-check"): r for r in record["exercises"]}
         for cell in nb.cells:
             if cell.cell_type != "code":
@@ -342,7 +346,13 @@ def _scores(gradebook: Gradebook, assignment: str, student: str) -> dict[str, ob
     }  # fmt: skip
 
 
-def record_of(raw: bytes, lesson: str, key: str | None, folder: Path) -> dict:
+def record_of(
+    raw: bytes,
+    lesson: str,
+    key: str | None,
+    folder: Path,
+    files: Mapping[str, bytes] | None = None,
+) -> dict:
     """Return the record of a submission; grade it in the box if there is none.
 
     Parameters
@@ -355,6 +365,8 @@ def record_of(raw: bytes, lesson: str, key: str | None, folder: Path) -> dict:
         Key of the class.
     folder : Path
         Of the records.
+    files : dict, optional
+        Name to content of those that lie beside it and are taken along.
 
     Returns
     -------
@@ -370,7 +382,9 @@ def record_of(raw: bytes, lesson: str, key: str | None, folder: Path) -> dict:
         If no lesson with exercises has this number.
     """
     version = records.version(lesson, key)
-    job = {"sha256": hashlib.sha256(raw).hexdigest(), "raw": raw, "lesson": lesson, "key": key}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in (files or {}).items()}
+    sha256 = beside.identity(hashlib.sha256(raw).hexdigest(), [*hashes.items()])
+    job = {"sha256": sha256, "raw": raw, "helpers": files or {}, "lesson": lesson, "key": key}
     record = records.read(folder, job["sha256"], version)
     for _ in range(workers.ATTEMPTS):
         if record is not None and record["status"] != transcript.FAULT:

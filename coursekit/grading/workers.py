@@ -50,7 +50,8 @@ def local(
     Parameters
     ----------
     jobs : sequence of dict
-        "path" names the file whose bytes `work` gets as "raw".
+        "path" names the file whose bytes `work` gets as "raw"; "beside", by their names, those of
+        which it gets the bytes as "helpers".
     work : callable
         (job, box) to a reply of JSON values with a "status". Must be importable.
     make_box : callable
@@ -137,8 +138,9 @@ def _give(worker: _Worker, job: dict) -> None:
 
 
 def with_content(job: Mapping[str, object]) -> dict:
-    """Return a job with the bytes of its file."""
-    return {**job, "raw": Path(job["path"]).read_bytes()}
+    """Return a job with the bytes of its file, and of those beside it."""
+    helpers = {name: Path(path).read_bytes() for name, path in job.get("beside", {}).items()}
+    return {**job, "raw": Path(job["path"]).read_bytes(), "helpers": helpers}
 
 
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:

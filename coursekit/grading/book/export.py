@@ -67,6 +67,7 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
             "file": row.entry.name,
             "handed_in": row.entry.when,
             "sha256": row.entry.sha256,
+            "beside": dict(row.entry.beside),
             "version": row.record["version"],
             "graded": row.record["date"],
             "feedback": f"feedback/{file_name(row.student)}.html" if row.entry.sha256 else None,
@@ -99,7 +100,7 @@ def write_intake(
     for entry in sorted(entries, key=lambda e: (e.student, e.name)):
         own = copies.get(entry.student, ())
         attempt = f"{own.index(entry) + 1} of {len(own)}" if entry in own else ""
-        outcome, why = _outcome(entry, counts.get(entry.student), records.get(entry.sha256))
+        outcome, why = _outcome(entry, counts.get(entry.student), records.get(entry.identity))
         when = entry.when if entry.timed else ""
         about = [entry.name, entry.student, when, attempt, outcome, why]
         # The hash of what was not read is that of its name, and its size is not known.

@@ -7,7 +7,7 @@ from math import ceil
 
 from coursekit.grading.book.records import ABSENT, REVIEW, UNREADABLE, new
 from coursekit.grading.intake.classlist import Person
-from coursekit.grading.intake.collect import Entry
+from coursekit.grading.intake.collect import BESIDE_ONE, LEFT_OUT, Entry
 from coursekit.grading.sandbox.transcript import FAULT
 
 
@@ -41,7 +41,7 @@ class Row:
     minutes_late : int or None
         None where no time is known, or there is no deadline.
     same_as : tuple of str
-        Other students who handed in the same bytes: for the instructor only.
+        Other students who handed in the same notebook: for the instructor only.
     person : Person, optional
         Of the class list.
     on_list : bool
@@ -114,7 +114,8 @@ def rows(
     students: dict[str, list[Entry]] = {}
     owners: dict[str, set[str]] = {}
     for entry in entries:
-        if entry.sha256 in records:
+        # A file beside a notebook may be a copy of one.
+        if entry.identity in records and entry.rule not in (BESIDE_ONE, LEFT_OUT):
             students.setdefault(entry.student, []).append(entry)
             owners.setdefault(entry.sha256, set()).add(entry.student)
     by_student = {person.student: person for person in people}
@@ -122,7 +123,7 @@ def rows(
     for student, copies in sorted(students.items()):
         entry, about = copy_that_counts(copies, records, deadline)
         late, minutes = lateness(entry, deadline)
-        record = records[entry.sha256]
+        record = records[entry.identity]
         others = owners[entry.sha256] - {student} if record["status"] != UNREADABLE else set()
         written = tuple(
             Written(q["name"], q["out_of"], q["explanation"]) for q in record["questions"]
@@ -130,6 +131,7 @@ def rows(
         same, person = tuple(sorted(others)), by_student.get(student)
         on_list = person is not None or not people
         more = same, minutes, person, on_list
+        about += entry.told
         table.append(Row(student, entry, record, written, tuple(about), late, *more))
     table += [_absent(person) for person in people if person.student not in students]
     return sorted(table, key=lambda row: row.student)
@@ -159,7 +161,7 @@ def copy_that_counts(
     The latest counts, among those that can be read and belong to the lesson, and among these the
     ones in time.
     """
-    fitting = [c for c in copies if records[c.sha256]["status"] != UNREADABLE] or list(copies)
+    fitting = [c for c in copies if records[c.identity]["status"] != UNREADABLE] or list(copies)
     in_time = [c for c in fitting if not lateness(c, deadline)[0]]
     entry = max(in_time or fitting, key=lambda c: c.order)
     about = []

@@ -91,7 +91,11 @@ def seed(salt: str, sha256: str, of_version: str, attempt: int = 0) -> int:
 
 
 def new(sha256: str, of_version: str, lesson: str, status: str, reason: str, **more) -> dict:
-    """Return a record. `more` are its exercises, notes, seconds and so on, as JSON values."""
+    """Return a record. `more` are its exercises, notes, seconds and so on, as JSON values.
+
+    `sha256` is the submission's: the notebook's, or one of the notebook and the files beside it,
+    whose own hashes stand under "beside".
+    """
     return {
         "format": FORMAT,
         "sha256": sha256,
@@ -106,6 +110,7 @@ def new(sha256: str, of_version: str, lesson: str, status: str, reason: str, **m
         "questions": [],
         "notes": [],
         "marks": [],
+        "beside": {},
         "seconds": 0.0,
         "memory": 0,
         "attempts": 1,

@@ -107,12 +107,25 @@ class Budget:
     members: int
     of_class: "Budget | None" = None
     spent: int = 0
+    beside: int = 0
     exceeded: bool = False
 
     @classmethod
     def of(cls, packed: int, *, least: int = RATIO_FROM, of_class=None) -> "Budget":
         """Return the budget of archives of so many bytes."""
         return cls(min(MAX_TOTAL, max(least, MAX_RATIO * packed)), MAX_MEMBERS, of_class)
+
+    def admits(self, size: int) -> bool:
+        """Take bytes of a file beside a notebook off a share of their own, if that has as much.
+
+        So they never take room from a notebook, be it another student's.
+        """
+        budgets = [budget for budget in (self, self.of_class) if budget is not None]
+        if any(budget.beside + size > budget.most // 2 for budget in budgets):
+            return False
+        for budget in budgets:
+            budget.beside += size
+        return True
 
     def charge(self, size: int, members: int = 0) -> None:
         """Take bytes and files off.

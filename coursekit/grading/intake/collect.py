@@ -9,14 +9,16 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from coursekit.grading.intake import archives, names
+from coursekit.exercises import bank, pages
+from coursekit.grading.intake import archives, beside, names
 from coursekit.grading.intake.archives import Budget, Item, Refused
 from coursekit.grading.intake.files import (
     ARCHIVE,
@@ -33,6 +35,7 @@ from coursekit.grading.intake.files import (
     kind,
     student_name,
 )
+from coursekit.grading.sandbox.box import HELPERS
 from coursekit.results.files import replace_file
 
 LESSON = re.compile(r"\d\d_[a-z]")  # how the course calls the folder of a lesson
@@ -46,7 +49,8 @@ UNREADABLE = "The file could not be opened: {}."
 SUPERSEDED = f"Only the latest {MAX_COPIES} copies are graded."
 # Rules that say nothing against a student: the file is not graded, but beside it another may be.
 NOT_GRADED, COPIES, NOBODYS = "not a notebook", "too many copies", "not a submission"
-ASIDE = (NOT_GRADED, COPIES, NOBODYS)
+BESIDE_ONE, LEFT_OUT = "beside a notebook", "left out"
+ASIDE = (NOT_GRADED, COPIES, NOBODYS, BESIDE_ONE, LEFT_OUT)
 BESIDE = "It is no notebook."
 NO_MEMBER = "The archive has no notebook."
 OF_ENVIRONMENTS = {"bin", "etc", "include", "lib", "lib64", "scripts", "share"}
@@ -85,6 +89,10 @@ class Entry:
         Whose names these are, and that of the student's file or folder, for the way back.
     called : str
         What the files call the student, where a class list has another name.
+    beside : tuple of (str, str)
+        Of a notebook, the files that are taken along: names beside it, and hashes.
+    told : tuple of str
+        Sentences on these, for the student.
     """
 
     student: str
@@ -102,6 +110,13 @@ class Entry:
     platform: str = ""
     unit: str = ""
     called: str = ""
+    beside: tuple[tuple[str, str], ...] = ()
+    told: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What stands for the submission in its record: of the notebook and what is beside it."""
+        return beside.identity(self.sha256, self.beside)
 
     @property
     def aside(self) -> bool:
@@ -183,32 +198,56 @@ def files_in(
         raise FileNotFoundError(f"{expected}, got {path}")
     elif kind(path.name) == ARCHIVE:
         yield from _given_archive(path, among, pattern)
-    elif kind(path.name):
-        yield _given_file(path, among, pattern)
+    elif kind(path.name) or (beside.may_be(path.name) and _given(path, among, pattern).platform):
+        yield from _given_file(path, among, pattern)
     else:
         raise ValueError(f"{expected}, got {path}")
 
 
-def _given_file(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> File:
+def _given_file(path: Path, among: Sequence[Path], pattern: re.Pattern | None) -> Iterator[File]:
+    """Yield a file given by name; of a platform's files, all of its student with the first one."""
     label = _given(path, among, pattern)
+    if label.platform:
+        group = []
+        known = {} if pattern else _labels(frozenset(other.name for other in among))
+        for other in among:
+            own = _label(other.name, pattern) if pattern else known.get(other.name)
+            if own is None or (own.student, own.platform) != (label.student, label.platform):
+                continue
+            if other.parent == path.parent and kind(other.name) != ARCHIVE and other.is_file():
+                group.append((own, *_items([other], other.parent)))
+        if group and path.name == group[0][1].path:
+            yield from _of_student(group, "", Budget.of(sum(i.size for _, i in group)), 0)
+        return
     [item] = _items([path], path.parent)
     if kind(path.name) == OTHER and not item.rule:
-        return _aside(label, item, path.name, NOT_GRADED, BESIDE)
-    return _file(label, item, path.name)
+        yield _aside(label, item, path.name, NOT_GRADED, BESIDE)
+    else:
+        yield _file(label, item, path.name)
 
 
 def _given(path: Path, among: Sequence[Path], pattern: re.Pattern | None = None) -> Label:
     """Return the label of a file or folder given by name: a shell gives a folder's files so."""
     if pattern is not None:
-        [label] = names.owners([(path.name,)], pattern=pattern)
-        return label
-    label = names.of_platforms({other.name for other in among}).get(path.name)
+        return _label(path.name, pattern) or Label(student_name(path.name), unit=path.name)
+    label = _labels(frozenset(other.name for other in among)).get(path.name)
     if label is None:
         name = path.absolute().name if path.is_dir() else names.stem(path.name)
         if [other.name for other in among].count(path.name) > 1 and path.name:
             # ada/04.ipynb bob/04.ipynb: there the folders are the names.
             name = path.absolute().parent.name
         label = Label(student_name(name), unit=path.name)
+    return label
+
+
+@lru_cache(maxsize=4)
+def _labels(known: frozenset[str]) -> dict[str, Label]:
+    return names.of_platforms(known)
+
+
+@lru_cache(maxsize=100_000)
+def _label(name: str, pattern: re.Pattern) -> Label | None:
+    [label] = names.owners([(name,)], pattern=pattern)
     return label
 
 
@@ -219,7 +258,8 @@ def _given_folder(path: Path, among: Sequence[Path], pattern: re.Pattern | None)
     others = _containers(path, among)
     paths = [item.parts for item in items]
     of_nbgrader = base.absolute().name == names.SUBMITTED
-    if others and pattern is None and not of_nbgrader and not _is_class(paths, 0, others):
+    own = not _is_class(paths, 0, others) if others else _is_handed_out(paths)
+    if own and pattern is None and not of_nbgrader:
         mine = [(_given(path, among), item) for item in items]
         if not items:
             mine = [(_given(path, among), Item(("",), _when(path), 0, path))]
@@ -289,6 +329,17 @@ def _is_class(
     if not 1 < len(units) <= MAX_COPIES:
         return len(units) > MAX_COPIES
     return not any(units & set().union(*_units_in(other)) for other in others)
+
+
+def _is_handed_out(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Return whether a folder that is given alone is one student's, and not a class's.
+
+    It is if its only notebook is called as it was given out, with files beside it.
+    """
+    folders, loose = _units(paths, 0)
+    only = "" if folders or len(loose) != 1 else next(iter(loose))
+    alone = not only or not any(beside.may_be(path[-1]) for path in paths)
+    return not alone and only in {pages.title(lesson)[0] for lesson in bank.lessons()}
 
 
 def _units(paths: Sequence[tuple[str, ...]], depth: int) -> tuple[set[str], set[str]]:
@@ -435,8 +486,9 @@ def _of_student(
     stamps = {i.parts[:-1]: _stamp(i) for _, i in rest if i.parts[-1] == STAMP} if not depth else {}
     have = {kind(item.parts[-1]) for _, item in rest if not item.rule}
     notebooks = {NOTEBOOK} if have & {NOTEBOOK, ARCHIVE} else {NOTEBOOK, MAYBE}
+    choice, around = _beside(rest, prefix, budget, stamps, notebooks, depth, when)
     others = 0
-    for label, item in rest:
+    for number, (label, item) in enumerate(rest):
         name = f"{prefix}{item.path}".rstrip("/")
         here = kind(item.parts[-1])
         stamp = names.stamp_of(label, item.parts[-1]) or (
@@ -451,13 +503,15 @@ def _of_student(
         elif here == ARCHIVE:
             yield from _archive(label, item, name, budget, depth + 1)
         elif here in notebooks:
-            yield _notebook(label, item, name, budget)
+            yield _with_files(_notebook(label, item, name, budget), number, choice, around)
         elif not item.parts[-1]:
             yield _aside(label, item, name, NOT_GRADED, NOTHING)
+        elif number in around and around[number].rule == BESIDE_ONE:
+            yield around[number]
         else:
             others += 1
             if others <= MAX_LISTED:
-                yield _aside(label, item, name, NOT_GRADED, BESIDE)
+                yield around.get(number) or _aside(label, item, name, NOT_GRADED, BESIDE)
     for folder, inside in environments.items():
         name = f"{prefix}{'/'.join(folder)}"
         yield _aside(*inside[0], name, NOT_GRADED, ENVIRONMENT.format(len(inside)))
@@ -465,6 +519,81 @@ def _of_student(
         label, item = rest[0]
         name = f"{prefix}{label.unit}"
         yield _aside(label, item, name, NOT_GRADED, MORE.format(others - MAX_LISTED))
+
+
+def _beside(
+    rest: Sequence[tuple[Label, Item]],
+    prefix: str,
+    budget: Budget,
+    stamps: Mapping[tuple[str, ...], datetime | None],
+    notebooks: set[str],
+    depth: int,
+    when: datetime | None,
+) -> tuple[beside.Choice, dict[int, File]]:
+    """Choose what goes with each notebook, and return all that may, taken or not, by number."""
+    kinds = [kind(item.parts[-1]) for _, item in rest]
+    inside = depth > 0
+    chosen: dict[int, tuple[tuple[str, ...], datetime]] = {}
+    numbers: list[int] = []
+    candidates: list[beside.Candidate] = []
+    for number, (label, item) in enumerate(rest):
+        last = item.parts[-1]
+        is_notebook = kinds[number] in notebooks and not (item.rule or label.sentence)
+        is_notebook = is_notebook and item.size <= archives.most(item)
+        found = beside.places(label, item.parts, inside=inside)
+        other = kinds[number] in (*notebooks, ARCHIVE) or not beside.may_be(found[0][-1])
+        if other and not is_notebook:
+            continue
+        stamp = None if label.platform else _stamped(stamps, item.parts, around=not is_notebook)
+        time = label.when or names.stamp_of(label, last) or stamp or when or item.when
+        if is_notebook:
+            chosen[number] = found[0], time
+            continue
+        sentence = label.sentence or item.sentence
+        versions = label.platform == "ilias" and not inside
+        candidates.append(beside.Candidate(found, time, item.size, sentence, versions))
+        numbers.append(number)
+    if not (chosen or inside or ARCHIVE in kinds):
+        return beside.Choice(), {}
+    choice = beside.choose(chosen, candidates)
+    around = {}
+    for own, number in enumerate(numbers):
+        label, item = rest[number]
+        name, why = f"{prefix}{item.path}", choice.why[own]
+        label = replace(label, when=candidates[own].when)
+        rule, source = LEFT_OUT, b""
+        if own in choice.taken:
+            rule, source = BESIDE_ONE, item.source
+            if not isinstance(source, Path):
+                try:
+                    if not budget.admits(item.size):
+                        raise Refused("zip bomb", beside.SPENT)
+                    source = archives.read(item)
+                except Refused as error:
+                    rule, source, why = LEFT_OUT, b"", str(error)
+        around[number] = File(label, name, candidates[own].when, item.when, source, rule, why)
+    named = {n: [(name, numbers[own]) for name, own in choice.of_notebook[n]] for n in chosen}
+    return replace(choice, of_notebook=named), around
+
+
+def _with_files(
+    notebook: File, number: int, choice: beside.Choice, around: Mapping[int, File]
+) -> File:
+    """Return a notebook with its files: it was handed in when the last of them was."""
+    if notebook.rule or number not in choice.of_notebook:
+        return notebook
+    pairs = tuple((name, around[n]) for name, n in choice.of_notebook[number])
+    when = max(notebook.when, choice.since[number])
+    return replace(notebook, when=when, beside=pairs, told=tuple(choice.told[number]))
+
+
+def _stamped(
+    stamps: Mapping[tuple[str, ...], datetime | None], parts: tuple[str, ...], *, around: bool
+) -> datetime | None:
+    """Return the time that nbgrader noted for a file's folder, or for one around it."""
+    last = len(parts) - 1
+    levels = range(last, -1 if around and stamps else last - 1, -1)
+    return next(filter(None, (stamps.get(parts[:n]) for n in levels)), None)
 
 
 def _without_environments(group: Sequence[tuple[Label, Item]]):
@@ -540,6 +669,33 @@ def _archive(label: Label, item: Item, name: str, budget: Budget, depth: int) ->
         yield File(label, name, when, item.when, original, error.rule, str(error))
 
 
+def files_beside(path: Path) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Return what is taken along with one notebook in a folder, and sentences on that.
+
+    Parameters
+    ----------
+    path : path
+        Of the notebook.
+
+    Returns
+    -------
+    files : dict
+        Name to content.
+    told : tuple of str
+    """
+    items = [item for item in _walk(path.parent) if kind(item.parts[-1]) != ARCHIVE]
+    group = [(Label("?"), item) for item in _without_leftovers(items)]
+    for file in _of_student(group, "", Budget.of(0), 0):
+        if file.name == path.name and not file.rule:
+            files = {}
+            for name, one in file.beside:
+                with suppress(OSError):
+                    content, size = _content(one.source, HELPERS)
+                    files |= {name: content} if size == len(content) else {}
+            return files, (*beside.told_of([*files]), *file.told)
+    return {}, ()
+
+
 def _when(path: Path) -> datetime:
     return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
 
@@ -566,15 +722,19 @@ def _store(file: File, folder: Path, words: Sequence[bytes] = (), fitting=None) 
         if isinstance(file.source, bytes):
             content, size = file.source, len(file.source)
         else:
-            content, size = _content(file.source, MAX_ARCHIVE if rule else MAX_NOTEBOOK)
+            most = MAX_ARCHIVE if rule else MAX_NOTEBOOK
+            content, size = _content(file.source, HELPERS if rule == BESIDE_ONE else most)
     except OSError as error:
         content, size = b"", 0
-        rule, sentence = "cannot be opened", UNREADABLE.format(error.strerror or error)
+        rule = LEFT_OUT if rule == BESIDE_ONE else "cannot be opened"
+        sentence = UNREADABLE.format(error.strerror or error)
+    if size > len(content) and rule == BESIDE_ONE:  # it has grown since it was looked at
+        rule, sentence, content = LEFT_OUT, beside.LARGE, b""
     if size > len(content):
         rule = rule or "too large"
         sentence = sentence or archives.LARGE.format(size / 2**20, MAX_NOTEBOOK / 2**20)
         digest = hashlib.sha256(content + f" {size}".encode()).hexdigest()
-    elif rule and not content:
+    elif rule and not content and rule != BESIDE_ONE:
         # Without content, the name keeps two of these apart.
         digest = _digest(rule, file.name)
     else:
@@ -589,7 +749,17 @@ def _store(file: File, folder: Path, words: Sequence[bytes] = (), fitting=None) 
     label = file.label
     about = digest, size, _iso(file.when), kept, rule, sentence, _iso(file.made)
     marks = label.attempt, label.late, label.timed, label.platform, _shown(label.unit)
-    return Entry(label.student, _shown(file.name), *about, *marks)
+    entry = Entry(label.student, _shown(file.name), *about, *marks)
+    return _with_hashes(entry, file, folder) if not rule else entry
+
+
+def _with_hashes(entry: Entry, file: File, folder: Path) -> Entry:
+    """Return a notebook's entry with the files that are taken along, and what is said of them."""
+    stored = [(name, _store(one, folder)) for name, one in file.beside]
+    pairs = tuple((name, one.sha256) for name, one in stored if one.rule == BESIDE_ONE)
+    lost = tuple(f"{name}: {one.sentence}" for name, one in stored if one.rule != BESIDE_ONE)
+    told = (*beside.told_of([name for name, _ in pairs]), *file.told, *lost)
+    return replace(entry, beside=pairs, told=told)
 
 
 def _iso(time: datetime) -> str:
@@ -664,6 +834,9 @@ def _list(entries: list[Entry], path: Path) -> None:
     earlier = []
     with suppress(OSError, ValueError):
         earlier = json.loads(path.read_text(encoding="utf-8"))
-    now = [asdict(entry) for entry in entries]
-    rows = [row for row in earlier if isinstance(row, dict) and row not in now] + now
+    later = {"beside", "told"}  # lists of earlier versions do not have them
+    rows = [{k: v for k, v in asdict(e).items() if v or k not in later} for e in entries]
+    now = json.loads(json.dumps(rows))
+    known = {json.dumps(row) for row in now}
+    rows = [row for row in earlier if isinstance(row, dict) and json.dumps(row) not in known] + now
     replace_file(path, json.dumps(rows, indent=1).encode())

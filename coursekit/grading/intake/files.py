@@ -69,6 +69,8 @@ class Label:
         Whose pattern the name fits, and the name: of the file, or of the folder around it.
     sentence : str
         Why the name does not tell the student, or "".
+    file : str
+        What the student called the file, where the platform wrote something before it.
     """
 
     student: str
@@ -79,6 +81,7 @@ class Label:
     platform: str = ""
     unit: str = ""
     sentence: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,10 @@ class File:
         Short name of the rule that it breaks, or "".
     sentence : str
         The same as a sentence.
+    beside : tuple of (str, File)
+        Of a notebook, the files that are taken along, with their names beside it.
+    told : tuple of str
+        Sentences on these, for the student.
     """
 
     label: Label
@@ -109,6 +116,8 @@ class File:
     source: Path | bytes
     rule: str = ""
     sentence: str = ""
+    beside: tuple[tuple[str, "File"], ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def student(self) -> str:

@@ -36,12 +36,14 @@ Path = tuple[str, ...]
 # Names are matched whole. `student` is who it is, with the platform's number where it has one: two
 # people may have one name. What a student chose, `.*` at the end, can therefore pretend nothing.
 PLATFORMS = {
-    "moodle": r"(?P<student>.+?_\d+)_assignsubmission_[a-z]+(_.*)?",
-    "brightspace": r"(?P<id>\d+)-\d+ - (?P<student>.+?) - (?P<time>[^-]*\b\d{4}\b[^-]*?)( - .*)?",
-    "blackboard": r"(?P<before>.+?)_attempt_(?P<time>\d{4}(-\d\d){5})([_.].*)?",
+    "moodle": r"(?P<student>.+?_\d+)_assignsubmission_[a-z]+(_(?P<file>.*))?",
+    "brightspace": r"(?P<id>\d+)-\d+ - (?P<student>.+?) - (?P<time>[^-]*\b\d{4}\b[^-]*?)"
+    r"( - (?P<file>.*))?",
+    "blackboard": r"(?P<before>.+?)_attempt_(?P<time>\d{4}(-\d\d){5})([_.](?P<file>.*))?",
     "canvas": r"(?P<student>[^_]+)_((?P<late>LATE)_)?(?P<id>\d+)"
-    r"_((?P<attempt>\d+)_.+|(text|link)\.html)",
-    "canvas, anonymous": r"(?P<student>anon_[^_]+)_((?P<late>LATE)_)?(?P<attempt>\d+)_.+",
+    r"_((?P<attempt>\d+)_(?P<file>.+)|(text|link)\.html)",
+    "canvas, anonymous": r"(?P<student>anon_[^_]+)_((?P<late>LATE)_)?(?P<attempt>\d+)"
+    r"_(?P<file>.+)",
     "gradescope": r"(?P<student>submission_\d+)",
 }
 PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, pattern in PLATFORMS.items()}
@@ -175,6 +177,7 @@ def _label(platform: str, unit: str, parts: Mapping[str, str | None]) -> Label:
         timed=not platform.startswith("canvas"),
         platform=platform,
         unit=unit,
+        file=parts.get("file") or "",
     )
 
 
@@ -244,8 +247,9 @@ def own_pattern(text: str) -> re.Pattern:
     Parameters
     ----------
     text : str
-        A regular expression with a group `student`, and `time` and `attempt` if it likes. It is
-        matched from the front of a file's path below the folder or in the archive.
+        A regular expression with a group `student`, and `time`, `attempt` and `file` (what the
+        student called it) if it likes. It is matched from the front of a file's path below the
+        folder or in the archive.
 
     Raises
     ------
@@ -287,6 +291,7 @@ def _by_pattern(path: Path, pattern: re.Pattern) -> Label | None:
         attempt=int(digits or 0),
         platform="own",
         unit=path[0],
+        file=parts.get("file") or "",
     )
 
 
