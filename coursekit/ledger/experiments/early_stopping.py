@@ -205,7 +205,7 @@ def _digits(world: World) -> dict[str, Task]:
     return {
         "clean digits": world.digits(n_val=N_VAL),
         "noisy digits": world.digits(label_noise=0.4, n_val=N_VAL),
-        "noisy digits, validation too": world.digits(pool_noise=0.4, n_val=N_VAL),
+        "noisy digits, wrong validation labels": world.digits(pool_noise=0.4, n_val=N_VAL),
     }
 
 
@@ -351,7 +351,7 @@ def stopping_or_ridge(seeds):
     twin = two[0] * (1 / by_steps[0] - 1)  # the one strength that agrees on the first value
     apart = abs(stopping.ridge_filter(two, twin) - by_steps).max()
     best = np.array([_best_risks(np.random.default_rng(seed)) for seed in seeds])  # (S, 2)
-    told = f"equal in one direction, {apart:.2f} of the other coefficient apart"
+    told = f"alike in one direction, they differ by {apart:.2f} of the coefficient in the other"
     return {
         "C78": {
             "the same estimate": Exact(bool(apart < 1e-9), told),

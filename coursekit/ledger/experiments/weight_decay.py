@@ -117,9 +117,9 @@ def one_number():
     for name, moved in _movements(1e-4).items():
         far = {written: w.norm().item() for written, w in moved.items()}
         first, *others = far
-        told = ", ".join(f"{written} {far[written] / far[first]:.3g} times" for written in others)
+        told = (f"{other} moves weights {far[other] / far[first]:.3g} times" for other in others)
         same = max(far.values()) < 1.01 * min(far.values())
-        found[name] = Exact(same, f"as far as {first}: {told}")
+        found[name] = Exact(same, f"{', '.join(told)} as far as {first}")
     return {"C36": found}
 
 
