@@ -378,16 +378,17 @@ def _best_risks(rng: np.random.Generator) -> list[float]:
 
 @experiment("C79", recipe=RECIPE)
 def explicit_regularization(seeds, world):
-    """Dropout and L2 of three strengths, trained to the end and stopped; and stopping alone.
+    """Dropout and L2 of four strengths, trained to the end and stopped; and stopping alone.
 
-    Stopping alone has three patiences. On every side validation accuracy finds the best, or the
-    worst, of three.
+    Stopping alone has four patiences. On every side validation accuracy finds the best, or the
+    worst, of four.
     """
-    impatient = {f"patience {n}": patience(n) for n in (2, 10, 40)}
+    grids = {"dropout": (0.2, 0.5, 0.65, 0.8), "L2": (1e-3, 3e-3, 1e-2, 3e-2)}
+    impatient = {f"patience {n}": patience(n) for n in (2, 5, 10, 40)}
     c79 = {}
     for name, task in _digits(world).items():
         alone = [*watch(world.net(task), task, seeds, impatient).values()]
-        for method, strengths in (("dropout", (0.2, 0.5, 0.8)), ("L2", (1e-3, 1e-2, 3e-2))):
+        for method, strengths in grids.items():
             trained = [
                 watch(
                     world.net(task, dropout=strength if method == "dropout" else 0.0),
