@@ -29,7 +29,8 @@ def task():
 
 @pytest.fixture(scope="module")
 def kept(task):
-    return topic.watch(models.mlp(task, (16,)), task, SEEDS, RULES, lr=0.02, epochs=12, spare=True)
+    how = {"record": ("train",), "spare": True, "lr": 0.02, "epochs": 12}
+    return topic.watch(models.mlp(task, (16,)), task, SEEDS, RULES, **how)
 
 
 @pytest.fixture(scope="module")

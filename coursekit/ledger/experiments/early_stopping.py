@@ -135,13 +135,14 @@ def watch(
     seeds: Sequence[int],
     rules: Mapping[str, Rule],
     *,
+    record: Sequence[str] = (),
     spare: bool = False,
     **changes,
 ) -> dict[str, Runs]:
     """Train once as `fit` does; return the runs for each rule, whose best weights it has kept.
 
-    With `spare` a rule may look at "spare_error", too: that on all rows of the pool which a seed
-    neither learns from nor validates on.
+    A rule sees the validation scores, those of the parts to `record`, and with `spare` the
+    "spare_error": that on all rows of the pool which a seed neither learns from nor validates on.
     """
     recipe = replace(RECIPE, first_seed=seeds[0], n_seeds=len(seeds), **changes)
     runners = [(Arm(net, recipe), seed) for seed in recipe.seeds]
@@ -150,9 +151,9 @@ def watch(
     deciding = {name: rule(len(seeds)) for name, rule in rules.items()}
     kept = {name: stack.snapshot() for name in rules}
     epochs = {name: np.zeros(len(seeds), int) for name in rules}
-    unseen = _unseen(task, recipe.seeds) if spare else None
+    unseen, hooks = _unseen(task, recipe.seeds) if spare else None, Hooks(record=record)
     with kept_pages(), matmul_precision(recipe.precision), private_rng(seeds[0]), history:
-        for scores in side_by_side.epochs(runners, stack, task, Hooks()):
+        for scores in side_by_side.epochs(runners, stack, task, hooks):
             history.add(scores)
             row = dict(history.curves[-1])
             if "val_acc" in row:
@@ -268,7 +269,8 @@ def rules(seeds, world):
     tasks[more[0]] = replace(tasks[more[0]], n_val=300)
     for name, task in tasks.items():
         slower = {"lr": RECIPE.lr / 3} if name == more[1] else {}
-        kept = watch(world.net(task), task, seeds, every, spare=True, **slower)
+        how = {"record": ("train",), "spare": True} | slower
+        kept = watch(world.net(task), task, seeds, every, **how)
         acc = {rule: _accuracy(runs, task) for rule, runs in kept.items()}
         if name in plainly:
             for found, rule in ((c74, "literal"), (c75, "first rise")):
@@ -472,13 +474,14 @@ def decay_at_equal_fit(seeds, world):
         ("clean digits, 0.001", digits["clean digits"], rates[0]),
     ):
         net = world.net(task)
+        how = {"record": ("train",), "lr": lr}
         decayed = {
-            schedule: watch(net, task, seeds, {"end": end}, lr=lr, schedule=schedule)["end"]
+            schedule: watch(net, task, seeds, {"end": end}, schedule=schedule, **how)["end"]
             for schedule in ("cosine", "step")
         }
         equal = {schedule: _as_low_as(runs) for schedule, runs in decayed.items()}
         rules = equal | {"end": end, "stop": patience(10)}
-        constant = watch(net, task, seeds, rules, lr=lr)
+        constant = watch(net, task, seeds, rules, **how)
         for schedule, runs in decayed.items():
             treated = _accuracy(runs, task)
             controls = {"the end": constant["end"], "early stopping": constant["stop"]}
