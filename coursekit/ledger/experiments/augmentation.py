@@ -150,7 +150,7 @@ def _arm(name: str, task: Task) -> Arm:
     shift = partial(shifted, reach=reach)
     if name == "noise":
         spread = (task.x - task.x.mean(0)).square().mean().sqrt().item()
-        return Arm(_settings(sigma=(1.0, 2.0, 4.0)), partial(noisy, spread=spread))
+        return Arm(_settings(sigma=(0.5, 1.0, 2.0, 4.0)), partial(noisy, spread=spread))
     return {
         "none": Arm(),
         "shift": Arm(augment=shift),
@@ -159,7 +159,7 @@ def _arm(name: str, task: Task) -> Arm:
         "shift and penalties": Arm(PENALTIES, shift),
         "mirror": Arm(augment=mirrored),
         "half turn": Arm(augment=half_turned),
-        "axes": Arm(_settings(sigma=(0.25, 0.5, 1.0)), noisy_axes),
+        "axes": Arm(_settings(sigma=(0.25, 0.5, 1.0, 2.0)), noisy_axes),
         "copies": Arm(augment=copied),
         "cutout": Arm(_settings(side=(width // 8, width // 4, width // 2)), cut_out),
         "mixup": Arm(_settings(alpha=(0.1, 0.6, 4.0)), mix=mixed),
@@ -432,7 +432,7 @@ def without_blended_labels(seeds, world):
 @experiment("S17", recipe=RECIPE)
 def feature_space(seeds, world):
     """Noise along the principal axes against none, and against noise in the pixels; each of a
-    strength that each seed's validation accuracy chooses among three.
+    strength that each seed's validation accuracy chooses among four.
     """
     s17 = {}
     others = (("none", "no noise"), ("noise", "noise in the pixels"))
