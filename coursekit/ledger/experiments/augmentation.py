@@ -143,20 +143,21 @@ PENALTIES = (
     {"weight_decay": 1e-3, "dropout": 0.3},
     {"weight_decay": 1e-3, "dropout": 0.6},
 )
+TOGETHER = {"weight_decay": 1e-3, "dropout": 0.3}
 
 
 def _arm(name: str, task: Task) -> Arm:
     reach, width = _reach(task), task.x.shape[-1]
-    shift = partial(shifted, reach=reach)
+    shifts = _settings(reach=(reach, 2 * reach), share=(0.5, 1.0))
     if name == "noise":
         spread = (task.x - task.x.mean(0)).square().mean().sqrt().item()
         return Arm(_settings(sigma=(0.5, 1.0, 2.0, 4.0)), partial(noisy, spread=spread))
     return {
         "none": Arm(),
-        "shift": Arm(augment=shift),
-        "shift, tuned": Arm(_settings(reach=(reach, 2 * reach), share=(0.5, 1.0)), shifted),
+        "shift": Arm(augment=partial(shifted, reach=reach)),
+        "shift, tuned": Arm(shifts, shifted),
         "penalties": Arm(PENALTIES),
-        "shift and penalties": Arm(PENALTIES, shift),
+        "shift and penalties": Arm([s | TOGETHER for s in shifts], shifted),
         "mirror": Arm(augment=mirrored),
         "half turn": Arm(augment=half_turned),
         "axes": Arm(_settings(sigma=(0.25, 0.5, 1.0, 2.0)), noisy_axes),
@@ -445,7 +446,7 @@ def feature_space(seeds, world):
 @experiment("S25", recipe=RECIPE)
 def against_penalties(seeds, world):
     """The best of four shifts against the best of four settings of weight decay and dropout, and
-    a shift with these against the best shift alone.
+    the best of these shifts with both against the best without.
     """
     s25 = {}
     for bench in _benches(world):
