@@ -295,7 +295,7 @@ def flips(seeds, world):
     that turn into each other against the others.
     """
     c65 = {}
-    # The mirror of a signal of MNIST-1D can be another shape; half a turn of one means nothing.
+    # Half a turn of a signal would turn other classes into each other than 6 and 9.
     arms = {"mirror": (2, 5)} | ({} if world.name == "mnist1d" else {"half turn": (6, 9)})
     for arm, bench in product(arms, _benches(world, "clean digits", "noisy digits")):
         for other in ("none", "shift"):
