@@ -163,7 +163,7 @@ def _arm(name: str, task: Task) -> Arm:
         "axes": Arm(_settings(sigma=(0.25, 0.5, 1.0, 2.0)), noisy_axes),
         "copies": Arm(augment=copied),
         "cutout": Arm(_settings(side=(width // 8, width // 4, width // 2)), cut_out),
-        "mixup": Arm(_settings(alpha=(0.1, 0.6, 4.0)), mix=mixed),
+        "mixup": Arm(_settings(alpha=(0.1, 0.6, 4.0, 16.0)), mix=mixed),
         "both": Arm(mix=blended),
         "label of the first": Arm(mix=partial(blended, labels=False)),
         "label of the larger part": Arm(mix=partial(blended, labels=False, larger=True)),
