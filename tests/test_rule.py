@@ -120,6 +120,8 @@ def test_a_side_that_is_its_own_reference_is_refused():
     [found] = rule.compare(record(), {"here": pair(0.011, 0.0)})
     assert found.standing == "untested"
     assert "compared with itself" in found.note
+    [found] = rule.compare(record(), {"here": pair(0.0, 0.0)})
+    assert "the same at every seed" in found.note
 
 
 def test_an_exact_fact_is_not_judged_by_chance():
@@ -169,6 +171,14 @@ def test_a_sentence_with_and_needs_all_its_parts(first, second, answer):
     judged = rule.compare(own, found)
     assert rule.answers(own, judged)[0] == answer
     assert rule.answers(own, judged)[1]["a"] == "yes"
+
+
+def test_a_part_that_another_world_lacks_is_not_asked_there():
+    parts = {"a": "Is it quick?", "b": "Is it good?"}
+    conditions = {n: {"expect": "helps", "part": p} for n, p in (("1", "a"), ("2", "b"))}
+    own = record(parts=parts, conditions=conditions)
+    judged = rule.compare(own, {"1": pair(0.03)})
+    assert rule.answers(own, judged) == ("yes", {"a": "yes", "b": "not tested"})
 
 
 def test_blocks_of_seeds_join_to_what_one_block_gives():

@@ -53,6 +53,9 @@ FOUND = (
     "worse",
 )
 ANSWERS = ("yes", "depends", "too small to matter", "the opposite", "not yet known", "not tested")
+NOT_RUN = "not run on these data"
+EQUAL = "both sides are the same at every seed: there is nothing to judge"
+CONSTANT = "all seeds differ by the same: a fact, or a side compared with itself"
 STANDINGS = ("for", "against", "small", "open", "untested")
 
 
@@ -236,7 +239,7 @@ def compare(record: Record, evidence: Mapping[str, tuple[Side, Side] | Exact]) -
     for condition in record.conditions:
         found = evidence.get(condition.name)
         if condition.untested or found is None:
-            why = condition.untested or "not run on these data"
+            why = condition.untested or NOT_RUN
             judged[condition.name] = Comparison(condition, "not tested", "untested", why)
         elif isinstance(found, Exact) != (condition.wants == "exact"):
             kind = type(found).__name__
@@ -247,7 +250,7 @@ def compare(record: Record, evidence: Mapping[str, tuple[Side, Side] | Exact]) -
         else:
             plain = estimate(condition, *found)
             if plain.s_seeds <= 1e-9 * max(1.0, abs(plain.difference)):
-                why = "all seeds differ by the same: a fact, or a side compared with itself"
+                why = EQUAL if plain.difference == 0 else CONSTANT
                 judged[condition.name] = Comparison(
                     condition, "not tested", "untested", why, *found
                 )
@@ -308,11 +311,9 @@ def answer(standings: Sequence[str]) -> str:
 
 def answers(record: Record, judged: Sequence[Comparison]) -> tuple[str, dict[str, str]]:
     """The answer to a claim, and that to each of its parts."""
-    parts = {
-        part: answer([c.standing for c in judged if c.condition.part == part])
-        for part in (record.parts or [""])
-    }
-    if len(parts) == 1:
-        return next(iter(parts.values())), parts
+    of = {part: [c for c in judged if c.condition.part == part] for part in record.parts or [""]}
+    parts = {part: answer([c.standing for c in own]) for part, own in of.items()}
+    # What belongs to the first world only does not make another one's answer "not tested".
+    asked = [parts[part] for part, own in of.items() if {c.note for c in own} != {NOT_RUN}]
     order = ("the opposite", "too small to matter", "not tested", "not yet known", "depends", "yes")
-    return min(parts.values(), key=order.index), parts
+    return min(asked or parts.values(), key=order.index), parts
