@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from coursekit import linear, models
-from coursekit.datasets.tasks import Task, stream
+from coursekit.datasets.tasks import Task
 from coursekit.ledger.evidence import Exact, Side, chosen, correct, crossed, losses, plain
 from coursekit.ledger.experiments import experiment
+from coursekit.ledger.experiments.overfitting import replaced
 from coursekit.regularizers import augmentation
 from coursekit.results.runs import Runs
 from coursekit.train import Recipe, evaluate, fit, outputs
@@ -55,10 +56,7 @@ def _gaps(runs: Runs, task: Task) -> dict[str, np.ndarray]:
     without any overfitting.
     """
     train = evaluate(runs, task, "train", weights="final")
-    draws = stream(0, "key of the test")
-    hit = torch.rand(len(task.y_test), generator=draws) < task.label_noise
-    other = torch.randint(10, task.y_test.shape, generator=draws)
-    task = replace(task, y_test=torch.where(hit, other, task.y_test.cpu()).to(task.device))
+    task = replace(task, y_test=replaced(task.y_test, task.label_noise, "key of the test"))
     return {
         "gap in points": _halved(train.acc)[:, None] - _right(runs, task),
         "gap in nats": _halved(losses(runs, task, weights="final") - train.loss[:, None]),
@@ -134,10 +132,9 @@ def sizes(seeds, world):
             for what in ("bias²", "variance", "gap in points", "gap in nats"):
                 pair = crossed(told[i][what]), crossed(told[i + 1][what])
                 c07[f"{name}, {narrow} to {wide} units, {what}"] = pair
-    if world.is_first:
-        rises, falls, shown = _along_the_path()
-        c07["ridge path, bias²"] = Exact(rises, shown)
-        c07["ridge path, variance"] = Exact(falls, shown)
+    rises, falls, shown = _along_the_path()
+    c07["ridge path, bias²"] = Exact(rises, shown)
+    c07["ridge path, variance"] = Exact(falls, shown)
     return {"C04": c04, "C07": c07}
 
 
@@ -190,9 +187,9 @@ def trades(seeds, world):
             for what in found[0]:
                 pairs = np.array([one[what] for one in found]).T
                 c08[f"ridge, {n} rows, {what}"] = plain(pairs[0]), plain(pairs[1])
-        rises, falls, shown = _along_the_path()
-        c09["ridge path, bias²"] = Exact(not rises, shown)
-        c09["ridge path, variance"] = Exact(falls, shown)
+    rises, falls, shown = _along_the_path()
+    c09["ridge path, bias²"] = Exact(not rises, shown)
+    c09["ridge path, variance"] = Exact(falls, shown)
     return {"C08": c08, "C09": c09}
 
 

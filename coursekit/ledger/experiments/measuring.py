@@ -13,6 +13,7 @@ import torch
 from coursekit.datasets.tasks import Task, stream
 from coursekit.ledger.evidence import correct, crossed, plain
 from coursekit.ledger.experiments import experiment
+from coursekit.ledger.experiments.overfitting import replaced
 from coursekit.ledger.worlds import World
 from coursekit.sweep import sweep
 from coursekit.train import Recipe, evaluate, fit
@@ -33,14 +34,6 @@ def _settings(n: int) -> list[dict[str, float]]:
         }
         for _ in range(n)
     ]
-
-
-def _replaced(y: torch.Tensor, share: float, purpose: str) -> torch.Tensor:
-    """Labels of which a share is replaced at random: the same ones for every seed."""
-    draws = stream(0, purpose)
-    hit = torch.rand(len(y), generator=draws) < share
-    other = torch.randint(10, y.shape, generator=draws)
-    return torch.where(hit.to(y.device), other.to(y.device), y)
 
 
 class _Search:
@@ -92,8 +85,8 @@ def looks(seeds, world):
         few, many = (_optimism(*search.gains(task, 60, k)) for k in (3, 30))
         c12[f"{name}, 60 to validate, from 3 to 30"] = crossed(few), crossed(many)
     # The same networks, and an answer key as bad as their training labels, on both exams.
-    noisy = replace(task, y=_replaced(task.y, 0.4, "key of the pool"))
-    noisy = replace(noisy, y_test=_replaced(task.y_test, 0.4, "key of the test"))
+    noisy = replace(task, y=replaced(task.y, 0.4, "key of the pool"))
+    noisy = replace(noisy, y_test=replaced(task.y_test, 0.4, "key of the test"))
     search = _Search(search.runs, noisy, seeds)
     for n_val in LOOKS:
         for k in (k for k in (30, 100) if k <= n):

@@ -29,7 +29,7 @@ def _of(recipe: Recipe, seeds: Sequence[int], **changes) -> Recipe:
     return replace(recipe, first_seed=seeds[0], n_seeds=len(seeds), **changes)
 
 
-def _replaced(y: torch.Tensor, share: float, purpose: str) -> torch.Tensor:
+def replaced(y: torch.Tensor, share: float, purpose: str) -> torch.Tensor:
     """Labels of which a share is replaced at random: the same ones for every seed."""
     draws = stream(0, purpose)
     hit = torch.rand(len(y), generator=draws) < share
@@ -177,8 +177,7 @@ def length(seeds, world):
         c06["100 % random labels, when learned"] = tuple(
             _grown_when_learned(nets[i], tasks[i], seeds) for i in (0, 2)
         )
-    if world.is_first:
-        c06["a copy with other weights"] = _rescaled()
+    c06["a copy with other weights"] = _rescaled()
     return {"C06": c06}
 
 
@@ -235,8 +234,8 @@ def gaps(seeds, world):
         c02[f"{name}, all settings"] = by_val, crossed(chosen(-gap, test))
         c02[f"{name}, settings that learned"] = by_val, crossed(chosen(learned, test))
     clean = banks["clean digits"].task
-    exam = replace(clean, y=_replaced(clean.y, 0.2, "key of the pool"))
-    exam = replace(exam, y_test=_replaced(clean.y_test, 0.2, "key of the test"))
+    exam = replace(clean, y=replaced(clean.y, 0.2, "key of the pool"))
+    exam = replace(exam, y_test=replaced(clean.y_test, 0.2, "key of the test"))
     few = _Bank(world, world.digits(n_train=50), seeds)
     wrong = examined["noisy validation labels"]
     causes = {
