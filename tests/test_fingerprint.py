@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from coursekit import data, models, train
-from coursekit.results.fingerprint import fingerprint
+from coursekit.results.fingerprint import _without_comments, fingerprint
 from coursekit.train import Recipe
 
 STRENGTH = 0.1
@@ -190,6 +190,36 @@ def test_comments_and_docstrings_are_no_code_as_text(monkeypatch, tmp_path):
     assert fingerprint(plain, text=True) == fingerprint(told, text=True)
 
 
+INSIDE = """\
+def f(world):
+    if world:
+        a = 1  # why
+        b = 2
+    return f"{a} # {b}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        (INSIDE.replace("        b = 2", "    b = 2"), False),  # out of the block
+        (INSIDE.replace(" # {b}", " # {a}"), False),  # no comment
+        (INSIDE.replace("a = 1  # why", "a   =   1"), True),
+        (INSIDE.replace("world):\n", 'world):\n    """Told."""\n'), True),
+        (INSIDE.replace("        b", "\n        # why\n        b"), True),
+    ],
+)
+def test_of_a_text_its_blocks_count_and_its_layout_does_not(changed, same):
+    assert changed != INSIDE
+    assert (_without_comments(changed) == _without_comments(INSIDE)) == same
+
+
+def test_half_a_statement_is_read_as_well():
+    half = ".map(lambda x: x + 1),  # the line of a lambda\n"
+    assert "lambda" in _without_comments(half)
+    assert "#" not in _without_comments(half)
+
+
 def test_what_trains_and_shows_counts_by_its_name(monkeypatch):
     study = lambda task: train.fit(models.mlp(task), task, Recipe())  # noqa: E731
     before = fingerprint(study)
@@ -208,7 +238,7 @@ def test_another_process_finds_the_same():
     # Sets and hashes of text are shuffled from process to process.
     code = """
 from coursekit import data, models
-from coursekit.results.fingerprint import fingerprint
+from coursekit.results.fingerprint import _without_comments, fingerprint
 scale = 2.0
 class Net:
     def forward(self, x): return x * scale

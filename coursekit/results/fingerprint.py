@@ -11,9 +11,11 @@ number of its own, `train.ENGINE`, which is raised when it computes something el
 
 import hashlib
 import inspect
+import io
 import re
 import sys
 import textwrap
+import tokenize
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -172,8 +174,43 @@ class _Walk:
             text = textwrap.dedent(inspect.getsource(value))
         except (OSError, TypeError, SyntaxError):  # not from a file, or made by a decorator
             return None
-        text = re.sub(r'"""[\s\S]*?"""', "", text)
+        return _without_comments(text)
+
+
+def _without_comments(text: str) -> str:
+    """A source text without comments, docstrings and layout, but with its blocks.
+
+    What stands in a block and what behind it are two programs, so INDENT and DEDENT count.
+    """
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, SyntaxError):  # the line of a lambda may be half a statement
         return "".join(re.sub(r"(^|\s)#.*", "", text).split())
+    marks = {"INDENT": "\1", "DEDENT": "\2", "NEWLINE": "\n"}
+    dropped = {"COMMENT", "NL", "ENCODING", "ENDMARKER"}
+    lines, told, inside, start = text.splitlines(keepends=True), [], 0, (0, 0)
+    for i, token in enumerate(tokens):
+        kind = tokenize.tok_name[token.type]
+        begins = not told or told[-1] in marks.values()
+        alone = i + 1 < len(tokens) and tokens[i + 1].type == tokenize.NEWLINE
+        if kind in ("FSTRING_START", "FSTRING_END"):
+            # From Python 3.12 on an f-string comes in pieces; before, as one string.
+            start = token.start if not inside else start
+            inside += 1 if kind == "FSTRING_START" else -1
+            if not inside:
+                told.append(_between(lines, start, token.end))
+        elif inside or kind in dropped or (begins and kind == "STRING" and alone):
+            continue
+        elif not (kind == "NEWLINE" and begins):  # the line of a docstring
+            told.append(marks.get(kind, token.string))
+    return "\0".join(told)
+
+
+def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    (first, left), (last, right) = start, end
+    if first == last:
+        return lines[first - 1][left:right]
+    return "".join([lines[first - 1][left:], *lines[first : last - 1], lines[last - 1][:right]])
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
