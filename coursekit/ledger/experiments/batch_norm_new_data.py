@@ -65,7 +65,7 @@ def by_batch(world: World, task: Task, seeds: Sequence[int], size: int) -> np.nd
     """What batch norm adds, (S, N), after 400 steps with batches of a size."""
     epochs = 400 // -(-task.n_train // size)
     recipe = given(RECIPE, seeds, batch_size=size, epochs=epochs, evaluate_every=epochs)
-    build = partial(usual, world=world, share=memory(size))
+    build = partial(usual, world=world, hidden=(64, 64), share=memory(size))
     without, with_it = (
         best(
             trained(partial(build, batch_norm=n), task, recipe, {"lr": RATES[:2]}, record=()), task
@@ -223,7 +223,7 @@ def scale_is_ignored(a: float = 7.0) -> Exact:
         found.append((loss, torch.autograd.grad(loss, weight)[0]))
     (loss, grad), (same, shorter) = found
     offs = (loss - same).abs(), (grad - a * shorter).abs().max(), (grad * w).sum(1).abs().max()
-    off = max(float(o) for o in offs)
+    off = max(float(o.detach()) for o in offs)
     return Exact(off < 1e-12, f"largest difference {off:.0e}")
 
 
