@@ -280,7 +280,7 @@ def layer_inputs(runs: Runs, x: Tensor) -> list[Tensor]:
         return [side_by_side(runs.net[:k])(states, shared, None) for k in heads]
 
 
-def drift(build: Callable, task: Task, recipe: Recipe, lrs, epochs=(2, 6)) -> np.ndarray:
+def drift(build: Callable, task: Task, recipe: Recipe, lrs, epochs=(2, 5, 10)) -> np.ndarray:
     """How far the mean input of a unit moves in an epoch, in its standard deviations: (A, S)."""
     moved = []
     for epoch in epochs:
@@ -310,7 +310,7 @@ def _moved(old: Tensor, new: Tensor) -> np.ndarray:
 
 @experiment("C53", recipe=STEEP)
 def shift(seeds, world):
-    """Batch norm with its work undone: a jolt behind each one moves the inputs of the next layer."""
+    """Batch norm with its work undone: a jolt behind each one moves the next layer's inputs."""
     task, c53, lrs = world.digits(), {}, list(LRS[1:4])
     recipe = given(replace(STEEP, epochs=30), seeds)
     kinds = {
