@@ -335,7 +335,7 @@ def shift(seeds, world):
 @experiment("C55", recipe=RECIPE)
 def placement(seeds, world):
     """Before or behind the ReLU, each seed at the best of four learning rates."""
-    c55, rates = {}, (1e-3, 3e-3, 1e-2, 3e-2)
+    c55, rates = {}, (3e-4, 1e-3, 3e-3, 1e-2)
     tasks = benches(world)
     for name, depth in [(b, 2) for b in tasks] + [(b, 6) for b in list(tasks)[:2]]:
         task, recipe = tasks[name], given(stopped(RECIPE, name), seeds)

@@ -37,7 +37,8 @@ from coursekit.regularizers.normalization import standardize
 from coursekit.sweep import Sweep
 from coursekit.train import Recipe, evaluate, fit
 
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)  # for Adam
+# For Adam. On noisy labels, slow rates do best at the last epoch: they stop early in their own way.
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 # A regularizer, by its noise?
@@ -89,34 +90,35 @@ def noise_of_statistics(seeds, world):
             "norm": partial(usual, world=world, batch_norm=True),
             "ghost": partial(usual, world=world, batch_norm=True, groups=5),
         }
+        parts = ("train",) if world.network == "mlp" else ()
         studies = {
-            k: trained(build, task, recipe, {"lr": RATES}, record=("train", "val"))
+            k: trained(build, task, recipe, {"lr": RATES}, record=parts)
             for k, build in builds.items()
         }
         for when, weights in WEIGHTS.items():
             of = {k: crossed(best(study, task, weights)) for k, study in studies.items()}
             c56[f"{name}, {when}"] = of["none"], of["norm"]
             c56[f"{name}, statistics of 10, {when}"] = of["norm"], of["ghost"]
-        if name == "noisy digits":
+        # The small convolutional networks do not learn that many wrong labels in so few steps.
+        if name == "noisy digits" and world.network == "mlp":
             c56["noisy digits, equal fit"] = tuple(
                 crossed(at_fit(builds[k], task, studies[k], recipe, 0.8)) for k in ("none", "norm")
             )
-            if world.network == "mlp":
-                added = {size: crossed(by_batch(world, task, seeds, size)) for size in (4, 20, 200)}
-                for size in (4, 20):
-                    c56[f"noisy digits, batches of {size}"] = added[200], added[size]
+            added = {size: crossed(by_batch(world, task, seeds, size)) for size in (4, 20, 200)}
+            for size in (4, 20):
+                c56[f"noisy digits, batches of {size}"] = added[200], added[size]
     return {"C56": c56}
 
 
 # Beside dropout
 
 
-BROAD = [{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)]  # as many as with dropout
+BROAD = [{"lr": lr} for lr in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)]  # as many as with dropout
 
 
 def settings(rate: str) -> dict[str, tuple[float, ...]]:
     """Three rates of dropout, `rate` being the name of the setting, at two learning rates."""
-    return {rate: (0.2, 0.5, 0.7), "lr": (3e-3, 1e-2)}
+    return {rate: (0.2, 0.5, 0.7), "lr": (1e-3, 5e-3)}
 
 
 @experiment("C57", recipe=RECIPE)
@@ -180,7 +182,7 @@ def stands(task: Task, seeds: Sequence[int], size: int, epochs: int, weights: st
     norms = (nn.LayerNorm, partial(nn.BatchNorm1d, momentum=memory(size)))
     layer, batch = (
         best(
-            trained(partial(blocks, norm=norm), task, recipe, {"lr": RATES[:2]}, record=()),
+            trained(partial(blocks, norm=norm), task, recipe, {"lr": RATES[2:4]}, record=()),
             task,
             weights,
         )
@@ -267,7 +269,7 @@ def l2_before_batch_norm(seeds, world):
         "the function ignores the length of the weights": scale_is_ignored(),
         "L2 is a learning rate that grows": is_a_learning_rate(),
     }
-    strengths, lrs = (0.0, 1e-3, 1e-2, 1e-1), (1e-3, 3e-3, 1e-2)
+    strengths, lrs = (0.0, 1e-3, 1e-2, 1e-1), RATES[1:4]
     for name, task in list(benches(world).items())[:2]:
         added: dict[str, list[np.ndarray]] = {"one strength": [], "tuned": []}
         for norm in (False, True):
@@ -275,7 +277,7 @@ def l2_before_batch_norm(seeds, world):
             grid = {"strength": strengths, "lr": lrs}
             study = trained(build, task, given(RECIPE, seeds), grid, penalty=hidden_l2, record=())
             val, test = (t.reshape(4, 3, *t.shape[1:]) for t in scored(study, task, "final"))
-            added["one strength"].append(test[2, 1] - test[0, 1])
+            added["one strength"].append(test[2, 2] - test[0, 2])  # 0.01, at 0.003
             free = chosen(val[0], test[0])
             with_l2 = chosen(*(t[1:].reshape(9, *t.shape[2:]) for t in (val, test)))
             added["tuned"].append(with_l2 - free)
