@@ -99,7 +99,7 @@ def noise_of_statistics(seeds, world):
             of = {k: crossed(best(study, task, weights)) for k, study in studies.items()}
             c56[f"{name}, {when}"] = of["none"], of["norm"]
             c56[f"{name}, statistics of 10, {when}"] = of["norm"], of["ghost"]
-        # The small convolutional networks do not learn that many wrong labels in so few steps.
+        # Convolutional networks may not learn that many wrong labels in so few steps.
         if name == "noisy digits" and world.network == "mlp":
             c56["noisy digits, equal fit"] = tuple(
                 crossed(at_fit(builds[k], task, studies[k], recipe, 0.8)) for k in ("none", "norm")
