@@ -69,7 +69,7 @@ def by_batch(world: World, task: Task, seeds: Sequence[int], size: int) -> np.nd
     build = partial(usual, world=world, hidden=(64, 64), share=memory(size))
     without, with_it = (
         best(
-            trained(partial(build, batch_norm=n), task, recipe, {"lr": RATES[:2]}, record=()), task
+            trained(partial(build, batch_norm=n), task, recipe, {"lr": RATES[:4]}, record=()), task
         )
         for n in (False, True)
     )
