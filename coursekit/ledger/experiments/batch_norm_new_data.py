@@ -198,18 +198,18 @@ def small_batches(seeds, world):
     signs = nn.BatchNorm1d(5, eps=1e-12).double()(x)
     off = (signs.abs() - 1).abs().max().item()
     c63 = {"two examples become +1 and -1": Exact(off < 1e-9, f"largest distance {off:.0e}")}
-    for name, weights in (("clean digits", "final"), ("noisy digits", "best")):
-        task = benches(world)[name]
-        for held in ("steps", "epochs"):
-            steps_per_epoch = {size: -(-task.n_train // size) for size in (2, 4, 8, 32)}
-            of = {
-                size: crossed(
-                    stands(task, seeds, size, 400 // n if held == "steps" else 20, weights)
-                )
-                for size, n in steps_per_epoch.items()
-            }
-            for size in (2, 4, 8):
-                c63[f"{name}, batches of {size}, equal {held}"] = of[32], of[size]
+    for name, held, when in (
+        ("clean digits", "steps", "last epoch"),
+        ("clean digits", "epochs", "last epoch"),
+        ("noisy digits", "steps", "last epoch"),
+        ("noisy digits", "epochs", "early-stopped"),
+    ):
+        task, of = benches(world)[name], {}
+        for size in (2, 4, 8, 32):
+            epochs = 20 if held == "epochs" else 400 // -(-task.n_train // size)
+            of[size] = crossed(stands(task, seeds, size, epochs, WEIGHTS[when]))
+        for size in (2, 4, 8):
+            c63[f"{name}, batches of {size}, equal {held}, {when}"] = of[32], of[size]
     return {"C63": c63}
 
 
