@@ -147,7 +147,7 @@ class Jolt(nn.Module):
     Each example adds a little of its own, as in Santurkar et al., NeurIPS 2018, appendix A.
     """
 
-    def __init__(self, shift: float = 1.0, stretch: float = 0.25):
+    def __init__(self, shift: float = 1.5, stretch: float = 0.25):
         super().__init__()
         self.shift, self.stretch = shift, stretch
 
