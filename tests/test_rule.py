@@ -86,10 +86,10 @@ def test_the_interval_crosses_seeds_and_examples():
     [found] = rule.compare(record(), {"here": (crossed(control), crossed(treated))})
     d = 100 * (treated.mean(1) - control.mean(1))
     each = 100 * (treated.mean(0) - control.mean(0))
-    wider = rule.widening(scipy.stats.skew(d), 40, 0.05)
+    wider = rule.widening(scipy.stats.skew(d), 40, rule.ALPHA)
     a, b = (wider * d.std(ddof=1)) ** 2 / 40, each.var(ddof=1) / 300
     df = (a + b) ** 2 / (a**2 / 39 + b**2 / 299)
-    half = student.ppf(0.975, df) * np.sqrt(a + b)
+    half = student.ppf(1 - rule.ALPHA / 2, df) * np.sqrt(a + b)
     np.testing.assert_allclose([found.low, found.high], d.mean() + half * np.array([-1, 1]))
     assert found.s_examples > 0
     alone = rule.compare(record(), {"here": (plain(control.mean(1)), plain(treated.mean(1)))})[0]
@@ -100,8 +100,8 @@ def test_all_intervals_of_a_claim_hold_together():
     conditions = {"a": "helps", "b": "helps", "c": "helps"}
     one = rule.compare(record(conditions={"a": "helps"}), {"a": pair(0.02, 0.01)})[0]
     three = rule.compare(record(conditions=conditions), dict.fromkeys(conditions, pair(0.02, 0.01)))
-    assert one.level == 0.05
-    assert {c.level for c in three} == {0.05 / 3}
+    assert one.level == rule.ALPHA
+    assert {c.level for c in three} == {rule.ALPHA / 3}
     assert three[0].high > one.high
 
 

@@ -38,7 +38,7 @@ class World:
     headline : bool
         Whether only headline claims run here.
     looks : tuple of int
-        Numbers of seeds, if a record does not ask for fewer.
+        Numbers of seeds, where a record does not ask for its own.
     scale : int
         How many times as many examples to learn from: 200 signals would teach next to nothing.
     """
@@ -139,9 +139,9 @@ WORLDS = {
     for world in (
         World("digits", "digits", "mlp", "scikit-learn's digits, 8 x 8, 13 writers"),
         World("other writers", "optdigits", "mlp", "optdigits, 8 x 8, 30 other writers"),
-        World("mnist", "mnist", "cnn", "MNIST's test part, 28 x 28, a small CNN", True, (32,)),
+        World("mnist", "mnist", "cnn", "MNIST's test part, 28 x 28, a small CNN", True, (16,)),
         World(
-            "mnist1d", "mnist1d", "cnn", "MNIST-1D signals, a small 1-D CNN", True, (32,), scale=3
+            "mnist1d", "mnist1d", "cnn", "MNIST-1D signals, a small 1-D CNN", True, (16,), scale=3
         ),
     )
 }
