@@ -25,6 +25,7 @@ PUBLIC = (
     "judge",
     "plots",
     "widgets",
+    "explorers",
     "claims",
     "exercises",
     "full_size",
