@@ -62,9 +62,13 @@ def write_picture(name: str) -> Path:
     """
     from playwright.sync_api import sync_playwright
 
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+    )
     if not found:
-        raise ValueError("expected Chromium to take the picture, got none; try apt install chromium")
+        raise ValueError(
+            "expected Chromium to take the picture, got none; try apt install chromium"
+        )
     with sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 760, "height": 900})

@@ -46,7 +46,7 @@ export function disagreement(counts, stops) {
 // Marks differ in shape as well as in color: filled for a size that is known, hollow for one that is not.
 const MARK = [
   'd="M-4-5 6 0-4 5Z" fill="var(--strong)" stroke="var(--strong)"', 'd="M-4-5 6 0-4 5Z" fill="var(--bg)" stroke="var(--strong)"',
-  'd="M-4-4H4V4H-4Z" fill="var(--ink)" stroke="var(--ink)"', 'd="M0-4V4" stroke="var(--soft)" fill="none"',
+  'd="M-4-4H4V4H-4Z" fill="var(--ink)" stroke="var(--ink)"', 'd="M-9 0H9M0-4.5V4.5" stroke="var(--soft)" fill="none"',
   'd="M4-5-6 0 4 5Z" fill="var(--bg)" stroke="var(--against)"', 'd="M4-5-6 0 4 5Z" fill="var(--against)" stroke="var(--against)"',
 ];
 const TONE = ["var(--strong)", "var(--strong)", "var(--ink)", "var(--soft)", "var(--against)", "var(--against)"];
@@ -71,6 +71,7 @@ const CSS = `<style>
 .dance .words svg{width:20px;height:18px;overflow:visible}
 .dance .ask{border-top:1px solid var(--grid);padding-top:.8em;margin-top:.8em}
 .dance .ask .guess{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:.2em .9em;align-items:center;margin:.35em 0 .5em}
+.dance .trail{margin-top:.7em}.dance .result{margin-top:.35em}
 .dance .ask output{font-size:1.1em;min-width:4.6em;text-align:right}
 @container (max-width:520px){.dance .top{grid-template-columns:minmax(0,1fr)}.dance .budget{grid-column:1}.dance .again{justify-self:start;order:3}}
 </style>`;
@@ -152,7 +153,7 @@ export function render({ model, el }) {
       const [ada, ben] = studies;
       label.innerHTML = `<path d="${dots(spots[epochs])}" stroke="var(--soft)" stroke-width="${spot.toFixed(1)}" stroke-linecap="round"/>` +
         `<path d="${dots(ada.seeds.concat(ben.seeds).map(i => spots[epochs][i]))}" stroke="var(--ink)" stroke-width="${one ? 8 : 5}" stroke-linecap="round"/>` +
-        text(width - RIGHT, width < 520 ? 37 : 16, `${size} seeds, a dot each`, "end", "ink bold halo");
+        (width < 520 ? text(width - RIGHT, 37, `${size} seeds; large: Ada’s, Ben’s`, "end", "ink halo") : text(width - RIGHT, 16, `${size} seeds, a dot each`, "end", "ink bold") + text(width - RIGHT, 34, "large: Ada’s and Ben’s", "end"));
       built = key;
     }
     const all = whole[epochs];
@@ -182,13 +183,13 @@ export function render({ model, el }) {
     let s = `${seedsEach} per study, ${epochs} epochs: `;
     if (seeds === 1) s += `${c[0]} of ${N_STUDIES} studies find dropout better, ${c[1]} do not. A single number has no interval, so none of them can tell how far to trust it.`;
     else {
-      const told = WORDS.map((word, i) => [c[i], word]).filter(p => p[0]).map(([n, word]) => `${n} “${word}”`);
+      const told = WORDS.map((word, i) => [c[i], word]).filter(p => p[0]).map(([n, word], i) => `${n} ${i ? "" : n === 1 ? "says " : "say "}“${word}”`);
       const hold = studies.filter(v => v.low <= all.mean && all.mean <= v.high).length;
-      s += `of ${N_STUDIES} studies, ${told.length > 1 ? told.slice(0, -1).join(", ") + " and " + told[told.length - 1] : told[0]}. A typical interval is the mean ± ${median(studies.map(v => v.half)).toFixed(1)} points; ${hold} of ${N_STUDIES} hold the mean of all ${size} seeds, ${signed(all.mean)} (95 % interval ${signed(all.mean - all.half)} to ${signed(all.mean + all.half)}).`;
+      s += `of ${N_STUDIES} studies ${told.length > 1 ? told.slice(0, -1).join(", ") + " and " + told[told.length - 1] : told[0]}. A typical interval is the mean ±\u00a0${median(studies.map(v => v.half)).toFixed(1)} points; ${hold} of ${N_STUDIES} hold the mean of all ${size} seeds, ${signed(all.mean)} (95 % interval ${signed(all.mean - all.half)} to ${signed(all.mean + all.half)}).`;
     }
     $(".say").textContent = s;
     const [ada, ben] = studies, differ = (ada.mean > 0) !== (ben.mean > 0);
-    $(".pair").innerHTML = `Ada finds ${signed(ada.mean)} points, Ben ${signed(ben.mean)}: this time they <b>${differ ? "disagree" : "agree"}</b> about who is better.`;
+    $(".pair").innerHTML = `Ada finds ${signed(ada.mean)} points, Ben ${signed(ben.mean)}: this time they <b>${differ ? "disagree" : "agree"}</b> about which is better.`;
   }
 
   // Two teams: covered until the reader has placed a guess
@@ -209,7 +210,7 @@ export function render({ model, el }) {
     }
     radios.forEach(r => { const closed = budgets.indexOf(+r.value) >= Math.max(1, open); r.disabled = closed; r.checked = +r.value === state.epochs; r.parentNode.toggleAttribute("data-closed", closed); r.nextElementSibling.textContent = closed ? " (guess first)" : ""; });
     if (!open) return;
-    const at = stops.indexOf(state.seeds), now = share(state.epochs)[at], told = Math.round(100 * now);
+    const at = stops.indexOf(state.seeds), now = share(state.epochs)[at], told = now > 0 && now < 0.005 ? "fewer than 1" : Math.round(100 * now);
     $(".result").innerHTML = `With ${state.seeds === 1 ? "one seed" : state.seeds + " seeds"} each and ${state.epochs} epochs, <b>${told} of 100</b> pairs of teams disagree.` + (state.seeds === 1 && guesses[state.epochs] !== undefined ? ` You guessed ${guesses[state.epochs]}.` : "");
     const chart = $(".trail"), W = Math.max(220, Math.round(chart.parentNode.clientWidth)) || 320, H = 170, tx = scale(0, stops.length - 1, 34, W - 12), ty = scale(0, 60, H - 38, 10);
     let s = "";

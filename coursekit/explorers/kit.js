@@ -44,6 +44,7 @@ html[data-theme=dark] body .ex,body[data-jp-theme-light=false] .ex{${DARK}}
 .ex code{font:.88em ui-monospace,Menlo,Consolas,monospace;background:var(--band);color:var(--ink);padding:.1em .35em;border-radius:4px;overflow-wrap:anywhere}
 .ex .small{font-size:.88em;color:var(--muted)}
 .ex :focus-visible{outline:3px solid var(--strong);outline-offset:2px}
+.ex input[type=range]:focus-visible{outline-width:2px;outline-offset:-1px;border-radius:7px}
 @media (prefers-reduced-motion:reduce){.ex *{transition:none!important;animation:none!important}}
 ${CHART}`;
 
