@@ -62,11 +62,11 @@ const CSS = `<style>
 .dance .body{display:grid;gap:1.4em 2.2em;grid-template-columns:minmax(0,1fr)}
 @container (min-width:820px){.dance .body{grid-template-columns:minmax(0,1fr) 320px}}
 .dance .plot{min-width:0}.dance .plot svg{width:100%}
-.dance .row{transition:transform .35s cubic-bezier(.3,.7,.3,1)}.dance .row .bar{transition:transform .35s cubic-bezier(.3,.7,.3,1)}
+.dance .row{transition:transform .22s cubic-bezier(.3,.7,.3,1)}.dance .row .bar{transition:transform .22s cubic-bezier(.3,.7,.3,1)}
 .dance .words{list-style:none;margin:0 0 1.6em;padding:0}
 .dance .words li{display:grid;grid-template-columns:20px minmax(0,10.2em) 2em minmax(0,1fr);gap:.45em;align-items:center;margin:0;padding:.1em 0;min-height:27px}
 .dance .words b{text-align:right;font-variant-numeric:tabular-nums}
-.dance .words i{display:block;height:11px;border-radius:2px;min-width:0;transition:width .35s}
+.dance .words i{display:block;height:11px;border-radius:2px;min-width:0;transition:width .22s}
 .dance .words li.none{color:var(--muted)}
 .dance .words svg{width:20px;height:18px;overflow:visible}
 .dance .ask{border-top:1px solid var(--grid);padding-top:.8em;margin-top:.8em}
@@ -105,8 +105,8 @@ export function render({ model, el }) {
   <fieldset class="budget"><legend>Trained for</legend>${budgets.map(e => `<label><input type="radio" name="${id}e" value="${e}"> ${e} epochs<span></span></label>`).join("")}</fieldset></div>
   <p class="say" aria-live="polite"></p>
   <div class="body"><div class="plot"><svg class="chart" data-picture role="img"></svg></div>
-  <div class="side"><h3 class="name"></h3><ul class="words"></ul>
-  <h3 class="name">Two of these teams: Ada and Ben</h3><p class="pair"></p><div class="teams"></div></div></div>
+  <div class="side"><p class="name" id="${id}w"></p><ul class="words" aria-labelledby="${id}w"></ul>
+  <p class="name">Two of these teams: Ada and Ben</p><p class="pair"></p><div class="teams"></div></div></div>
   <details class="numbers"><summary>The numbers behind the picture</summary><div class="scroll" tabindex="0" role="region" aria-label="Table of the fifty studies"></div></details>
   <details><summary>What was trained, and how the intervals are made</summary><p class="small">${data.recipe}. Versions: ${data.versions}; ${data.date}.
   A study draws its seeds without replacement. Its interval is the one of the course's ledger: mean ± <i>t s</i>/√<i>n</i> at 95 %, made a little wider where a few seeds stand far out. It speaks for new seeds and these ${data.n_test} test digits; other test digits would add their own chance.
@@ -115,7 +115,7 @@ export function render({ model, el }) {
   const $ = q => root.querySelector(q), all = q => [...root.querySelectorAll(q)];
   const slider = $(".seeds"), radios = all(".budget input"), svg = $("[data-picture]"), teams = $(".teams");
 
-  let studies, drawn, teamsOf = "";
+  let studies, drawn, teamsOf = "", sideWidth = 320;
   function think() {
     if (drawn?.draw !== state.draw) drawn = { draw: state.draw, orders: orders(size, stops[stops.length - 1], state.draw) };
     studies = drawn.orders.map(o => ({ ...study(o.slice(0, state.seeds).map(i => counts[state.epochs][i] * per), data), seeds: o.slice(0, state.seeds) }));
@@ -126,7 +126,7 @@ export function render({ model, el }) {
   const TOP = 44, PILE = 118, GAP = 40, ROW = 7.2, LEAD = 15, AXIS = 44, LEFT = 34, RIGHT = 18;
   const rowY = i => TOP + PILE + GAP + (i < 2 ? LEAD * (i + 0.5) : 2 * LEAD + 4 + ROW * (i - 1.5));
   const BOTTOM = rowY(N_STUDIES - 1) + 8, HEIGHT = BOTTOM + AXIS;
-  let x, width = 0, spots = {}, spot = 3, built = "";
+  let x, width = 0, spots = {}, spot = 3, built = 0;
   function place() { // dots in columns; where the page is narrow, of two right answers each
     const step = width < 520 ? 2 : 1, tallest = Math.max(...budgets.map(e => { const c = {}; counts[e].forEach(v => { const b = Math.floor(v / step); c[b] = (c[b] || 0) + 1; }); return Math.max(...Object.values(c)); }));
     const up = PILE / tallest;
@@ -141,21 +141,20 @@ export function render({ model, el }) {
     s += text(x(0), 16, "too small to matter");
     for (let v = -8; v <= 16; v += 2) s += line(x(v), TOP, x(v), BOTTOM, v ? "var(--grid)" : "var(--plain)", v ? "" : 'stroke-width="1.5"') + (narrow && v % 4 ? "" : text(x(v), BOTTOM + 17, signed(v, 0)));
     s += text(LEFT, BOTTOM + 37, narrow ? "← worse" : "← worse with dropout", "start") + text(w - RIGHT, BOTTOM + 37, narrow ? "better →" : "better with dropout →", "end") + text(narrow ? (LEFT + w - RIGHT) / 2 : x(3), BOTTOM + 37, "points of accuracy");
-    s += `<g class="pile"></g><clipPath id="${id}c"><rect x="${LEFT}" y="0" width="${w - RIGHT - LEFT}" height="${HEIGHT}"/></clipPath>`;
+    s += `<g class="pile"></g><g class="own"></g><clipPath id="${id}c"><rect x="${LEFT}" y="0" width="${w - RIGHT - LEFT}" height="${HEIGHT}"/></clipPath>`;
     s += `<g class="whole"></g>` + ["Ada", "Ben"].map((name, i) => text(0, rowY(i) + 4.5, name, "start", "ink bold")).join("");
     s += `<g clip-path="url(#${id}c)">${studies.map((_, i) => `<g class="row"><line class="bar" x1="-1" x2="1" vector-effect="non-scaling-stroke"/><path class="mark" stroke-width="1.4"/></g>`).join("")}</g>`;
     svg.setAttribute("viewBox", `0 0 ${w} ${HEIGHT}`);
-    svg.innerHTML = s; built = "";
+    svg.innerHTML = s; built = 0;
   }
   function paint() {
-    const { seeds, epochs } = state, one = seeds === 1, label = $(".pile"), key = [epochs, seeds, state.draw].join();
-    if (built !== key) {
-      const [ada, ben] = studies;
-      label.innerHTML = `<path d="${dots(spots[epochs])}" stroke="var(--soft)" stroke-width="${spot.toFixed(1)}" stroke-linecap="round"/>` +
-        `<path d="${dots(ada.seeds.concat(ben.seeds).map(i => spots[epochs][i]))}" stroke="var(--ink)" stroke-width="${one ? 8 : 5}" stroke-linecap="round"/>` +
-        (width < 520 ? text(width - RIGHT, 37, `${size} seeds; large: Ada’s, Ben’s`, "end", "ink halo") : text(width - RIGHT, 16, `${size} seeds, a dot each`, "end", "ink bold") + text(width - RIGHT, 34, "large: Ada’s and Ben’s", "end"));
-      built = key;
+    const { seeds, epochs } = state, one = seeds === 1, [ada, ben] = studies;
+    if (built !== epochs) {
+      const told = width < 520 ? text(width - RIGHT, 37, `${size} seeds; large: Ada’s, Ben’s`, "end", "ink halo") : text(width - RIGHT, 16, `${size} seeds, a dot each`, "end", "ink bold") + text(width - RIGHT, 34, "large: Ada’s and Ben’s", "end");
+      $(".pile").innerHTML = `<path d="${dots(spots[epochs])}" stroke="var(--soft)" stroke-width="${spot.toFixed(1)}" stroke-linecap="round"/>` + told;
+      built = epochs;
     }
+    $(".own").innerHTML = `<path d="${dots([...ada.seeds, ...ben.seeds].map(i => spots[epochs][i]))}" stroke="var(--ink)" stroke-width="${one ? 8 : 5}" stroke-linecap="round"/>`;
     const all = whole[epochs];
     $(".whole").innerHTML = one ? "" : line(x(all.mean), TOP + PILE, x(all.mean), BOTTOM, "var(--ink)", 'stroke-dasharray="2 4" stroke-width="1.5"') + text(x(all.mean) + (all.mean < 3 ? 7 : -7), TOP + PILE + 24, `mean of all ${size}: ${signed(all.mean)}`, all.mean < 3 ? "start" : "end", "halo ink");
     root.querySelectorAll(".row").forEach((g, i) => {
@@ -212,7 +211,7 @@ export function render({ model, el }) {
     if (!open) return;
     const at = stops.indexOf(state.seeds), now = share(state.epochs)[at], told = now > 0 && now < 0.005 ? "fewer than 1" : Math.round(100 * now);
     $(".result").innerHTML = `With ${state.seeds === 1 ? "one seed" : state.seeds + " seeds"} each and ${state.epochs} epochs, <b>${told} of 100</b> pairs of teams disagree.` + (state.seeds === 1 && guesses[state.epochs] !== undefined ? ` You guessed ${guesses[state.epochs]}.` : "");
-    const chart = $(".trail"), W = Math.max(220, Math.round(chart.parentNode.clientWidth)) || 320, H = 170, tx = scale(0, stops.length - 1, 34, W - 12), ty = scale(0, 60, H - 38, 10);
+    const chart = $(".trail"), W = Math.max(220, sideWidth), H = 170, tx = scale(0, stops.length - 1, 34, W - 12), ty = scale(0, 60, H - 38, 10);
     let s = "";
     for (const v of [0, 25, 50]) s += line(34, ty(v), W, ty(v), v ? "var(--grid)" : "var(--plain)") + text(28, ty(v) + 4, v, "end");
     s += text(W, ty(50) - 5, "50: tossing a coin", "end");
@@ -251,6 +250,6 @@ export function render({ model, el }) {
   radios.forEach(r => r.addEventListener("change", moved(() => { state.epochs = +r.value; })));
   $(".numbers").addEventListener("toggle", table);
   draw();
-  const ends = [onWidth($(".plot"), now => { build(now); draw(); }), ownKeys(root)];
+  const ends = [onWidth($(".plot"), now => { sideWidth = teams.clientWidth; build(now); draw(); }), ownKeys(root)];
   return () => ends.forEach(f => f());
 }

@@ -19,13 +19,12 @@ export const STYLE = `
  font:16px/1.45 system-ui,"Segoe UI",Helvetica,Arial,sans-serif;color:var(--ink)}
 @media (prefers-color-scheme:dark){html:not([data-theme=light]) body:not([data-jp-theme-light]) .ex{${DARK}}}
 html[data-theme=dark] body .ex,body[data-jp-theme-light=false] .ex{${DARK}}
-@media print{html body .ex.ex{${LIGHT}}.ex button,.ex .ask{display:none!important}.ex{break-inside:avoid}}
+@media print{html body .ex.ex.ex.ex{${LIGHT}}.ex button,.ex .ask{display:none!important}.ex{break-inside:avoid}}
 .ex *{box-sizing:border-box}
 .ex fieldset{border:0;margin:0;padding:0;min-width:0}
 .ex legend,.ex .name{font-weight:650;padding:0;margin:0;font-size:1em;color:var(--ink)}
-.ex h3.name{font-size:1em;line-height:1.35;margin:0 0 .25em;letter-spacing:0}
-.ex h3.name::before{content:none}
 .ex p{margin:0;max-width:none;color:inherit}
+.ex p.name{font-weight:650;margin:0 0 .25em}
 .ex label{cursor:pointer}
 .ex input[type=range]{width:100%;min-width:0;height:28px;margin:0;accent-color:var(--strong);cursor:pointer}
 .ex input[type=radio]{accent-color:var(--strong);margin:0 .35em 0 0;width:1.05em;height:1.05em;vertical-align:-.12em}
