@@ -1,6 +1,6 @@
-"""Explorers: numbers against Python, and both hosts in Chromium, a page from a file and JupyterLab.
+"""Explorers: numbers against Python, and both hosts in Chromium, a page of its own and JupyterLab.
 
-What looks at a page returns a list of defects, and every such look was given a spoiled page as well.
+What looks at a page returns a list of defects, and every such look is given a spoiled page as well.
 """
 
 import functools
@@ -52,7 +52,7 @@ def test_a_wrong_wish_is_answered():
         explorers.show("waltz")
     with pytest.raises(ValueError, match="expected one of seeds, epochs, draw, got 'rate'"):
         explorers.show("dance", rate=1)
-    with pytest.raises(ValueError, match="expected seeds among 1, 2, .*, got 7"):
+    with pytest.raises(ValueError, match=r"expected seeds among 1, 2, .*, got 7"):
         explorers.show("dance", seeds=7)
     with pytest.raises(ValueError, match="expected draw among 1 to 999, got 0"):
         explorers.show("dance", draw=0)
@@ -320,7 +320,7 @@ def spoiled(written, old, new):
 
 LOOKS = """() => [
     document.querySelector(".say").textContent,
-    document.querySelector(".rows, [data-picture]").outerHTML,
+    document.querySelector("[data-picture]").outerHTML,
     document.querySelector(".words").textContent,
 ]"""
 
@@ -443,11 +443,14 @@ def too_wide(page):
 
 OVERLAPS = """() => [...document.querySelectorAll("svg.chart")].flatMap(svg => {
     const frame = svg.getBoundingClientRect();
-    const texts = [...svg.querySelectorAll("text")].map(t => [t.textContent, t.getBoundingClientRect()]);
-    const out = texts.filter(([, a]) => a.left < frame.left - 1 || a.right > frame.right + 1).map(([t]) => t);
-    return out.concat(texts.flatMap(([t, a], i) => texts.slice(i + 1).filter(([, b]) =>
-        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3
-    ).map(([u]) => t + " / " + u)));
+    const texts = [...svg.querySelectorAll("text")].map(
+        t => [t.textContent, t.getBoundingClientRect()]);
+    const out = texts.filter(([, a]) => a.left < frame.left - 1 || a.right > frame.right + 1);
+    const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1
+        && a.top < b.bottom - 3 && b.top < a.bottom - 3;
+    const pairs = texts.flatMap(([t, a], i) =>
+        texts.slice(i + 1).filter(([, b]) => meet(a, b)).map(([u]) => t + " / " + u));
+    return out.map(([t]) => t).concat(pairs);
 })"""
 
 
@@ -518,6 +521,27 @@ def test_the_stored_picture_is_the_opening_state(browser, written):
     assert re.findall(r"<text[^>]*>([^<]*)</text>", stored) == texts
 
 
+@needs_chromium
+def test_it_works_in_an_exported_notebook(browser, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_STATIC", "1")
+    exporter = pytest.importorskip("nbconvert").HTMLExporter()
+    shown, metadata = explorers.show("dance", seeds=4)._repr_mimebundle_()
+    output = nbformat.v4.new_output("execute_result", shown, metadata=metadata)
+    cell = nbformat.v4.new_code_cell("explorers.show()", outputs=[output])
+    body, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    path = tmp_path / "lesson.html"
+    path.write_text(body, encoding="utf-8")
+    page = browser.new_page(viewport=NARROW)
+    # What nbconvert's own frame takes from the network at large is not there.
+    page.route("http*://**/*", lambda route: route.abort())
+    page.goto(path.as_uri(), wait_until="domcontentloaded")
+    page.focus(".seeds")
+    assert unmoved(page, lambda: page.keyboard.press("End")) == []
+    assert page.inner_text(".say").startswith("96 seeds per study")
+    assert page.evaluate("location.hash") == ""  # the address is the lesson's
+    page.close()
+
+
 # Access
 
 
@@ -581,10 +605,13 @@ def lab(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     line = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    line += ["--ServerApp.token=key", "--ServerApp.port_retries=0", "--LabApp.news_url=None"]
+    line += ["--ServerApp.token=key", "--ServerApp.port_retries=0"]
     env = {k: v for k, v in os.environ.items() if k != "COURSEKIT_STATIC"}
     env |= {"HOME": str(folder), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+    silent = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    silent.parent.mkdir(parents=True)
+    silent.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([sys.executable, *line], cwd=folder, env=env, **quiet) as server:
         try:
@@ -615,10 +642,8 @@ def test_it_lives_in_jupyterlab(browser, lab):
     page.on("request", lambda r: outside.append(r.url) if not r.url.startswith(inside) else None)
     page.goto(lab)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    page.wait_for_selector(
-        "[data-status=idle], .jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000
-    )
-    page.click(".jp-Notebook .jp-Cell >> nth=0")
+    page.get_by_text("| Idle").wait_for(timeout=60_000)
+    page.click(".jp-Notebook .jp-InputArea-editor >> nth=0")
     page.keyboard.press("Shift+Enter")
     page.wait_for_selector(".ex .seeds", timeout=120_000)
     assert page.inner_text(".ex .say").startswith("8 seeds per study")
@@ -635,7 +660,7 @@ def test_it_lives_in_jupyterlab(browser, lab):
     # What the reader did has reached Python.
     page.focus(".ex .seeds")
     page.keyboard.press("End")
-    page.click(".jp-Notebook .jp-Cell >> nth=1")
+    page.click(".jp-Notebook .jp-InputArea-editor >> nth=1")
     page.keyboard.press("Shift+Enter")
     page.wait_for_selector(
         'text=explorers.show("dance", seeds=96, epochs=40, draw=2)', timeout=30_000

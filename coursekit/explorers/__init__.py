@@ -186,7 +186,8 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width,initial-scale=1"><style>
 :root{{color-scheme:light dark}}
-body{{margin:0;background:#fff;color:#1c1c1c;font:17px/1.5 system-ui,"Segoe UI",Helvetica,Arial,sans-serif}}
+body{{margin:0;background:#fff;color:#1c1c1c;
+ font:17px/1.5 system-ui,"Segoe UI",Helvetica,Arial,sans-serif}}
 main{{max-width:1080px;margin:0 auto;padding:20px 18px 32px}}
 h1{{font-size:1.55em;line-height:1.2;margin:0 0 .5em}}
 @media (prefers-color-scheme:dark){{body{{background:#161616;color:#ededed}}}}
