@@ -210,7 +210,7 @@ export function render({ model, el }) {
     radios.forEach(r => { const closed = budgets.indexOf(+r.value) >= Math.max(1, open); r.disabled = closed; r.checked = +r.value === state.epochs; r.parentNode.toggleAttribute("data-closed", closed); r.nextElementSibling.textContent = closed ? " (guess first)" : ""; });
     if (!open) return;
     const at = stops.indexOf(state.seeds), now = share(state.epochs)[at], told = now > 0 && now < 0.005 ? "fewer than 1" : Math.round(100 * now);
-    $(".result").innerHTML = `With ${state.seeds === 1 ? "one seed" : state.seeds + " seeds"} each and ${state.epochs} epochs, <b>${told} of 100</b> pairs of teams disagree.` + (state.seeds === 1 && guesses[state.epochs] !== undefined ? ` You guessed ${guesses[state.epochs]}.` : "");
+    $(".result").innerHTML = `With ${state.seeds === 1 ? "one seed" : state.seeds + " seeds"} each and ${state.epochs} epochs, <b>${told} of 100</b> pairs of teams disagree.` + (state.seeds === 1 && guesses[state.epochs] !== undefined ? ` You guessed ${guesses[state.epochs]}.` : "") + (open === 2 ? " The question needs its budget: move between 40 and 80 epochs." : "");
     const chart = $(".trail"), W = Math.max(220, sideWidth), H = 170, tx = scale(0, stops.length - 1, 34, W - 12), ty = scale(0, 60, H - 38, 10);
     let s = "";
     for (const v of [0, 25, 50]) s += line(34, ty(v), W, ty(v), v ? "var(--grid)" : "var(--plain)") + text(28, ty(v) + 4, v, "end");

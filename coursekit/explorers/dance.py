@@ -53,6 +53,6 @@ def measure() -> dict:
             "200 handwritten digits of 8 x 8 pixels, 40 % of the training labels replaced at "
             "random; a network of 64 hidden units, dropout 0.5 against none, Adam with a learning "
             f"rate of {RECIPE.lr}, batches of {RECIPE.batch_size}; {N_SEEDS} seeds; "
-            "accuracy on 900 test digits with their true labels"
+            "judged after the last epoch by the accuracy on 900 test digits with true labels"
         ),
     }
