@@ -521,14 +521,20 @@ def test_the_stored_picture_is_the_opening_state(browser, written):
     assert re.findall(r"<text[^>]*>([^<]*)</text>", stored) == texts
 
 
-@needs_chromium
-def test_it_works_in_an_exported_notebook(browser, tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSEKIT_STATIC", "1")
-    exporter = pytest.importorskip("nbconvert").HTMLExporter()
-    shown, metadata = explorers.show("dance", seeds=4)._repr_mimebundle_()
+def as_stored():
+    """A notebook with the outputs that a batch run leaves."""
+    shown, metadata = explorers.show("dance", seeds=4)._repr_mimebundle_()  # no kernel is here
     output = nbformat.v4.new_output("execute_result", shown, metadata=metadata)
     cell = nbformat.v4.new_code_cell("explorers.show()", outputs=[output])
-    body, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    return notebook
+
+
+@needs_chromium
+def test_it_works_in_an_exported_notebook(browser, tmp_path):
+    exporter = pytest.importorskip("nbconvert").HTMLExporter()
+    body, _ = exporter.from_notebook_node(as_stored())
     path = tmp_path / "lesson.html"
     path.write_text(body, encoding="utf-8")
     page = browser.new_page(viewport=NARROW)
@@ -601,6 +607,7 @@ def lab(tmp_path_factory):
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, folder / "dance.ipynb")
+    nbformat.write(as_stored(), folder / "stored.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -616,7 +623,7 @@ def lab(tmp_path_factory):
     with subprocess.Popen([sys.executable, *line], cwd=folder, env=env, **quiet) as server:
         try:
             wait_for(f"http://127.0.0.1:{port}/api?token=key", server)
-            yield f"http://127.0.0.1:{port}/lab/tree/dance.ipynb?token=key"
+            yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token=key"
         finally:
             server.terminate()
 
@@ -640,7 +647,7 @@ def test_it_lives_in_jupyterlab(browser, lab):
     outside = []
     inside = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
     page.on("request", lambda r: outside.append(r.url) if not r.url.startswith(inside) else None)
-    page.goto(lab)
+    page.goto(lab.format("dance.ipynb"))
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     page.get_by_text("| Idle").wait_for(timeout=60_000)
     page.click(".jp-Notebook .jp-InputArea-editor >> nth=0")
@@ -672,4 +679,16 @@ def test_it_lives_in_jupyterlab(browser, lab):
     )
     assert outside == []
     assert [one for one in heard if "dance" in one or "anywidget" in one] == []
+    page.close()
+
+
+@needs_chromium
+def test_jupyterlab_shows_the_picture_that_a_notebook_stores(browser, lab):
+    page = browser.new_page(viewport=WIDE)
+    page.goto(lab.format("stored.ipynb"))
+    # Whoever has not run the notebook has not trusted it either: its script is not run.
+    picture = page.wait_for_selector(".jp-OutputArea img", timeout=60_000)
+    assert picture.get_attribute("alt") == explorers.description("dance")
+    assert picture.evaluate("i => i.complete && i.naturalHeight > 400")
+    assert page.locator(".ex").count() == 0
     page.close()

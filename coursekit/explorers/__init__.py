@@ -8,7 +8,6 @@ Python module `NAME.py` that says how the data were made. `kit.js` is what all o
 import base64
 import json
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
@@ -73,17 +72,17 @@ class Explorer:
         linked : bool
             Whether the state stands in the address of the page, which then has one explorer.
         """
-        own, name = f"ex-{uuid.uuid4().hex[:8]}", self.name
+        name = self.name
         values = {"data": stored(name), "state": self.state, "linked": linked}
         script = re.sub(r"^export (default .*$)?", "", bundle(name), flags=re.M)
         # A script ends at the first "</", whatever quotes stand around it.
         script, data = (part.replace("</", "<\\/") for part in (script, json.dumps(values)))
         return (
-            f'<div id="{own}">{_image(name)}</div>\n<script>(() => {{\n{script}\n'
+            f"<div>{_image(name)}</div>\n<script>(() => {{\n{script}\n"
             f"const values = {data};\n"
             "const model = { get: k => values[k], set(k, v) { values[k] = v; }, "
             "on() {}, off() {}, save_changes() {}, send() {} };\n"
-            f'render({{ model, el: document.getElementById("{own}") }});\n}})();</script>'
+            "render({ model, el: document.currentScript.previousElementSibling });\n})();</script>"
         )
 
     def page(self) -> str:

@@ -98,7 +98,7 @@ export function keep(model, state) {
 
 // JupyterLab listens to keys in the document's capture phase; the window comes before it.
 export function ownKeys(root) {
-  const hold = event => { if (root.contains(event.target) && event.key !== "Escape") event.stopImmediatePropagation(); };
+  const hold = event => { if (root.contains(event.target) && event.key !== "Escape" && !event.ctrlKey && !event.metaKey) event.stopImmediatePropagation(); };
   window.addEventListener("keydown", hold, true);
   return () => window.removeEventListener("keydown", hold, true);
 }
