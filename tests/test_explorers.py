@@ -351,6 +351,7 @@ def test_key_and_mouse_move_picture_and_sentence(browser, written):
         assert "95 % interval" in page.inner_text(".say")
         page.keyboard.press("Home")
         assert unmoved(page, lambda: page.click(".again")) == []
+        page.wait_for_timeout(200)
         assert page.evaluate("location.hash") == "#seeds=1&epochs=40&draw=2"
         assert "draw=2)" in page.inner_text(".line")
         assert heard == []
@@ -499,6 +500,8 @@ def test_dark_print_and_reduced_motion(browser, written):
         assert page.locator(".uncover").is_hidden()
         assert heard == []
     with visit(browser, written, color_scheme="light") as (page, _):
+        page.wait_for_timeout(300)
+        page.click(".again")
         assert page.evaluate(color) == "rgb(28, 28, 28)"
         assert page.evaluate(moving) != "0s"
 

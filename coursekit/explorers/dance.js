@@ -1,6 +1,6 @@
 // The dance of the intervals: real paired trainings as dots, fifty studies drawn from them, and
 // what the course's rule lets each of them say. Plain module in anywidget's format.
-import { keep, line, mean, median, minus, onWidth, ownKeys, random, remembered, scale, shuffled, signed, stage, text } from "./kit.js";
+import { calm, keeper, line, mean, median, minus, onWidth, ownKeys, random, remembered, scale, shuffled, signed, stage, text } from "./kit.js";
 export default { render };
 
 export const N_STUDIES = 50, N_PAIRS = 4000;
@@ -69,6 +69,7 @@ const CSS = `<style>
 .dance .words i{display:block;height:11px;border-radius:2px;min-width:0;transition:width .22s}
 .dance .words li.none{color:var(--muted)}
 .dance .words svg{width:20px;height:18px;overflow:visible}
+.dance .meaning{margin:.3em 0 .3em 1.2em;padding:0}.dance .meaning b{color:var(--ink)}
 .dance .ask{border-top:1px solid var(--grid);padding-top:.8em;margin-top:.8em}
 .dance .ask .guess{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:.2em .9em;align-items:center;margin:.35em 0 .5em}
 .dance .trail{margin-top:.7em}.dance .result{margin-top:.35em}
@@ -107,13 +108,14 @@ export function render({ model, el }) {
   <div class="body"><div class="plot"><svg class="chart" data-picture role="img"></svg></div>
   <div class="side"><p class="name" id="${id}w"></p><ul class="words" aria-labelledby="${id}w"></ul>
   <p class="name">Two of these teams: Ada and Ben</p><p class="pair"></p><div class="teams"></div></div></div>
+  <details><summary>What the words mean</summary><ul class="meaning small"><li><b>helps</b>: the whole interval lies beyond +${data.smallest} point, the smallest difference that matters here</li><li><b>helps, size open</b>: it lies above zero, and reaches into the gray band</li><li><b>too small to matter</b>: it lies within the gray band</li><li><b>hurts</b> and <b>hurts, size open</b>: the same to the left of zero</li><li><b>not yet known</b>: anything else; it speaks about the study, never about dropout</li></ul></details>
   <details class="numbers"><summary>The numbers behind the picture</summary><div class="scroll" tabindex="0" role="region" aria-label="Table of the fifty studies"></div></details>
   <details><summary>What was trained, and how the intervals are made</summary><p class="small">${data.recipe}. Versions: ${data.versions}; ${data.date}.
   A study draws its seeds without replacement. Its interval is the one of the course's ledger: mean ± <i>t s</i>/√<i>n</i> at 95 %, made a little wider where a few seeds stand far out. It speaks for new seeds and these ${data.n_test} test digits; other test digits would add their own chance.
   Ada and Ben disagree if the mean difference is above zero for one and not for the other; shares are counted over ${N_PAIRS.toLocaleString("en")} pairs of teams without a common seed (± 2 points at most).</p></details>
   <p class="small" style="margin-top:.6em">The same in a notebook: <code class="line"></code></p></div>`);
   const $ = q => root.querySelector(q), all = q => [...root.querySelectorAll(q)];
-  const slider = $(".seeds"), radios = all(".budget input"), svg = $("[data-picture]"), teams = $(".teams");
+  const keep = keeper(model), settle = calm(root), slider = $(".seeds"), radios = all(".budget input"), svg = $("[data-picture]"), teams = $(".teams");
 
   let studies, drawn, teamsOf = "", sideWidth = 320;
   function think() {
@@ -226,7 +228,7 @@ export function render({ model, el }) {
   }
   function uncover(guess) {
     state.epochs = budgets[open]; guesses[state.epochs] = guess; open++; state.seeds = 1;
-    draw(); keep(model, state);
+    draw(); keep(state);
     (teams.querySelector(".guess input") || radios[radios.length - 1]).focus({ preventScroll: true });
   }
 
@@ -236,6 +238,7 @@ export function render({ model, el }) {
     $(".scroll").innerHTML = `<table><caption>Fifty studies of ${one ? "one seed" : state.seeds + " seeds"}, ${state.epochs} epochs: difference in points of accuracy</caption><thead><tr><th scope="col">study</th><th scope="col">mean</th>${one ? "" : '<th scope="col">from</th><th scope="col">to</th><th scope="col" class="word">the rule says</th>'}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
   }
   function draw() {
+    settle();
     think();
     slider.value = stops.indexOf(state.seeds);
     slider.setAttribute("aria-valuetext", state.seeds === 1 ? "one seed" : state.seeds + " seeds");
@@ -244,7 +247,7 @@ export function render({ model, el }) {
     speak(tally()); compare(); table();
     if (width) { if (!svg.childElementCount) build(width); paint(); }
   }
-  const moved = change => () => { change(); draw(); keep(model, state); };
+  const moved = change => () => { change(); draw(); keep(state); };
   slider.addEventListener("input", moved(() => { state.seeds = stops[slider.value]; }));
   $(".again").addEventListener("click", moved(() => { state.draw = state.draw % 999 + 1; }));
   radios.forEach(r => r.addEventListener("change", moved(() => { state.epochs = +r.value; })));

@@ -44,6 +44,7 @@ html[data-theme=dark] body .ex,body[data-jp-theme-light=false] .ex{${DARK}}
 .ex .small{font-size:.88em;color:var(--muted)}
 .ex :focus-visible{outline:3px solid var(--strong);outline-offset:2px}
 .ex input[type=range]:focus-visible{outline-width:2px;outline-offset:-1px;border-radius:7px}
+.ex.quick *{transition:none!important}
 @media (prefers-reduced-motion:reduce){.ex *{transition:none!important;animation:none!important}}
 ${CHART}`;
 
@@ -82,7 +83,7 @@ export function stage(el, label, markup) {
   return el.querySelector(".ex");
 }
 
-// The state that `show` or the page's address asks for; `keep` writes it back to both.
+// The state that `show` or the page's address asks for; `keeper` writes it back to both.
 export function remembered(model) {
   const state = { ...model.get("state") };
   if (model.get("linked"))
@@ -90,10 +91,15 @@ export function remembered(model) {
       if (key in state && Number.isFinite(+value)) state[key] = +value;
   return state;
 }
-export function keep(model, state) {
-  model.set("state", { ...state });
-  model.save_changes();
-  if (model.get("linked")) history.replaceState(null, "", "#" + new URLSearchParams(state));
+// A tenth of a second after the last move: browsers and kernels are slowed down by every step.
+export function keeper(model) {
+  let later;
+  const write = state => {
+    model.set("state", state);
+    model.save_changes();
+    if (model.get("linked")) history.replaceState(null, "", "#" + new URLSearchParams(state));
+  };
+  return state => { clearTimeout(later); later = setTimeout(write, 100, { ...state }); };
 }
 
 // JupyterLab listens to keys in the document's capture phase; the window comes before it.
@@ -101,6 +107,11 @@ export function ownKeys(root) {
   const hold = event => { if (root.contains(event.target) && event.key !== "Escape" && !event.ctrlKey && !event.metaKey) event.stopImmediatePropagation(); };
   window.addEventListener("keydown", hold, true);
   return () => window.removeEventListener("keydown", hold, true);
+}
+// Motion helps to see one step, and only lags behind a slider that is dragged.
+export function calm(root) {
+  let last = -1e9;
+  return () => { const now = performance.now(); root.classList.toggle("quick", now - last < 250); last = now; };
 }
 // Calls `draw` whenever the width of `node` changes; drawings are made in real pixels, so that
 // letters keep their size on a telephone.
