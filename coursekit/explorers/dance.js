@@ -3,7 +3,7 @@
 import { calm, keeper, line, mean, median, minus, onWidth, ownKeys, random, remembered, scale, shuffled, signed, stage, text } from "./kit.js";
 export default { render };
 
-export const N_STUDIES = 50, N_PAIRS = 4000;
+export const N_STUDIES = 50, N_PAIRS = 10000;
 export const WORDS = ["helps", "helps, size open", "too small to matter", "not yet known", "hurts, size open", "hurts"];
 
 // Differences in right answers, with dropout minus without, one whole number per seed.
@@ -27,7 +27,7 @@ export function orders(size, most, draw) {
   return Array.from({ length: N_STUDIES }, () => shuffled(size, most, rand));
 }
 
-// Of 4,000 pairs of teams without a common seed: the share that disagrees about whether the mean
+// Of 10,000 pairs of teams without a common seed: the share that disagrees about whether the mean
 // difference is above zero, by seeds per team.
 export function disagreement(counts, stops) {
   const rand = random(1), most = stops[stops.length - 1], hits = stops.map(() => 0);
@@ -111,8 +111,8 @@ export function render({ model, el }) {
   <details><summary>What the words mean</summary><ul class="meaning small"><li><b>helps</b>: the whole interval lies beyond +${data.smallest} point, the smallest difference that matters here</li><li><b>helps, size open</b>: it lies above zero, and reaches into the gray band</li><li><b>too small to matter</b>: it lies within the gray band</li><li><b>hurts</b> and <b>hurts, size open</b>: the same to the left of zero</li><li><b>not yet known</b>: anything else; it speaks about the study, never about dropout</li></ul></details>
   <details class="numbers"><summary>The numbers behind the picture</summary><div class="scroll" tabindex="0" role="region" aria-label="Table of the fifty studies"></div></details>
   <details><summary>What was trained, and how the intervals are made</summary><p class="small">${data.recipe}. Versions: ${data.versions}; ${data.date}.
-  A study draws its seeds without replacement. Its interval is the one of the course's ledger: mean ± <i>t s</i>/√<i>n</i> at 95 %, made a little wider where a few seeds stand far out. It speaks for new seeds and these ${data.n_test} test digits; other test digits would add their own chance.
-  Ada and Ben disagree if the mean difference is above zero for one and not for the other; shares are counted over ${N_PAIRS.toLocaleString("en")} pairs of teams without a common seed (± 2 points at most).</p></details>
+  A study draws its seeds without replacement. Its interval is the one of the course's ledger: mean ± <i>t s</i>/√<i>n</i> at 95 %, made a little wider where a few seeds stand far out. It speaks for new seeds and these ${data.n_test} test digits. Other digits have a chance of their own, which the ledger adds: a standard error of ${budgets.map(e => `${data.examples[e].toFixed(2)} points after ${e} epochs`).join(" and ")}, which no number of seeds makes smaller.
+  Ada and Ben disagree if the mean difference is above zero for one and not for the other; shares are counted over ${N_PAIRS.toLocaleString("en")} pairs of teams without a common seed (± 1 point).</p></details>
   <p class="small" style="margin-top:.6em">The same in a notebook: <code class="line"></code></p></div>`);
   const $ = q => root.querySelector(q), all = q => [...root.querySelectorAll(q)];
   const keep = keeper(model), settle = calm(root), slider = $(".seeds"), radios = all(".budget input"), svg = $("[data-picture]"), teams = $(".teams");

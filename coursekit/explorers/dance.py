@@ -12,7 +12,8 @@ import scipy
 from coursekit import data, models
 from coursekit.explorers import STATES
 from coursekit.ledger import rule
-from coursekit.train import Recipe, evaluate, fit
+from coursekit.ledger.evidence import correct
+from coursekit.train import Recipe, fit
 
 N_SEEDS = 960
 BLOCK = 96  # seeds that are trained side by side
@@ -23,26 +24,28 @@ RECIPE = Recipe(epochs=40, batch_size=50, lr=3e-3, n_seeds=BLOCK)
 
 
 def right_answers(epochs: int, seeds: range) -> np.ndarray:
-    """Right answers on the test digits, (2, S) whole numbers: without dropout, and with it."""
+    """Which test digits are read rightly, (2, S, N) of bool: without dropout, and with it."""
     task = data.load("digits", label_noise=0.4)
     recipe = replace(RECIPE, epochs=epochs, first_seed=seeds[0], n_seeds=len(seeds))
     runs = (
         fit(models.mlp(task, hidden=(64,), dropout=rate), task, recipe, record=())
         for rate in (0.0, RATE)
     )
-    accuracy = np.array([evaluate(r, task, "test", weights="final").acc for r in runs])
-    return np.rint(accuracy * len(task.y_test)).astype(int)
+    return np.array([correct(r, task, weights="final") > 0.5 for r in runs])
 
 
 def measure() -> dict:
     """Train everything: what `dance.js` reads. Takes about six minutes on one core."""
     blocks = [range(first, first + BLOCK) for first in range(0, N_SEEDS, BLOCK)]
-    right = {
-        str(epochs): np.hstack([right_answers(epochs, block) for block in blocks]).tolist()
-        for epochs in BUDGETS
-    }
+    right, examples = {}, {}
+    for epochs in map(str, BUDGETS):
+        answers = np.concatenate([right_answers(int(epochs), b) for b in blocks], 1)  # (2, S, N)
+        right[epochs] = answers.sum(2).tolist()
+        each = 100 * np.subtract(*answers.mean(1)[::-1])  # (N,) points that a digit gains
+        examples[epochs] = round(float(each.std(ddof=1) / len(each) ** 0.5), 2)
     return {
         "right": right,
+        "examples": examples,  # standard error that the choice of test digits adds, points
         "n_test": len(data.load("digits").y_test),
         "stops": STOPS,
         "smallest": 1.0,  # point

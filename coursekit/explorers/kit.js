@@ -38,7 +38,7 @@ html[data-theme=dark] body .ex,body[data-jp-theme-light=false] .ex{${DARK}}
 .ex .scroll{overflow:auto;max-height:22em;margin:.4em 0}
 .ex table{border-collapse:collapse;font-size:.9em;font-variant-numeric:tabular-nums;margin:0;color:var(--ink)}
 .ex th,.ex td{padding:.15em .9em .15em 0;text-align:right;border:0;border-bottom:1px solid var(--grid);font-weight:400;white-space:nowrap}
-.ex thead th{font-weight:650}.ex td.word{text-align:left}.ex tr,.ex th,.ex td,.ex thead{background:none!important;color:var(--ink)}
+.ex thead th{font-weight:650}.ex th.word,.ex td.word{text-align:left}.ex tr,.ex th,.ex td,.ex thead{background:none!important;color:var(--ink)}
 .ex caption{text-align:left;color:var(--muted);padding:0 0 .3em;caption-side:top}
 .ex code{font:.88em ui-monospace,Menlo,Consolas,monospace;background:var(--band);color:var(--ink);padding:.1em .35em;border-radius:4px;overflow-wrap:anywhere}
 .ex .small{font-size:.88em;color:var(--muted)}
