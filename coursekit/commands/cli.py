@@ -1,4 +1,4 @@
-"""`coursekit lab | run | check | verdicts | claims | data | doctor | course | grade`.
+"""`coursekit lab | run | check | verdicts | claims | ledger | explorers | data | doctor | ...`.
 
 Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
 """
@@ -173,6 +173,13 @@ def ledger(args: argparse.Namespace) -> int:
     return commands.act(args)
 
 
+def explorers(args: argparse.Namespace) -> int:
+    """Pictures that can be moved: list them, train their data anew, write them as pages."""
+    from coursekit.commands import explorers as commands
+
+    return commands.act(args)
+
+
 def data(args: argparse.Namespace) -> int:
     """List the data sets, or download one that is not embedded."""
     from coursekit.data import names
@@ -313,6 +320,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--kept", default="build/ledger/runs", metavar="DIR", help=about)
     sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
+    sub = command(explorers)
+    actions = ["list", "data", "picture", "page"]
+    sub.add_argument("action", nargs="?", choices=actions, default="list")
+    sub.add_argument("names", nargs="*", metavar="NAME", help='as in "dance"; default: all')
+    sub.add_argument("--out", default="build/explorers", metavar="DIR", help="folder of the pages")
     sub = command(data)
     sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")
     sub.add_argument("name", nargs="?", help="data set to fetch")

@@ -148,5 +148,11 @@ def show(id: str, world: str = "digits") -> Shown:
     ------
     ValueError
         If there is no such claim.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> print(str(claims.show("C42")).splitlines()[0])
+    C42  In training, are the units that survive divided by 1 - rate?
     """
     return Shown(id, world)

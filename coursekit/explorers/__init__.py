@@ -1,0 +1,197 @@
+"""Explorers: pictures that can be moved, the same in JupyterLab and on a page without a kernel.
+
+An explorer is one JavaScript module, `NAME.js`, in anywidget's format, with data that the course
+measured, `data/explorers/NAME.json`, a stored picture of its opening state, `NAME.svg`, and a
+Python module `NAME.py` that says how the data were made. `kit.js` is what all of them share.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TITLES = {"dance": "The dance of the intervals"}
+# Where each explorer may open; the first value of each is its opening state.
+STATES = {
+    "dance": {
+        "seeds": (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96),
+        "epochs": (40, 80),
+        "draw": range(1, 1000),
+    },
+}
+
+
+def folder() -> Path:
+    """Folder of the data and pictures: of the checkout, or of the installed package."""
+    checkout = HERE.parents[1] / "data" / "explorers"
+    return checkout if checkout.is_dir() else HERE.parent / "_course" / "explorers"
+
+
+def stored(name: str) -> dict:
+    """Data of an explorer, as they are stored."""
+    return json.loads((folder() / f"{_known(name)}.json").read_text(encoding="utf-8"))
+
+
+def bundle(name: str) -> str:
+    """Return the kit and the explorer's module as one module without imports."""
+    kit = (HERE / "kit.js").read_text(encoding="utf-8")
+    own = (HERE / f"{_known(name)}.js").read_text(encoding="utf-8")
+    return kit + re.sub(r"^import .*$", "", own, flags=re.M)
+
+
+class Explorer:
+    """A picture that can be moved; the last line of a cell shows it.
+
+    Attributes
+    ----------
+    name : str
+    state : dict
+        Where it opens; in JupyterLab, where the reader has moved it.
+    """
+
+    def __init__(self, name: str, state: Mapping[str, int]):
+        self.name, self._state, self._widget = name, dict(state), None
+
+    @property
+    def state(self) -> dict[str, int]:
+        return dict(self._state if self._widget is None else self._widget.state)
+
+    def __repr__(self) -> str:
+        given = "".join(f", {key}={value}" for key, value in self.state.items())
+        return f'explorers.show("{self.name}"{given})'
+
+    def html(self, *, linked: bool = False) -> str:
+        """Return a fragment that works without a kernel, a network, or (as a picture) scripts.
+
+        Parameters
+        ----------
+        linked : bool
+            Whether the state stands in the address of the page, which then has one explorer.
+        """
+        name = self.name
+        values = {"data": stored(name), "state": self.state, "linked": linked}
+        script = re.sub(r"^export (default .*$)?", "", bundle(name), flags=re.M)
+        # A script ends at the first "</", whatever quotes stand around it.
+        script, data = (part.replace("</", "<\\/") for part in (script, json.dumps(values)))
+        return (
+            f"<div>{_image(name)}</div>\n<script>(() => {{\n{script}\n"
+            f"const values = {data};\n"
+            "const model = { get: k => values[k], set(k, v) { values[k] = v; }, "
+            "on() {}, off() {}, save_changes() {}, send() {} };\n"
+            "render({ model, el: document.currentScript.previousElementSibling });\n})();</script>"
+        )
+
+    def page(self) -> str:
+        """Return a whole page with this explorer alone: it works from a file."""
+        return _PAGE.format(title=escape(TITLES[self.name]), body=self.html(linked=True))
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        from coursekit.widgets import interactive
+
+        shown = {
+            "text/plain": repr(self),
+            "text/html": self.html(),
+            "image/svg+xml": picture(self.name),
+        }
+        metadata = {"image/svg+xml": {"alt": description(self.name)}}
+        if interactive():
+            if self._widget is None:
+                data, state = stored(self.name), self._state
+                self._widget = _widget(self.name)(data=data, state=state)
+            live = self._widget._repr_mimebundle_()
+            shown |= live[0] if isinstance(live, tuple) else live or {}
+            shown["text/plain"] = repr(self)
+        return shown, metadata
+
+
+def show(name: str, **state: int) -> Explorer:
+    """Show an explorer: live in JupyterLab, and the same on a page without a kernel.
+
+    Parameters
+    ----------
+    name : str
+        A key of `TITLES`.
+    **state : int
+        Where it opens, such as `seeds=16`; every explorer says below its picture which line
+        brings back what is on the screen.
+
+    Raises
+    ------
+    ValueError
+        If there is no such explorer, or it has no such state.
+
+    Examples
+    --------
+    >>> from coursekit import explorers
+    >>> explorers.show("dance", seeds=16)
+    explorers.show("dance", seeds=16, epochs=40, draw=1)
+    """
+    allowed = STATES[_known(name)]
+    for key, value in state.items():
+        if key not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}, got {key!r}")
+        if value not in allowed[key]:
+            raise ValueError(f"expected {key} among {_told(allowed[key])}, got {value!r}")
+    return Explorer(name, {key: values[0] for key, values in allowed.items()} | state)
+
+
+def picture(name: str) -> str:
+    """Stored picture of the opening state, as SVG."""
+    return (folder() / f"{_known(name)}.svg").read_text(encoding="utf-8")
+
+
+def description(name: str) -> str:
+    """What the stored picture shows, in words."""
+    return re.search(r"<title>(.*?)</title>", picture(name))[1]
+
+
+def _known(name: str) -> str:
+    if name not in TITLES:
+        raise ValueError(f"expected one of {', '.join(TITLES)}, got {name!r}")
+    return name
+
+
+def _told(values: Sequence[int]) -> str:
+    if isinstance(values, range):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(map(str, values))
+
+
+def _image(name: str) -> str:
+    encoded = base64.b64encode(picture(name).encode()).decode()
+    alt = escape(description(name), quote=True)
+    return f'<img src="data:image/svg+xml;base64,{encoded}" alt="{alt}" style="max-width:100%">'
+
+
+@cache
+def _widget(name: str) -> type:
+    import anywidget
+    import traitlets
+
+    class Widget(anywidget.AnyWidget):
+        _esm = bundle(name)
+        data = traitlets.Dict().tag(sync=True)
+        state = traitlets.Dict().tag(sync=True)
+        linked = traitlets.Bool(False).tag(sync=True)
+
+    return Widget
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width,initial-scale=1"><style>
+:root{{color-scheme:light dark}}
+body{{margin:0;background:#fff;color:#1c1c1c;
+ font:17px/1.5 system-ui,"Segoe UI",Helvetica,Arial,sans-serif}}
+main{{max-width:1080px;margin:0 auto;padding:20px 18px 32px}}
+h1{{font-size:1.55em;line-height:1.2;margin:0 0 .5em}}
+@media (prefers-color-scheme:dark){{body{{background:#161616;color:#ededed}}}}
+@media print{{:root{{color-scheme:light}}body{{background:#fff;color:#000}}}}
+</style></head><body><main><h1>{title}</h1>
+{body}
+</main></body></html>
+"""
