@@ -30,8 +30,10 @@ from coursekit.train import Recipe, evaluate, fit
 RECIPE = Recipe(epochs=60, batch_size=50, lr=3e-3)
 CONVOLUTIONS = replace(RECIPE, lr=1e-2, monitor="accuracy")
 LEARNING_RATES = (3e-3, 1e-2, 3e-2, 1e-1)
-INSIDE, OUTSIDE = (0.2, 0.3, 0.4, 0.5), (0.0, 0.1, 0.65, 0.8)
+INSIDE, OUTSIDE = (0.2, 0.3, 0.4, 0.5), (0.05, 0.1, 0.65, 0.8)
 RATES = tuple(sorted(INSIDE + OUTSIDE))
+TUNED = RATES[1:]
+WIDTHS = tuple(range(125, 132))  # as many as there are rates to tune: see `_plain`
 LABEL_NOISE = {"clean digits": 0.0, "noisy digits": 0.4}
 MOMENTS = {"last epoch": "final", "early-stopped": "best"}
 BY_ACCURACY = {"last epoch": "final", "early-stopped by accuracy": "best"}
@@ -67,11 +69,20 @@ def step_time(first: Callable, second: Callable, task: Task, seed: int) -> float
     """Processor time of a training step of the second network, in percent of that of the first.
 
     Both are ordinary networks in an ordinary loop. They take turns of ten steps, each with the same
-    coins, and the quickest of three turns counts.
+    coins, and the quickest of three turns counts. One thread: processor time adds threads up.
     """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _step_time((first, second), task, seed)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _step_time(makers: Sequence[Callable], task: Task, seed: int) -> float:
     x, y = task.x[:50].cpu(), task.y[:50].cpu()
     with torch.random.fork_rng(devices=[]):
-        nets = [make().train() for make in (first, second)]
+        nets = [make().train() for make in makers]
         optimizers, spent = [torch.optim.Adam(net.parameters()) for net in nets], [[], []]
         for _ in range(4):
             for net, optimizer, own in zip(nets, optimizers, spent, strict=True):
@@ -88,7 +99,7 @@ def step_time(first: Callable, second: Callable, task: Task, seed: int) -> float
 
 @experiment("C39", recipe=RECIPE)
 def time_to_target(seeds, world):
-    """Epochs to a target without dropout and with it, each at its quickest rate; step times."""
+    """Epochs to a target without dropout and with it, each at its quickest rate."""
     c39, rates = {}, (0.0, 0.2, 0.5)
     for name, noise in LABEL_NOISE.items():
         task = world.digits(label_noise=noise)
@@ -103,18 +114,25 @@ def time_to_target(seeds, world):
             both = np.minimum(acc[0].max((0, 2)), acc[i].max((0, 2))) - 0.03
             found = {"an accuracy that both reach": [_epochs(acc[j], both) for j in (0, i)]}
             if noise:
-                lowest = [np.nanmin(loss[j], (0, 2)) + 0.05 for j in (0, i)]
-                pair = [_epochs(-loss[j], -low) for j, low in zip((0, i), lowest, strict=True)]
-                found["its own lowest validation loss"] = pair
+                low = np.maximum(*(np.nanmin(loss[j], (0, 2)) for j in (0, i))) + 0.05
+                found["a validation loss that both reach"] = [
+                    _epochs(-loss[j], -low) for j in (0, i)
+                ]
             else:
                 known = np.reshape([r.train_loss for r in runs], shape)
                 found["training loss 0.1"] = [_epochs(-known[j], -0.1) for j in (0, i)]
             for target, epochs in found.items():
                 c39[f"{name}, {target}, rate {rate}"] = tuple(map(plain, epochs))
+    return {"C39": c39}
+
+
+@experiment("C39t")
+def time_of_a_step(seeds, world):
+    """Processor time of a training step with dropout, in percent of one without."""
+    task = world.digits()
     nets = [world.net(task, dropout=rate) for rate in (0.0, 0.5)]
     percent = [step_time(*nets, task, seed) for seed in seeds]
-    c39["time of a step, rate 0.5"] = plain(100.0, len(seeds)), plain(percent)
-    return {"C39": c39}
+    return {"C39t": {"rate 0.5": (plain(100.0, len(seeds)), plain(percent))}}
 
 
 # What is to be done at test time?
@@ -123,7 +141,7 @@ def time_to_target(seeds, world):
 @experiment("C40", recipe=RECIPE)
 def factor_at_test(seeds, world):
     """Masks without scaling: the mean over all masks, and trained networks, by factor at test."""
-    c40 = {f"mean of training, rate {r}": _mean_of_training(r) for r in (0.2, 0.5, 0.8)}
+    c40 = {f"mean of training, rate {r}": _mean_of_training(r) for r in (0.2, 0.8)}
     task = world.digits()
     study = sweep(_masked, task, _on(seeds), {"rate": (0.2, 0.8)}, record=())
     for rate, keeping in zip((0.2, 0.8), study.runs, strict=True):
@@ -237,31 +255,39 @@ def _masks_of_an_epoch() -> Tensor:
     return torch.stack(masks)
 
 
-@experiment("C43", recipe=RECIPE)
-def patterns(seeds, world):
-    """PyTorch's masks within an epoch; and networks whose mask is one for each epoch."""
+@experiment("C43")
+def patterns():
+    """What PyTorch's layer drops within an epoch of a training."""
     masks = _seeded(_masks_of_an_epoch)
     steps, rows = masks[0] != masks[1], masks[0, 0] != masks[0, 1]
     counts = masks.sum(-1)
-    c43 = {
-        "steps of one epoch share a pattern": Exact(
-            not steps.any(), f"between two steps {int(steps.sum())} of 5,000 units change"
-        ),
-        "examples of one step share a pattern": Exact(
-            not rows.any(), f"between two examples {int(rows.sum())} of 100 units change"
-        ),
-        "each example loses the same number of units": Exact(
-            bool((counts == counts[0, 0]).all()),
-            f"of 100 units at a rate of 0.5, {counts.min()} to {counts.max()} are lost",
-        ),
+    return {
+        "C43": {
+            "steps of one epoch share a pattern": Exact(
+                not steps.any(), f"between two steps {int(steps.sum())} of 5,000 units change"
+            ),
+            "examples of one step share a pattern": Exact(
+                not rows.any(), f"between two examples {int(rows.sum())} of 100 units change"
+            ),
+            "each example loses the same number of units": Exact(
+                bool((counts == counts[0, 0]).all()),
+                f"of 100 units at a rate of 0.5, {counts.min()} to {counts.max()} are lost",
+            ),
+        }
     }
+
+
+@experiment("C43b", recipe=RECIPE)
+def by_epochs(seeds, world):
+    """Dropout as it is, against networks whose mask is one for each epoch."""
+    c43b = {}
     for name, noise in LABEL_NOISE.items():
         task, usual = _trained(world, noise, 0.5, seeds)
         other = fit(_per_epoch_net(task), task, _on(seeds), record=())
         for when, weights in MOMENTS.items():
             pair = (correct(runs, task, weights=weights) for runs in (usual, other))
-            c43[f"{name}, {when}"] = tuple(map(crossed, pair))
-    return {"C43": c43}
+            c43b[f"{name}, {when}"] = tuple(map(crossed, pair))
+    return {"C43b": c43b}
 
 
 @experiment("C49")
@@ -278,7 +304,7 @@ def switches():
     with torch.inference_mode():
         inferred = drops(layer)
     evaluated = drops(layer.eval())
-    called = drops(F.dropout, 0.5)  # as a network in evaluation mode would call it
+    called = drops(F.dropout, 0.5, False)  # a function has a flag of its own
 
     def told(dropping: bool) -> str:
         return "units are dropped" if dropping else "no unit is dropped"
@@ -289,7 +315,7 @@ def switches():
             "no_grad() leaves it on": Exact(ungraded, told(ungraded)),
             "inference_mode() leaves it on": Exact(inferred, told(inferred)),
             "eval() switches the layer off": Exact(not evaluated, told(evaluated)),
-            "eval() switches F.dropout(h, 0.5) off": Exact(not called, told(called)),
+            "training=False switches F.dropout off": Exact(not called, told(called)),
         }
     }
 
@@ -303,12 +329,16 @@ def _benches(world: World) -> dict[str, Task]:
 
 
 def _swept(
-    world: World, task: Task, seeds: Sequence[int], width: int, *, by_accuracy: bool = False
+    world: World,
+    task: Task,
+    seeds: Sequence[int],
+    grid: Sequence[Mapping],
+    *,
+    by_accuracy: bool = False,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Validation accuracy (A, S) and test correctness (A, S, N) of all rates, by moment."""
+    """Validation accuracy (A, S) and test correctness (A, S, N) of some networks, by moment."""
     recipe = replace(_on(seeds), monitor="accuracy" if by_accuracy else "loss")
-    net = partial(world.net, hidden=(width, width))
-    runs = sweep(net, task, recipe, {"dropout": RATES}, record=()).runs
+    runs = sweep(world.net, task, recipe, grid, record=()).runs
     return {
         when: (
             np.array([evaluate(r, task, "val", weights=weights).acc for r in runs]),
@@ -318,10 +348,25 @@ def _swept(
     }
 
 
-def _tuned(val: np.ndarray, test: np.ndarray, rates: Sequence[float]):
-    """The side whose rate each seed's validation examples choose among some."""
-    arms = [RATES.index(rate) for rate in rates]
+def _at(rates: Sequence[float], width: int) -> list[dict]:
+    return [{"hidden": (width, width), "dropout": rate} for rate in rates]
+
+
+def _plain() -> list[dict]:
+    """Networks without dropout, among which to choose as well: other widths draw other weights.
+
+    The best of seven is better than one by luck alone, with label noise by half a point.
+    """
+    return [{"hidden": (width, width), "dropout": 0.0} for width in WIDTHS]
+
+
+def _tuned(val: np.ndarray, test: np.ndarray, arms: Sequence[int] | slice):
+    """The side whose network each seed's validation examples choose among some."""
     return crossed(chosen(val[arms], test[arms]))
+
+
+def _among(rates: Sequence[float]) -> list[int]:
+    return [RATES.index(rate) for rate in rates]
 
 
 @experiment("C44", "C45", recipe=RECIPE)
@@ -330,15 +375,18 @@ def rates(seeds, world):
     c44, c45 = {}, {}
     widths = (128, 16) if world.network == "mlp" else (128,)  # there, others would tell little
     for (name, task), width in product(_benches(world).items(), widths):
-        swept = _swept(world, task, seeds, width, by_accuracy=name == "canvas digits")
+        grid = _at(RATES, width) + (_plain() if width == 128 else [])
+        swept = _swept(world, task, seeds, grid, by_accuracy=name == "canvas digits")
         for when, scores in swept.items():
             if width == 128:
-                c44[f"{name}, {when}"] = _tuned(*scores, [0.0]), _tuned(*scores, RATES[1:])
-            pair = _tuned(*scores, OUTSIDE), _tuned(*scores, INSIDE)
-            c45[f"{name}, {when}, {width} units"] = pair
+                pair = _tuned(*scores, slice(len(RATES), None)), _tuned(*scores, _among(TUNED))
+                c44[f"{name}, {when}"] = pair
+            pair = (_tuned(*scores, _among(rates)) for rates in (OUTSIDE, INSIDE))
+            c45[f"{name}, {when}, {width} units"] = tuple(pair)
     # As a practitioner has it: nobody has cleaned the labels to validate on.
-    for when, scores in _swept(world, world.digits(pool_noise=0.4), seeds, 128).items():
-        pair = _tuned(*scores, [0.0]), _tuned(*scores, RATES[1:])
+    grid, n = _at(TUNED, 128) + _plain(), len(TUNED)
+    for when, scores in _swept(world, world.digits(pool_noise=0.4), seeds, grid).items():
+        pair = _tuned(*scores, slice(n, None)), _tuned(*scores, slice(n))
         c44[f"noisy digits, noisy validation labels, {when}"] = pair
     return {"C44": c44, "C45": c45}
 
@@ -369,10 +417,10 @@ PLACES = {
 }
 
 
-@experiment("C46", recipe=CONVOLUTIONS)
+@experiment("C46", "C46b", recipe=CONVOLUTIONS)
 def places(seeds, world):
     """0.15 behind convolutions and 0.5 behind a dense layer, against three other placings."""
-    task, c46 = world.canvas(), {}
+    task, c46, c46b = world.canvas(), {}, {}
     grid = [dict(zip(("conv", "dense"), rates, strict=True)) for rates in PLACES.values()]
     for kind, channels in (("single numbers dropped", False), ("whole channels dropped", True)):
         build = partial(convolutional, channels=channels)
@@ -380,8 +428,11 @@ def places(seeds, world):
         for when, weights in BY_ACCURACY.items():
             advised, *others = (crossed(correct(r, task, weights=weights)) for r in runs)
             for against, other in zip(list(PLACES)[1:], others, strict=True):
-                c46[f"{kind}, {when}, against {against}"] = other, advised
-    return {"C46": c46}
+                if against == "the rates swapped":
+                    c46[f"{kind}, {when}"] = other, advised
+                else:
+                    c46b[f"{kind}, {when}, against {against}"] = other, advised
+    return {"C46": c46, "C46b": c46b}
 
 
 # One network or many?
@@ -426,14 +477,12 @@ def _one_layer() -> dict[str, Exact]:
     weight, bias, x = (
         torch.randn(n, generator=g, dtype=torch.double) for n in ((3, 10), (3,), (20, 10))
     )
-    every, whole = enumerate_masks(weight, bias, x, 0.5), F.linear(x, weight, bias).softmax(1)
-    means = {"geometric": every.geometric_mean(), "arithmetic": every.arithmetic_mean()}
-    off = {name: float((whole - mean).abs().max()) for name, mean in means.items()}
+    mean = enumerate_masks(weight, bias, x, 0.5).geometric_mean()
+    gap = float((F.linear(x, weight, bias).softmax(1) - mean).abs().max())
     return {
-        f"one softmax layer, {name} mean of all masks": Exact(
+        "one softmax layer, geometric mean of all masks": Exact(
             gap < 1e-12, f"largest difference of a probability {gap:.1g}"
         )
-        for name, gap in off.items()
     }
 
 
@@ -519,10 +568,10 @@ def indispensable(seeds, world):
         lost = {}  # correctness lost by a removal, (S, N), of the plain network and of the other
         for rate in (0.0, 0.5):
             task, runs = _trained(world, noise, rate, seeds)
-            whole, less = correct(runs, task), _without_the_worst(runs, task)
+            whole = correct(runs, task)
             if rate:
+                less = _without_the_worst(runs, task)
                 s10[f"{name}, with dropout, the worst unit"] = crossed(whole), crossed(less)
-            lost.setdefault("the worst unit", []).append(whole - less)
             for percent in (12.5, 25, 50):
                 rest = _without_a_share(runs, task, percent / 100)
                 lost.setdefault(f"{percent:g} % of the units", []).append(whole - rest)
@@ -531,7 +580,7 @@ def indispensable(seeds, world):
     return {"S10": s10}
 
 
-@experiment("S14", recipe=RECIPE)
+@experiment("S14", "S14b", "S14c", recipe=RECIPE)
 def lighting(seeds, world):
     """Accuracy lost in another light: plain, with dropout, and with random light in training."""
     task, usual = _trained(world, 0.0, 0.0, seeds)
@@ -541,14 +590,17 @@ def lighting(seeds, world):
         "dropout": _trained(world, 0.0, 0.5, seeds)[1],
         "augmentation": fit(world.net(task), task, _on(seeds), augment=lit, record=()),
     }
-    x, s14 = task.x_test, {}
-    for light, moved in (("dimmed", 0.4 * x), ("bright background", 0.4 + 0.6 * x)):
-        lost = {}
-        for name, runs in nets.items():
-            before, after = (correct(runs, task, weights="final", x=at) for at in (x, moved))
-            lost[name] = before - after
-            if name == "plain":
-                s14[f"{light}, against the usual light"] = crossed(before), crossed(after)
-        for name in ("dropout", "augmentation"):
-            s14[f"{light}, with {name}"] = crossed(lost["plain"]), crossed(lost[name])
-    return {"S14": s14}
+    x = task.x_test
+    dimmed, bright = 0.4 * x, 0.4 + 0.6 * x
+
+    def right(name: str, at: Tensor) -> np.ndarray:
+        return correct(nets[name], task, weights="final", x=at)
+
+    lost = {name: crossed(right(name, x) - right(name, bright)) for name in nets}
+    before, in_bright, in_dimmed = (crossed(right("plain", at)) for at in (x, bright, dimmed))
+    s14 = {
+        "bright background, against the usual light": (before, in_bright),
+        "bright background, with augmentation": (lost["plain"], lost["augmentation"]),
+    }
+    s14b = {"bright background": (lost["plain"], lost["dropout"])}
+    return {"S14": s14, "S14b": s14b, "S14c": {"dimmed": (before, in_dimmed)}}
