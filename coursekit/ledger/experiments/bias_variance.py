@@ -224,10 +224,10 @@ def more_data(seeds, world):
             c10[f"{name}, {steps}, accuracy"] = right[i], right[i + 1]
             c10[f"{name}, {steps}, variance"] = variance[i], variance[i + 1]
     if world.is_first:
-        found = [[_log_errors(seed, n)[1] for n in (10, 48, 400)] for seed in seeds]
-        ten, fifty, many = (plain(column) for column in np.transpose(found))
-        c10["50 features, tuned penalty, 10 to 48 rows"] = ten, fifty
-        c10["50 features, tuned penalty, 48 to 400 rows"] = fifty, many
+        found = [[_log_errors(seed, n)[1] for n in ns] for seed in seeds]
+        few, more, many = (plain(column) for column in np.transpose(found))
+        c10["50 features, tuned penalty, 25 to 100 rows"] = few, more
+        c10["50 features, tuned penalty, 100 to 400 rows"] = more, many
     return {"C10": c10}
 
 
