@@ -141,8 +141,8 @@ def length(seeds, world):
 def shortened():
     """One network that knows random labels; its layers are shrunk, and no answer changes.
 
-    With layer l (weights) times c and its bias times c^l, all outputs of ReLU layers are c^3 times
-    as large, and the largest one stays the largest.
+    With all weights times c and the bias of layer l times c^l, the outputs of three ReLU layers are
+    c^3 times as large, and the largest one stays the largest.
     """
     task = worlds.find("digits").digits(label_noise=1.0, n_val=60)
     right = replace(task, label_noise=0.0)
@@ -152,7 +152,7 @@ def shortened():
     before = _length(memorized.final)[0]
     shrunk = {}
     for i, (name, w) in enumerate(memorized.final.items()):
-        shrunk[name] = w * 0.5 ** (1 if w.ndim >= 3 else i // 2 + 1)
+        shrunk[name] = w / 8 ** (1 if w.ndim >= 3 else i // 2 + 1)  # exact: powers of two
     knows = evaluate(replace(memorized, final=shrunk), task, "train", weights="final").acc[0]
     after, other = _length(shrunk)[0], _length(clean.final)[0]
     shown = (
@@ -218,8 +218,8 @@ def gaps(seeds, world):
         c02[f"{name}, all settings"] = by_val, crossed(chosen(-gap, test))
         c02[f"{name}, settings that learned"] = by_val, crossed(chosen(learned, test))
     clean = banks["clean digits"].task
-    exam = replace(clean, y=replaced(clean.y, 0.2, "key of the pool"))
-    exam = replace(exam, y_test=replaced(clean.y_test, 0.2, "key of the test"))
+    exam = replace(clean, y=replaced(clean.y, 0.3, "key of the pool"))
+    exam = replace(exam, y_test=replaced(clean.y_test, 0.3, "key of the test"))
     few = _Bank(world, world.digits(n_train=30), seeds, batch_size=8)  # 4 steps each epoch, too
     wrong = examined["noisy validation labels"]
     causes = {
