@@ -16,7 +16,7 @@ import torch
 
 from coursekit import linear, models
 from coursekit.datasets.tasks import Task
-from coursekit.ledger.evidence import Exact, Side, chosen, correct, crossed, losses, plain
+from coursekit.ledger.evidence import Exact, chosen, correct, crossed, losses, plain
 from coursekit.ledger.experiments import experiment
 from coursekit.ledger.experiments.overfitting import replaced
 from coursekit.regularizers import augmentation
@@ -78,14 +78,8 @@ def _ridge_parts(
 ALPHAS = np.concatenate([[0.0], np.geomspace(1e-2, 1e4, 200)])
 
 
-def _along_the_path() -> tuple[bool, bool, str]:
-    """Whether bias² rises and variance falls with ridge's penalty; both do for any data."""
-    bias2, variance = _ridge_parts(0, 30, ALPHAS)
-    rises, falls = bool((np.diff(bias2) > 0).all()), bool((np.diff(variance) < 0).all())
-    return rises, falls, "each term kept = s²/(s² + alpha) falls with alpha, at all 201 of a path"
-
-
 FEATURES = (50, 200, 4000)  # a quarter of the 200 examples, as many, twenty times as many
+RIDGE = 0.05
 
 
 def _random_features(task: Task, seed: int) -> np.ndarray:
@@ -97,7 +91,7 @@ def _random_features(task: Task, seed: int) -> np.ndarray:
     found = []
     for width in FEATURES:
         gram = train[:, :width] @ train[:, :width].T
-        for ridge in (1e-9, 10.0):
+        for ridge in (1e-9, RIDGE * width):  # features that are scaled by 1 / sqrt(width)
             dual = np.linalg.solve(gram + ridge * np.eye(len(gram)), np.eye(10)[seen.y_train])
             scores = test[:, :width] @ (train[:, :width].T @ dual)
             found.append(scores.argmax(1) == seen.y_test)
@@ -118,7 +112,7 @@ def sizes(seeds, world):
     for i, name in enumerate(("no penalty", "ridge")):
         c04[f"random features, {name}, 50 to 200"] = crossed(few[i]), crossed(equal[i])
         c04[f"random features, {name}, 50 to 4000"] = crossed(few[i]), crossed(many[i])
-    c07: dict[str, tuple[Side, Side] | Exact] = {}
+    c07 = {}
     for name, noise in (("clean digits", 0.0), ("noisy digits", 0.4)):
         task = world.digits(label_noise=noise)
         runs = [
@@ -132,18 +126,7 @@ def sizes(seeds, world):
             for what in ("bias²", "variance", "gap in points", "gap in nats"):
                 pair = crossed(told[i][what]), crossed(told[i + 1][what])
                 c07[f"{name}, {narrow} to {wide} units, {what}"] = pair
-    rises, falls, shown = _along_the_path()
-    c07["ridge path, bias²"] = Exact(rises, shown)
-    c07["ridge path, variance"] = Exact(falls, shown)
     return {"C04": c04, "C07": c07}
-
-
-def _best_ridge(seed: int, n: int) -> dict[str, tuple[float, float]]:
-    """Bias², variance and error without a penalty, and at the one with the least error."""
-    bias2, variance = _ridge_parts(seed, n, ALPHAS)
-    best = (bias2 + variance).argmin()
-    parts = {"bias²": bias2, "variance": variance, "error": bias2 + variance}
-    return {what: (values[0], values[best]) for what, values in parts.items()}
 
 
 def _shifted(x: torch.Tensor) -> torch.Tensor:
@@ -153,8 +136,7 @@ def _shifted(x: torch.Tensor) -> torch.Tensor:
 @experiment("C08", "C09", recipe=RECIPE)
 def trades(seeds, world):
     """What regularizers, shifted pictures and convolutions do to bias and variance."""
-    c08: dict[str, tuple[Side, Side] | Exact] = {}
-    c09: dict[str, tuple[Side, Side] | Exact] = {}
+    c08, c09 = {}, {}
 
     def trained(task: Task, make_net: Callable, recipe: Recipe = RECIPE, **hooks) -> dict:
         runs = fit(make_net, task, _pairs(recipe, seeds), record=(), **hooks)
@@ -170,8 +152,6 @@ def trades(seeds, world):
         for way, parts in ways.items():
             for what, values in parts.items():
                 c08[f"{name}, {way}, {what}"] = crossed(without[what]), crossed(values)
-                if name == "noisy digits" and what != "error":
-                    c09[f"{name}, {way}, {what}"] = crossed(without[what]), crossed(values)
     canvas = world.canvas()
     fixed = trained(canvas, world.net(canvas), LONG)
     ways = {
@@ -181,16 +161,24 @@ def trades(seeds, world):
     for way, parts in ways.items():
         for what in ("bias²", "variance"):
             c09[f"canvas digits, {way}, {what}"] = crossed(fixed[what]), crossed(parts[what])
-    if world.is_first:
-        for n in (30, 2000):
-            found = [_best_ridge(seed, n) for seed in seeds]
-            for what in found[0]:
-                pairs = np.array([one[what] for one in found]).T
-                c08[f"ridge, {n} rows, {what}"] = plain(pairs[0]), plain(pairs[1])
-    rises, falls, shown = _along_the_path()
-    c09["ridge path, bias²"] = Exact(not rises, shown)
-    c09["ridge path, variance"] = Exact(falls, shown)
     return {"C08": c08, "C09": c09}
+
+
+@experiment("C08b")
+def ridge_path():
+    """Bias², variance and their sum along ridge's penalty, for one set of inputs."""
+    bias2, variance = _ridge_parts(0, 30, ALPHAS)
+    error = bias2 + variance
+    rises, falls = bool((np.diff(bias2) > 0).all()), bool((np.diff(variance) < 0).all())
+    shown = "each term kept = s²/(s² + alpha) falls with alpha, at all 201 of a path"
+    least = f"{error.min():.3f} at alpha {ALPHAS[error.argmin()]:.3g}, {error[0]:.3f} at 0"
+    return {
+        "C08b": {
+            "bias² rises": Exact(rises, shown),
+            "variance falls": Exact(falls, shown),
+            "some penalty lowers the sum": Exact(bool(error.argmin() > 0), least),
+        }
+    }
 
 
 STEPS = 240
@@ -198,8 +186,8 @@ PENALTIES = np.geomspace(1e-4, 1e4, 17)
 
 
 def _log_errors(seed: int, n: int, d: int = 50) -> tuple[float, float]:
-    """Log of the squared error on new data of n rows of d features and noise 1: of the
-    minimum-norm fit, and of ridge, whose penalty 200 other rows choose.
+    """Log of the squared error on new data, whose noise has variance 1, of fits to n rows of d
+    features: of the minimum-norm fit, and of ridge, whose penalty 200 other rows choose.
     """
     draws = np.random.default_rng([seed, n])
     beta, x = draws.normal(size=d) / d**0.5, draws.normal(size=(n, d))
@@ -210,7 +198,7 @@ def _log_errors(seed: int, n: int, d: int = 50) -> tuple[float, float]:
     path = (s / (s**2 + PENALTIES[:, None]) * (u.T @ y)) @ vt  # (A, d)
     tuned = path[((path @ val.T - y_val) ** 2).mean(1).argmin()]
     least = linear.least_squares(x, y, intercept=False).coef
-    return tuple(float(np.log((((coef - beta) @ new.T) ** 2).mean())) for coef in (least, tuned))
+    return tuple(float(np.log(1 + ((new @ (c - beta)) ** 2).mean())) for c in (least, tuned))
 
 
 @experiment("C10", recipe=RECIPE)
@@ -236,12 +224,19 @@ def more_data(seeds, world):
             c10[f"{name}, {steps}, accuracy"] = right[i], right[i + 1]
             c10[f"{name}, {steps}, variance"] = variance[i], variance[i + 1]
     if world.is_first:
-        found = np.array([[_log_errors(seed, n) for n in (10, 48, 400)] for seed in seeds])
-        for i, name in enumerate(("no penalty", "tuned penalty")):
-            ten, fifty, many = found[..., i].T
-            c10[f"50 features, {name}, 10 to 48 rows"] = plain(ten), plain(fifty)
-            c10[f"50 features, {name}, 48 to 400 rows"] = plain(fifty), plain(many)
+        found = [[_log_errors(seed, n)[1] for n in ns] for seed in seeds]
+        few, more, many = (plain(column) for column in np.transpose(found))
+        c10["50 features, tuned penalty, 25 to 100 rows"] = few, more
+        c10["50 features, tuned penalty, 100 to 400 rows"] = more, many
     return {"C10": c10}
+
+
+@experiment("C10b")
+def almost_as_many(seeds):
+    """Fits without a penalty, to few rows and to almost as many as features."""
+    found = [[_log_errors(seed, n)[0] for n in (10, 48)] for seed in seeds]
+    ten, fifty = (plain(column) for column in np.transpose(found))
+    return {"C10b": {"50 features, 10 to 48 rows": (ten, fifty)}}
 
 
 CHOICES = (16, 64, 256, 1024)
