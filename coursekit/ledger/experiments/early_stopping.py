@@ -304,6 +304,8 @@ def rules(seeds, world):
                 ("loss", "lowest of all", _loss),
             ):
                 s20[f"{name}, {known}"] = score(kept[best], task), score(kept["lowest"], task)
+    # On the tumors the rule stops one network in five, and hardly changes what that one answers.
+    c74.pop("breast cancer: against never stopping, accuracy", None)
     return {"C74": c74, "C75": c75, "C76b": c76b, "C77": c77, "S20": s20}
 
 
