@@ -4,11 +4,13 @@ A rule decides after every epoch which networks to keep, as a stopper in a loop 
 serves all rules, and each has its own copy of the weights. Axes: S seeds, T epochs, N examples.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coursekit import data, stopping
@@ -142,7 +144,8 @@ def watch(
     """Train once as `fit` does; return the runs for each rule, whose best weights it has kept.
 
     A rule sees the validation scores, those of the parts to `record`, and with `spare` the
-    "spare_error": that on all rows of the pool which a seed neither learns from nor validates on.
+    "spare_error" and "spare_loss": those on all rows of the pool which a seed neither learns from
+    nor validates on.
     """
     recipe = replace(RECIPE, first_seed=seeds[0], n_seeds=len(seeds), **changes)
     runners = [(Arm(net, recipe), seed) for seed in recipe.seeds]
@@ -159,8 +162,11 @@ def watch(
             if "val_acc" in row:
                 row["val_error"] = 1 - row["val_acc"]
             if unseen is not None:
-                right = on_shared(stack.net, stack.state, task.x).argmax(-1) == task.y
-                row["spare_error"] = 1 - _shares(right, unseen)
+                answers = on_shared(stack.net, stack.state, task.x)  # (S, pool, C)
+                y = task.y.expand(answers.shape[:-1])
+                row["spare_error"] = 1 - _means(answers.argmax(-1) == y, unseen)
+                each = F.cross_entropy(answers.movedim(-1, 1), y, reduction="none")
+                row["spare_loss"] = _means(each, unseen)
             for name, keep in deciding.items():
                 which = keep(row)
                 kept[name].keep(stack, which)
@@ -184,20 +190,24 @@ def _unseen(task: Task, seeds: Sequence[int]) -> Tensor:
     return unseen.scatter(1, used, False)
 
 
-def _shares(hit: Tensor, which: Tensor) -> np.ndarray:
-    """Share of the marked ones that are hit, (S,)."""
-    return ((hit & which).sum(1) / which.sum(1)).cpu().double().numpy()
+def _means(values: Tensor, which: Tensor) -> np.ndarray:
+    """Mean over the marked ones, (S,)."""
+    return ((values * which).sum(1) / which.sum(1)).cpu().double().numpy()
 
 
 def _accuracy(runs: Runs, task: Task) -> Side:
     return crossed(correct(runs, task))
 
 
+def _loss(runs: Runs, task: Task) -> Side:
+    return crossed(losses(runs, task))
+
+
 def _both(name: str, control: Runs, treated: Runs, task: Task) -> dict[str, tuple[Side, Side]]:
     """A comparison by test accuracy, and one by test loss."""
     return {
         f"{name}, accuracy": (_accuracy(control, task), _accuracy(treated, task)),
-        f"{name}, loss": (crossed(losses(control, task)), crossed(losses(treated, task))),
+        f"{name}, loss": (_loss(control, task), _loss(treated, task)),
     }
 
 
@@ -222,7 +232,7 @@ def stopped(seeds, world):
     """Patience 10 against all 120 epochs, loss against accuracy as the monitor, and the price.
 
     The price: a network that learns from the validation labels, too, for as many epochs as the
-    stop has found.
+    stop has found, and for as many steps.
     """
     c73, c81, s22 = {}, {}, {}
     rules = {"end": end, "stop": patience(10), "loss": LOWEST, "accuracy": MOST_ACCURATE}
@@ -241,23 +251,26 @@ def stopped(seeds, world):
             saved = plain(1 - trained / RECIPE.epochs)
             s22[f"{name}, epochs"] = plain(0.0, len(seeds)), saved
             whole = replace(task, n_train=task.n_train + task.n_val - 1, n_val=1)
-            rule, longest = {"found": at(stop.best_epoch)}, int(stop.best_epoch.max())
-            full = watch(net, whole, seeds, rule, epochs=longest)["found"]
-            s22[f"{name}, accuracy"] = _accuracy(full, task), _accuracy(stop, task)
+            steps = [math.ceil(t.n_train / RECIPE.batch_size) for t in (task, whole)]  # per epoch
+            as_many = np.maximum(1, np.rint(stop.best_epoch * steps[0] / steps[1]))
+            equal = {"equal epochs": at(stop.best_epoch), "equal steps": at(as_many)}
+            full = watch(net, whole, seeds, equal, epochs=int(stop.best_epoch.max()))
+            for what, runs in full.items():
+                s22[f"{name}, accuracy, {what}"] = _accuracy(runs, task), _accuracy(stop, task)
     return {"C73": c73, "C81": c81, "S22": s22}
 
 
-@experiment("C74", "C75", "C76", "C77", "S20", recipe=RECIPE)
+@experiment("C74", "C75", "C76b", "C77", "S20", recipe=RECIPE)
 def rules(seeds, world):
     """The rules of the articles, on the same trainings, against patience 10 and no stopping."""
-    c74, c75, c77, s20 = {}, {}, _threshold(seeds, world), {}
-    c76 = _shallow_copy()
+    c74, c75, c76b, c77, s20 = {}, {}, {}, _threshold(seeds, world), {}
     every = {
         "end": end,
         "literal": until(_flat_and_rising),
         "first rise": first_rise,
         "lowest": LOWEST,
-        "very best": patience(None, "spare_error"),
+        "most accurate": patience(None, "spare_error"),
+        "lowest of all": patience(None, "spare_loss"),
         "shallow": unrestored(20),
         "absolute": absolute(10, 0.001),
     } | {f"patience {n}": patience(n) for n in (2, 5, 10, 20, 40)}
@@ -271,25 +284,29 @@ def rules(seeds, world):
         slower = {"lr": RECIPE.lr / 3} if name == more[1] else {}
         how = {"record": ("train",), "spare": True} | slower
         kept = watch(world.net(task), task, seeds, every, **how)
-        acc = {rule: _accuracy(runs, task) for rule, runs in kept.items()}
         if name in plainly:
             for found, rule in ((c74, "literal"), (c75, "first rise")):
                 for control, known in (("patience 10", "patience 10"), ("end", "never stopping")):
                     judged = _both(f"{name}: against {known}", kept[control], kept[rule], task)
                     found.update(judged)
         if name in ("clean digits", "noisy digits"):
-            c76[f"{name}, patience 20"] = acc["patience 20"], acc["shallow"]
-        c77 |= {
-            f"{name}: 20 against 2": (acc["patience 2"], acc["patience 20"]),
-            f"{name}: 5 against 40": (acc["patience 40"], acc["patience 5"]),
-            f"{name}: 10 against never stopping": (acc["end"], acc["patience 10"]),
-        }
+            pair = kept["patience 20"], kept["shallow"]
+            c76b |= _both(f"{name}, patience 20", *pair, task)
+        for inside, outside in ((20, 2), (5, 40)):
+            pair = kept[f"patience {outside}"], kept[f"patience {inside}"]
+            c77 |= _both(f"{name}: {inside} against {outside}", *pair, task)
         if name == "clean digits":
-            c77[f"{name}: 0.001 against 0"] = acc["patience 10"], acc["absolute"]
+            pair = kept["patience 10"], kept["absolute"]
+            c77[f"{name}: 0.001 against 0"] = tuple(_accuracy(runs, task) for runs in pair)
         if name != more[1]:
-            s20[f"{name}: against the very best"] = acc["very best"], acc["lowest"]
-            s20[f"{name}: against never stopping"] = acc["end"], acc["lowest"]
-    return {"C74": c74, "C75": c75, "C76": c76, "C77": c77, "S20": s20}
+            for known, best, score in (
+                ("accuracy", "most accurate", _accuracy),
+                ("loss", "lowest of all", _loss),
+            ):
+                s20[f"{name}, {known}"] = score(kept[best], task), score(kept["lowest"], task)
+    # On the tumors the rule stops one network in five, and hardly changes what that one answers.
+    c74.pop("breast cancer: against never stopping, accuracy", None)
+    return {"C74": c74, "C75": c75, "C76b": c76b, "C77": c77, "S20": s20}
 
 
 def _threshold(seeds: Sequence[int], world: World) -> dict[str, tuple[Side, Side] | Exact]:
@@ -324,7 +341,8 @@ def _unexplained(runs: Runs, task: Task) -> np.ndarray:
     return (off.square() / task.y_test.var()).double().cpu().numpy()
 
 
-def _shallow_copy() -> dict[str, Exact]:
+@experiment("C76")
+def shallow_copy():
     """Save `state_dict().copy()`, take one more step: are the saved tensors what they were?"""
     with private_rng(0):
         net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
@@ -337,10 +355,21 @@ def _shallow_copy() -> dict[str, Exact]:
     for known, name in (("weights", "0.weight"), ("running statistics", "1.running_mean")):
         moved = (best[name] - truth[name]).abs().max().item()
         found[known] = Exact(moved == 0, f"the saved ones moved by up to {moved:.2g} in one step")
-    return found
+    return {"C76": found}
 
 
 @experiment("C78")
+def one_estimate():
+    """Is there a strength of ridge that agrees with four steps of gradient descent from 0?"""
+    two = np.array([1.0, 0.25])
+    by_steps = stopping.gd_filter(two, 0.5, 4)
+    twin = two[0] * (1 / by_steps[0] - 1)  # the one strength that agrees on the first value
+    apart = abs(stopping.ridge_filter(two, twin) - by_steps).max()
+    told = f"alike in one direction, they differ by {apart:.2f} of the coefficient in the other"
+    return {"C78": {"the same estimate": Exact(bool(apart < 1e-9), told)}}
+
+
+@experiment("C78b")
 def stopping_or_ridge(seeds):
     """Gradient descent on least squares from 0, against ridge, in exact expectation.
 
@@ -348,18 +377,8 @@ def stopping_or_ridge(seeds):
     normal coefficients, signal to noise between 1/4 and 16. The best of all stopping times against
     the best of all strengths, by the squared error of the fitted values.
     """
-    two = np.array([1.0, 0.25])
-    by_steps = stopping.gd_filter(two, 0.5, 4)
-    twin = two[0] * (1 / by_steps[0] - 1)  # the one strength that agrees on the first value
-    apart = abs(stopping.ridge_filter(two, twin) - by_steps).max()
     best = np.array([_best_risks(np.random.default_rng(seed)) for seed in seeds])  # (S, 2)
-    told = f"alike in one direction, they differ by {apart:.2f} of the coefficient in the other"
-    return {
-        "C78": {
-            "the same estimate": Exact(bool(apart < 1e-9), told),
-            "the same best risk": (plain(best[:, 1]), plain(best[:, 0])),
-        }
-    }
+    return {"C78b": {"the best risk": (plain(best[:, 1]), plain(best[:, 0]))}}
 
 
 def _best_risks(rng: np.random.Generator) -> list[float]:
@@ -378,41 +397,42 @@ def _best_risks(rng: np.random.Generator) -> list[float]:
     return [float(np.log(min(map(risk, some)))) for some in filters]
 
 
-@experiment("C79", recipe=RECIPE)
-def explicit_regularization(seeds, world):
-    """Dropout and L2 of four strengths, trained to the end and stopped; and stopping alone.
+PATIENCES = {f"patience {n}": patience(n) for n in (2, 5, 10, 40)}
+STRENGTHS = {"dropout": (0.2, 0.5, 0.65, 0.8), "L2": (1e-3, 3e-3, 1e-2, 3e-2)}
+HELD = {"dropout": 0.5, "L2": 1e-2}
 
-    Stopping alone has four patiences. On every side validation accuracy finds the best, or the
-    worst, of four.
+
+@experiment("C79", "C79b", recipe=RECIPE)
+def explicit_regularization(seeds, world):
+    """Dropout and L2, the best of four strengths trained to the end; and stopping alone.
+
+    Stopping has four patiences, alone, and together with one strength of dropout or L2. On every
+    side validation accuracy finds the best of four.
     """
-    grids = {"dropout": (0.2, 0.5, 0.65, 0.8), "L2": (1e-3, 3e-3, 1e-2, 3e-2)}
-    impatient = {f"patience {n}": patience(n) for n in (2, 5, 10, 40)}
-    c79 = {}
+    c79, c79b = {}, {}
     for name, task in _digits(world).items():
-        alone = [*watch(world.net(task), task, seeds, impatient).values()]
-        for method, strengths in grids.items():
-            trained = [
-                watch(
+        alone = _chosen([*watch(world.net(task), task, seeds, PATIENCES).values()], task)
+        for method, strengths in STRENGTHS.items():
+            trained = {
+                strength: watch(
                     world.net(task, dropout=strength if method == "dropout" else 0.0),
                     task,
                     seeds,
-                    {"end": end, "stop": patience(10)},
+                    {"end": end} | (PATIENCES if strength == HELD[method] else {}),
                     weight_decay=strength if method == "L2" else 0.0,
                 )
                 for strength in strengths
-            ]
-            ends, stops = ([kept[rule] for kept in trained] for rule in ("end", "stop"))
-            for part, treated, sign in (("best", ends, 1), ("worst", ends, -1), ("both", stops, 1)):
-                c79[f"{name}, {method}, {part}"] = tuple(
-                    _chosen(runs, task, sign) for runs in (alone, treated)
-                )
-    return {"C79": c79}
+            }
+            c79[f"{name}, {method}"] = alone, _chosen([k["end"] for k in trained.values()], task)
+            stopped = [trained[HELD[method]][known] for known in PATIENCES]
+            c79b[f"{name}, {method}"] = alone, _chosen(stopped, task)
+    return {"C79": c79, "C79b": c79b}
 
 
-def _chosen(runs: Sequence[Runs], task: Task, sign: int) -> Side:
-    """The runs that each seed finds best on its validation digits; with a sign of -1, the worst."""
+def _chosen(runs: Sequence[Runs], task: Task) -> Side:
+    """The runs that each seed finds best on its validation digits."""
     val = np.array([evaluate(r, task, "val").acc for r in runs])
-    return crossed(chosen(sign * val, np.array([correct(r, task) for r in runs])))
+    return crossed(chosen(val, np.array([correct(r, task) for r in runs])))
 
 
 LADDER = (1, 2, 4, 8, 16, 32, 64, 120)
@@ -447,7 +467,7 @@ def _fitted(runs: Runs, task: Task, seeds: Sequence[int]) -> list[np.ndarray]:
     dealt = task.deal(seeds)
     answers = outputs(runs, task.x).argmax(-1)  # (S, pool)
     hit = answers.gather(1, dealt.train_rows) == dealt.y_train
-    return [_shares(hit, which) for which in (~dealt.flipped, dealt.flipped)]
+    return [_means(hit, which) for which in (~dealt.flipped, dealt.flipped)]
 
 
 def _travelled(runs: Runs, net: MakeNet) -> np.ndarray:
@@ -461,9 +481,8 @@ def _travelled(runs: Runs, net: MakeNet) -> np.ndarray:
 def decay_at_equal_fit(seeds, world):
     """Cosine and step decay from two rates, against constant rates.
 
-    At the end of training; against the constant rate where its training loss first is as low as
-    the decayed one's at the end; against the constant rate stopped by patience 10; and against a
-    third of that rate.
+    At the end of training; at an equal training loss, which is the higher of the two final ones;
+    against the constant rate stopped by patience 10; and against a third of that rate.
     """
     digits, c82 = _digits(world), {}
     noisy, rates = digits["noisy digits"], (RECIPE.lr, 3 * RECIPE.lr)
@@ -475,26 +494,39 @@ def decay_at_equal_fit(seeds, world):
     ):
         net = world.net(task)
         how = {"record": ("train",), "lr": lr}
+        constant = watch(net, task, seeds, {"end": end, "stop": patience(10)}, **how)
+        last = _last_loss(constant["end"])
+        both = {"end": end, "equal": _as_low_as(last)}
         decayed = {
-            schedule: watch(net, task, seeds, {"end": end}, schedule=schedule, **how)["end"]
+            schedule: watch(net, task, seeds, both, schedule=schedule, **how)
             for schedule in ("cosine", "step")
         }
-        equal = {schedule: _as_low_as(runs) for schedule, runs in decayed.items()}
-        rules = equal | {"end": end, "stop": patience(10)}
-        constant = watch(net, task, seeds, rules, **how)
-        for schedule, runs in decayed.items():
-            treated = _accuracy(runs, task)
+        if task is noisy:
+            # The decayed loss is now known, too: a second time, up to the higher of both.
+            equal = {
+                schedule: _as_low_as(np.maximum(last, _last_loss(kept["end"])))
+                for schedule, kept in decayed.items()
+            }
+            again = watch(net, task, seeds, equal, **how)
+        for schedule, kept in decayed.items():
+            treated, known = _accuracy(kept["end"], task), f"{name}, {schedule}"
             controls = {"the end": constant["end"], "early stopping": constant["stop"]}
             if task is noisy:
-                controls |= {"equal training loss": constant[schedule], "a third": third}
+                controls["a third"] = third
+                pair = again[schedule], kept["equal"]
+                c82[f"{known}: equal training loss"] = tuple(_accuracy(r, task) for r in pair)
             for against, control in controls.items():
-                c82[f"{name}, {schedule}: {against}"] = _accuracy(control, task), treated
+                c82[f"{known}: {against}"] = _accuracy(control, task), treated
         third = constant["end"]  # of the next rate, which is three times as large
     return {"C82": c82}
 
 
-def _as_low_as(runs: Runs) -> Rule:
-    reached = runs.train_loss[:, -1]
+def _last_loss(runs: Runs) -> np.ndarray:
+    return runs.train_loss[:, -1]
+
+
+def _as_low_as(reached: np.ndarray) -> Rule:
+    """The first epoch with a training loss as low as that, (S,), or else the last one."""
     return until(lambda row, before: row["train_loss"] <= reached)
 
 
