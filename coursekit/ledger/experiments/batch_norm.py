@@ -334,9 +334,10 @@ def shift(seeds, world):
         for name, kind in kinds.items():
             build = partial(blocks, depth=depth, **kind)
             study = trained(build, task, recipe, {"lr": lrs})
-            if name != "norm":
-                mean[name] = plain(learned(study).mean(1))
-            moved[name] = plain(picked(drift(build, task, recipe, lrs), quickest(study)))
+            mean[name] = plain(learned(study).mean(1))
+            used, choice = np.unique(quickest(study), return_inverse=True)
+            way = drift(build, task, recipe, [lrs[k] for k in used])
+            moved[name] = plain(picked(way, choice))
         c53[f"{depth} layers: batch norm against none"] = moved["none"], moved["norm"]
         c53[f"{depth} layers: speed, none against jolted"] = mean["jolted"], mean["none"]
         check[f"{depth} layers"] = moved["none"], moved["jolted"]
