@@ -37,7 +37,13 @@ from coursekit.train import Recipe, evaluate, fit
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # for Adam
 # On noisy labels, slow rates do best at the last epoch: they stop early in their own way; and high
 # ones do best when stopped early, as they do not learn by heart.
-REACH = {"clean digits": (1e-3, 3e-3, 1e-2, 3e-2), "noisy digits": (1e-4, 3e-4, 3e-3, 1e-2, 1e-1)}
+BROAD = {"lr": (3e-4, 3e-3, 1e-2, 1e-1)}
+
+
+def settings(rate: str) -> list[dict[str, float]]:
+    """As many pairs of a rate of dropout, `rate` being its name, and a learning rate."""
+    pairs = (0.2, 3e-3), (0.5, 1e-3), (0.5, 1e-2), (0.7, 3e-3)
+    return [{rate: share, "lr": lr} for share, lr in pairs]
 
 
 # A regularizer, by its noise?
@@ -65,68 +71,44 @@ def at_fit(build, task: Task, study: Sweep, recipe: Recipe, share: float) -> np.
     return np.array(found)
 
 
-@experiment("C56", recipe=RECIPE)
-def noise_of_statistics(seeds, world):
-    """Does it raise the accuracy, and does more noise in its statistics raise it further?
+@experiment("C56", "C57", recipe=RECIPE)
+def on_new_data(seeds, world):
+    """Batch norm against none, against noisier statistics, and against and beside dropout.
 
     More noise: statistics of 10 examples instead of 50, with the same batches.
     """
-    c56, recipe = {}, given(RECIPE, seeds)
+    c56, c57, recipe = {}, {}, given(RECIPE, seeds)
     for name, task in list(benches(world).items())[:2]:
-        builds = {
-            "none": partial(usual, world=world),
-            "norm": partial(usual, world=world, batch_norm=True),
-            "ghost": partial(usual, world=world, batch_norm=True, groups=5),
+        plain_net = partial(usual, world=world)
+        norm_net = partial(plain_net, batch_norm=True)
+        sides = {
+            "none": (plain_net, BROAD),
+            "norm": (norm_net, BROAD),
+            "noisier": (partial(norm_net, groups=5), BROAD),
+            "dropout": (plain_net, settings("dropout")),
+            "both": (norm_net, settings("dropout")),
         }
         # Convolutional networks may not learn that many wrong labels in so few steps.
         fit_too = name == "noisy digits" and world.network == "mlp"
-        parts = ("train",) if fit_too else ()
         studies = {
-            k: trained(build, task, recipe, {"lr": REACH[name]}, record=parts)
-            for k, build in builds.items()
+            k: trained(build, task, recipe, grid, record=("train",) * fit_too)
+            for k, (build, grid) in sides.items()
         }
         for when, weights in WEIGHTS.items():
             of = {k: crossed(best(study, task, weights)) for k, study in studies.items()}
             c56[f"{name}, {when}"] = of["none"], of["norm"]
-            c56[f"{name}, statistics of 10, {when}"] = of["norm"], of["ghost"]
+            c56[f"{name}, statistics of 10, {when}"] = of["norm"], of["noisier"]
+            c57[f"{name}, {when}: against dropout"] = of["dropout"], of["norm"]
+            c57[f"{name}, {when}: without dropout"] = of["both"], of["norm"]
         if fit_too:
             c56["noisy digits, equal fit"] = tuple(
-                crossed(at_fit(builds[k], task, studies[k], recipe, 0.8)) for k in ("none", "norm")
+                crossed(at_fit(sides[k][0], task, studies[k], recipe, 0.8))
+                for k in ("none", "norm")
             )
-    return {"C56": c56}
+    return {"C56": c56, "C57": c57}
 
 
-# Beside dropout
-
-
-BROAD = {"lr": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)}  # as many settings as with dropout
-
-
-def settings(rate: str) -> list[dict[str, float]]:
-    """Six pairs of a rate of dropout, `rate` being its name, and a learning rate.
-
-    The corners of the grid that serve nobody are left out: they cost as much as the others.
-    """
-    pairs = (0.2, 3e-3), (0.2, 1e-2), (0.5, 1e-3), (0.5, 3e-3), (0.5, 1e-2), (0.7, 3e-3)
-    return [{rate: share, "lr": lr} for share, lr in pairs]
-
-
-@experiment("C57", recipe=RECIPE)
-def instead_of_dropout(seeds, world):
-    """Batch norm, dropout, and both, each the best of six settings."""
-    c57, recipe = {}, given(RECIPE, seeds)
-    for name, task in list(benches(world).items())[:2]:
-        norm = by_moment(partial(usual, world=world, batch_norm=True), task, recipe, BROAD)
-        drop, both = (
-            by_moment(partial(usual, world=world, batch_norm=n), task, recipe, settings("dropout"))
-            for n in (False, True)
-        )
-        for when in WEIGHTS:
-            of = {"norm": norm, "drop": drop, "both": both}
-            side = {k: crossed(found[when]) for k, found in of.items()}
-            c57[f"{name}, {when}: against dropout"] = side["drop"], side["norm"]
-            c57[f"{name}, {when}: without dropout"] = side["both"], side["norm"]
-    return {"C57": c57}
+# Behind dropout
 
 
 def variance_ratio(task: Task, recipe: Recipe, rate: float) -> np.ndarray:
@@ -194,7 +176,7 @@ def stands(task: Task, seeds: Sequence[int], size: int, epochs: int, weights: st
 
 @experiment("C63", recipe=RECIPE)
 def small_batches(seeds, world):
-    """Batches of 2, 4 and 8 against 40, with equal steps, or with equal epochs where labels are wrong."""
+    """Batches of 2, 4 and 8 against 40: equal steps, or equal epochs where labels are wrong."""
     c63 = {}
     for name, held, when in (
         ("clean digits", "steps", "last epoch"),
