@@ -6,13 +6,12 @@ from functools import cache
 from pathlib import Path
 
 from coursekit.claims.claim import UNTESTED, Claim, corrected, ledger, read
+from coursekit.results.files import data_folder
 
 
 def folder() -> Path:
     """Folder of the stored claims: the checkout's `data/claims`, or what the package brought."""
-    package = Path(__file__).resolve().parent.parent
-    checkout = package.parent / "data" / "claims"
-    return checkout if checkout.is_dir() else package / "_course" / "claims"
+    return data_folder("claims")
 
 
 def stored(id: str) -> Claim:

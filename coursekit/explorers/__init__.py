@@ -13,6 +13,8 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
+from coursekit.results.files import data_folder
+
 HERE = Path(__file__).resolve().parent
 TITLES = {"dance": "The dance of the intervals"}
 # Where each explorer may open; the first value of each is its opening state.
@@ -27,8 +29,7 @@ STATES = {
 
 def folder() -> Path:
     """Folder of the data and pictures: of the checkout, or of the installed package."""
-    checkout = HERE.parents[1] / "data" / "explorers"
-    return checkout if checkout.is_dir() else HERE.parent / "_course" / "explorers"
+    return data_folder("explorers")
 
 
 def stored(name: str) -> dict:

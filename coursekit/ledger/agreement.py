@@ -10,12 +10,8 @@ OPPOSITE = ({"helps", "hurts"}, {"not worse", "worse"})
 
 def pairs(ids: Iterable[str], world: str, against: str = "digits") -> list[tuple[Result, Result]]:
     """Results of claims that are stored in both worlds."""
-    found = []
-    for id in ids:
-        paths = [results.folder(w) / f"{id}.json" for w in (against, world)]
-        if all(path.exists() for path in paths):
-            found.append(tuple(map(results.read, paths)))
-    return found
+    both = ((results.known(id, against), results.known(id, world)) for id in ids)
+    return [pair for pair in both if None not in pair]
 
 
 def agreement(world: str, ids: Iterable[str] = (), against: str = "digits") -> str:

@@ -4,6 +4,7 @@ import inspect
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from math import floor, log10
 from pathlib import Path
 
 from coursekit import __version__
@@ -40,19 +41,18 @@ WIDTH = 96
 
 def told(c: Comparison) -> str:
     """One line on a comparison: both means, the difference with its interval, the word."""
-    if c.condition.wants == "exact" or c.standing == "untested":
+    if not results.measured(c):
         return f"{c.found} ({c.note})" if c.note else c.found
-    digits = _digits(c.condition.smallest)
-    before, after = (f"{mean:.{digits}f}" for mean in c.means)
-    effect, low, high = (f"{v:+.{digits}f}" for v in (c.difference, c.low, c.high))
+    before, after, effect, low, high = _numbers(c)
     return f"{before} → {after}, {effect} {c.condition.unit} [{low}, {high}], {c.found}"
 
 
-def _digits(smallest: float) -> int:
-    """Decimals that show the smallest effect with two significant digits."""
-    from math import floor, log10
-
-    return max(0, 1 - floor(log10(smallest))) if smallest < 10 else 0
+def _numbers(c: Comparison) -> list[str]:
+    """Both means, the difference and its interval: so many decimals as the smallest effect asks."""
+    smallest = c.condition.smallest
+    digits = max(0, 1 - floor(log10(smallest))) if smallest < 10 else 0
+    means = [f"{mean:.{digits}f}" for mean in c.means]
+    return means + [f"{v:+.{digits}f}" for v in (c.difference, c.low, c.high)]
 
 
 def headline(result: Result) -> str:
@@ -109,7 +109,7 @@ def _card(result: Result) -> Iterator[str]:
     for c in result.comparisons:
         sign = WORD_SIGNS[c.word]
         yield from _wrapped(f"{told(c)}", f"  {sign} {c.condition.name:<{width}}  ")
-        if c.control is not None and c.standing != "untested":
+        if results.measured(c):
             yield " " * (width + 6) + f"{_evidence(c)}; expected: {c.condition.expect}"
     yield ""
     for name, text in _facts(result):
@@ -122,8 +122,7 @@ def _card(result: Result) -> Iterator[str]:
 
 def _evidence(c: Comparison) -> str:
     parts = f"errors {c.s_seeds:.2g} ({c.n_seeds} seeds)"
-    if c.control.examples is not None or c.treated.examples is not None:
-        n = len((c.treated if c.treated.examples is not None else c.control).examples)
+    if n := results.n_examples(c):
         parts += f" and {c.s_examples:.2g} ({n} examples)"
     margin = evidence_margin(c)
     return f"{parts}; {margin:.1f} errors to spare" if margin else parts
@@ -212,8 +211,8 @@ def declared(own: Record) -> str:
 def shown(id: str, world: str = "digits") -> str:
     """The card of a claim, settled or only declared."""
     own = record.find(id)
-    path = results.folder(world) / f"{id}.json"
-    return card(results.read(path)) if path.exists() else declared(own)
+    result = results.known(id, world)
+    return declared(own) if result is None else card(result)
 
 
 def board(ids: Iterable[str] = (), world: str = "digits") -> str:
@@ -228,14 +227,10 @@ def board(ids: Iterable[str] = (), world: str = "digits") -> str:
     lines, tally = [], Counter()
     for id in ids or record.records():
         own = record.find(id)
-        path = results.folder(world) / f"{id}.json"
-        if path.exists():
-            result = results.read(path)
-            tally[result.answer] += 1
-            lines.append(line(result))
-        else:
-            tally["not run yet"] += 1
-            lines.append(f"{id:<4} ○ {'not run yet':<20}{'':>9}  {own.question}")
+        result = results.known(id, world)
+        tally["not run yet" if result is None else result.answer] += 1
+        not_run = f"{id:<4} ○ {'not run yet':<20}{'':>9}  {own.question}"
+        lines.append(not_run if result is None else line(result))
     words = ", ".join(f"{n} {word}" for word, n in tally.most_common())
     lines.append(f"{len(lines)} claims: {words}")
     return "\n".join(lines)
@@ -298,11 +293,9 @@ CAPTION = (
 
 def _row(c: Comparison) -> str:
     sign, name = WORD_SIGNS[c.word], c.condition.name
-    if c.control is None or c.standing == "untested":
+    if not results.measured(c):
         return f"| {sign} | {name} | | | | {c.note} | {c.found} | {c.condition.expect} |"
-    d = _digits(c.condition.smallest)
-    before, after = (f"{mean:.{d}f}" for mean in c.means)
-    effect, low, high = (f"{v:+.{d}f}" for v in (c.difference, c.low, c.high))
+    before, after, effect, low, high = _numbers(c)
     unit = f" {c.condition.unit}" if c.condition.unit else ""
     return (
         f"| {sign} | {name} | {before} | {after} | {effect}{unit} | {low} to {high} | {c.found} "
@@ -332,10 +325,9 @@ def write_pages(ids: Iterable[str], folder: Path, world: str = "digits") -> list
     written = []
     rows = ["| | answer | claim | question |", "|---|---|---|---|"]
     for id in ids:
-        path = results.folder(world) / f"{id}.json"
-        if not path.exists():
+        result = results.known(id, world)
+        if result is None:
             continue
-        result = results.read(path)
         target = folder / f"{id}.md"
         replace_file(target, page(result).encode())
         svg = figures.forest_svg(result)

@@ -45,6 +45,7 @@ class Exact(NamedTuple):
     shown: str
 
 
+SIDES = ("control", "treated")
 Evidence = Mapping[str, tuple[Side, Side] | Exact]  # by condition; of sides: control, treated
 
 
@@ -145,6 +146,36 @@ def _join(sides: Sequence[Side]) -> Side:
     shares = np.array([len(side.scores) for side in sides]) / len(scores)
     # Rounded here, so that what is judged now and what is read from a file are the same.
     return Side(scores, np.round(shares @ np.array([side.examples for side in sides]), 4))
+
+
+def pack(found: tuple[Side, Side] | Exact) -> dict:
+    """Turn evidence on one condition into plain JSON values; `unpack` turns it back."""
+    if isinstance(found, Exact):
+        return found._asdict()
+    return {name: _packed(side) for name, side in zip(SIDES, found, strict=True)}
+
+
+def unpack(stored: Mapping) -> tuple[Side, Side] | Exact:
+    """Turn what `pack` made, and perhaps more beside it, back into evidence."""
+    if "holds" in stored:
+        return Exact(stored["holds"], stored["shown"])
+    arrays = ([stored[name][part] for part in Side._fields] for name in SIDES)
+    return tuple(
+        Side(np.array(scores), None if examples is None else np.array(examples))
+        for scores, examples in arrays
+    )
+
+
+def _packed(side: Side) -> dict[str, list[float] | None]:
+    return {
+        part: None if values is None else [digits(v) for v in values]
+        for part, values in side._asdict().items()
+    }
+
+
+def digits(value: float) -> float | None:
+    """Nine digits of a number, which are more than any rule can see; None for NaN."""
+    return float(f"{value:.9g}") if value == value else None
 
 
 def check(name: str, found: object) -> None:

@@ -30,16 +30,16 @@ OF_A_SEED = (
 def settled(ids: Iterable[str] = ()) -> list[Result]:
     """All stored results of some claims, or of all, in every world."""
     ids = list(ids) or list(record.records())
-    paths = [(results.folder(world) / f"{id}.json") for world in worlds.WORLDS for id in ids]
-    return [results.read(path) for path in paths if path.exists()]
+    found = (results.known(id, world) for world in worlds.WORLDS for id in ids)
+    return [result for result in found if result is not None]
 
 
 def comparisons(found: Iterable[Result]) -> str:
     """`ledger.csv`: a row per comparison."""
-    rows = []
+    rows, registry = [], results.registry()
     for result in found:
         own, origin = result.record, result.origin
-        registered = results.registry().get(own.id, [{}])[0].get("date", "")
+        registered = registry.get(own.id, [{}])[0].get("date", "")
         for c in result.comparisons:
             means = c.means if c.control is not None else ("", "")
             rows.append(
@@ -58,7 +58,7 @@ def comparisons(found: Iterable[Result]) -> str:
                     "mean_treated": means[1],
                     "se_seeds": c.s_seeds,
                     "se_examples": c.s_examples,
-                    "n_examples": _n_examples(c),
+                    "n_examples": results.n_examples(c),
                     "registered": registered,
                     "lesson": own.lesson,
                     "headline": own.headline,
@@ -85,16 +85,11 @@ def seeds(found: Iterable[Result]) -> str:
                 rows.append(head | {"holds": int(c.word == "holds")})
             if c.control is None:
                 continue
-            head |= {"se_examples": c.s_examples, "n_examples": _n_examples(c)}
+            head |= {"se_examples": c.s_examples, "n_examples": results.n_examples(c)}
             pairs = zip(c.control.scores, c.treated.scores, strict=True)
             for seed, (control, treated) in enumerate(pairs, FIRST_SEED):
                 rows.append(head | {"seed": seed, "control": control, "treated": treated})
     return _table(OF_A_SEED, rows)
-
-
-def _n_examples(c) -> int:
-    sides = [s for s in (c.control, c.treated) if s is not None and s.examples is not None]
-    return len(sides[0].examples) if sides else 0
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[dict]) -> str:

@@ -6,17 +6,19 @@ import io
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from coursekit import plots
 from coursekit.ledger import cards, record, results
 from coursekit.ledger.results import Result
 from coursekit.ledger.rule import Comparison
 
-# Okabe and Ito's palette; gray for what is open.
+# The course's colors, as `plots` gives them to verdicts; gray for what is open.
 COLORS = {
-    "for": "#009E73",
-    "against": "#D55E00",
-    "small": "#0072B2",
+    "for": plots.COLORS["treated"],
+    "against": plots.COLORS["test"],
+    "small": plots.COLORS["train"],
     "open": "#777777",
 }
+PROMISED = plots.COLORS["other"]
 # Filled where the size is known; hollow where only the sign is, or nothing.
 MARKERS = {
     "helps": ("^", True),
@@ -33,7 +35,7 @@ LINEAR = 2.0  # smallest effects around zero that are drawn to scale; beyond, by
 
 def measured(result: Result) -> list[Comparison]:
     """Comparisons that have an interval."""
-    return [c for c in result.comparisons if c.control is not None and c.standing != "untested"]
+    return [c for c in result.comparisons if results.measured(c)]
 
 
 def forest(ax: Axes, result: Result) -> None:
@@ -54,7 +56,7 @@ def forest(ax: Axes, result: Result) -> None:
         face = color if filled else "white"
         ax.plot(unit * c.difference, y, marker, color=color, mfc=face, mew=1.8, ms=8)
         if c.condition.published is not None:
-            ax.plot(unit * c.condition.published, y, "x", color="#CC79A7", ms=9, mew=2.5)
+            ax.plot(unit * c.condition.published, y, "x", color=PROMISED, ms=9, mew=2.5)
         ax.annotate(
             f" {c.found}", (1.0, y), xycoords=("axes fraction", "data"), va="center", color=color
         )
@@ -83,7 +85,7 @@ def forest_svg(result: Result) -> str:
         fig, ax = plt.subplots(figsize=(8.5, 0.9 + 0.38 * len(rows)), layout="constrained")
         forest(ax, result)
         if any(c.condition.published is not None for c in rows):
-            ax.set_title("cross: what a source promises", loc="left", fontsize=10, color="#CC79A7")
+            ax.set_title("cross: what a source promises", loc="left", fontsize=10, color=PROMISED)
         told = io.StringIO()
         fig.savefig(told, format="svg", transparent=True, metadata={"Date": None})
         plt.close(fig)
@@ -103,9 +105,7 @@ class Shown:
 
     def __init__(self, id: str, world: str = "digits"):
         self.id, self.world = id, world
-        path = results.folder(world) / f"{id}.json"
-        self.record = record.find(id)
-        self.result = results.read(path) if path.exists() else None
+        self.record, self.result = record.find(id), results.known(id, world)
 
     def __repr__(self) -> str:
         return cards.shown(self.id, self.world)

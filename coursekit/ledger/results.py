@@ -5,11 +5,12 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from coursekit.ledger import evidence, record, rule
 from coursekit.ledger.record import Record
-from coursekit.results.files import replace_file
+from coursekit.results.files import data_folder, replace_file
 from coursekit.results.fingerprint import fingerprint
 
 SCHEMA = 2  # of the stored files; the first edition's had none
@@ -51,6 +52,7 @@ class Result:
         return told.count("for"), len(told)
 
 
+@cache
 def rule_code() -> str:
     """Eight digits that change with whatever turns evidence into an answer."""
     return fingerprint(rule.compare, rule.answers, evidence.join, text=True)[:8]
@@ -75,27 +77,25 @@ def folder(world: str = "digits") -> Path:
 
 
 def _root() -> Path:
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parent / "data" / "ledger"
-    return checkout if checkout.is_dir() else package / "_course" / "ledger"
+    return data_folder("ledger")
 
 
-def write(result: Result, path: Path) -> None:
+def write(result: Result, file: Path) -> None:
     """Store a result: every score of every side, so that anybody can judge again."""
     sides = {}
     for c in result.comparisons:
         if c.standing == "untested" and c.control is None:
             sides[c.condition.name] = {"untested": c.note}
         elif c.condition.wants == "exact":
-            sides[c.condition.name] = {"holds": c.word == "holds", "shown": c.note}
+            sides[c.condition.name] = evidence.pack(evidence.Exact(c.word == "holds", c.note))
         else:
+            numbers = [evidence.digits(v) for v in (c.difference, c.low, c.high, c.level)]
             sides[c.condition.name] = {
                 "word": c.word,
-                "difference": _digits(c.difference),
-                "interval": [_digits(c.low), _digits(c.high)],
-                "level": _digits(c.level),
-                "control": _side(c.control),
-                "treated": _side(c.treated),
+                "difference": numbers[0],
+                "interval": numbers[1:3],
+                "level": numbers[3],
+                **evidence.pack((c.control, c.treated)),
             }
     content = {
         "schema": SCHEMA,
@@ -109,19 +109,10 @@ def write(result: Result, path: Path) -> None:
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     # A line per side: a change of one condition is a change of a few lines.
     text = text.replace('"control":', '\n"control":').replace('"treated":', '\n"treated":')
-    replace_file(path, (text + "\n").encode())
+    replace_file(file, (text + "\n").encode())
 
 
-def _side(side: evidence.Side) -> dict:
-    examples = None if side.examples is None else [round(float(v), 4) for v in side.examples]
-    return {"scores": [_digits(v) for v in side.scores], "examples": examples}
-
-
-def _digits(value: float, n: int = 9) -> float | None:
-    return float(f"{value:.{n}g}") if value == value else None
-
-
-def read(path: Path) -> Result:
+def read(file: Path) -> Result:
     """Read a stored result, judged by the rule of today from the record of today.
 
     Raises
@@ -129,45 +120,29 @@ def read(path: Path) -> Result:
     ValueError
         If the file is missing, cut short or altered, or its record has changed since.
     """
-    if not path.exists():
+    if not file.exists():
         raise ValueError(
-            f"expected a stored result in {path}, got no such file; "
-            f"try `coursekit ledger run {path.stem}`"
+            f"expected a stored result in {file}, got no such file; "
+            f"try `coursekit ledger run {file.stem}`"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
         declared = record.find(content["id"])
-        found = {name: _evidence(side) for name, side in content["conditions"].items()}
-        found = {name: e for name, e in found.items() if e is not None}
+        sides = content["conditions"].items()
+        found = {name: evidence.unpack(one) for name, one in sides if "untested" not in one}
         result = Result(declared, tuple(rule.compare(declared, found)), content["origin"])
-        intact = content["id"] == path.stem
+        intact = content["id"] == file.stem
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"expected a stored result in {path}, got a file that was cut short, altered or made "
-            f"by another record ({error}); try `coursekit ledger run {path.stem}`"
+            f"expected a stored result in {file}, got a file that was cut short, altered or made "
+            f"by another record ({error}); try `coursekit ledger run {file.stem}`"
         ) from error
     if not intact or result.answer != content["answer"]:
         raise ValueError(
-            f"expected {path} to hold its answer, got {content['answer']!r} stored and "
-            f"{result.answer!r} by the rule; try `coursekit ledger run {path.stem}`"
+            f"expected {file} to hold its answer, got {content['answer']!r} stored and "
+            f"{result.answer!r} by the rule; try `coursekit ledger run {file.stem}`"
         )
     return result
-
-
-def _evidence(stored: dict):
-    if "untested" in stored:
-        return None
-    if "holds" in stored:
-        return evidence.Exact(stored["holds"], stored["shown"])
-    import numpy as np
-
-    return tuple(
-        evidence.Side(
-            np.array(stored[side]["scores"]),
-            None if stored[side]["examples"] is None else np.array(stored[side]["examples"]),
-        )
-        for side in ("control", "treated")
-    )
 
 
 def stored(id: str, world: str = "digits") -> Result:
@@ -179,7 +154,29 @@ def stored(id: str, world: str = "digits") -> Result:
         If there is no such claim, or no result of it in that world.
     """
     record.find(id)
-    return read(folder(world) / f"{id}.json")
+    return read(path(id, world))
+
+
+def known(id: str, world: str = "digits") -> Result | None:
+    """Return a claim as it was stored, or None if it was not run in that world."""
+    record.find(id)
+    return read(path(id, world)) if path(id, world).exists() else None
+
+
+def path(id: str, world: str) -> Path:
+    """Where the result of a claim is stored."""
+    return folder(world) / f"{id}.json"
+
+
+def measured(c: rule.Comparison) -> bool:
+    """Whether a comparison has an interval: it is no exact fact, and was not refused."""
+    return c.control is not None and c.standing != "untested"
+
+
+def n_examples(c: rule.Comparison) -> int:
+    """Number of test examples that a comparison crosses; 0 where none are involved."""
+    sides = [s for s in (c.control, c.treated) if s is not None and s.examples is not None]
+    return len(sides[0].examples) if sides else 0
 
 
 # Registration
@@ -187,8 +184,8 @@ def stored(id: str, world: str = "digits") -> Result:
 
 def registry() -> dict[str, list[dict]]:
     """What was registered, by claim, the last entry last: record, rule, code, version, date."""
-    path = _root() / "registered.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    file = _root() / "registered.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def entry(declared: Record) -> dict:
@@ -220,7 +217,7 @@ def register(ids: list[str]) -> list[str]:
         now, before = entry(declared), known.get(id, [])
         if before and {k: before[-1][k] for k in now} == now:
             continue
-        settled = any((folder(world) / f"{id}.json").exists() for world in WORLDS)
+        settled = any(path(id, world).exists() for world in WORLDS)
         changed = bool(before) and before[-1]["record"] != now["record"]
         if settled and changed and before[-1]["version"] == now["version"]:
             raise ValueError(

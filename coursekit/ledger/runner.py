@@ -5,14 +5,12 @@ The looks at 32, 48 and 64 seeds see how *wide* the intervals are, never where t
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from coursekit.ledger import evidence, record, results, rule, worlds
-from coursekit.ledger.evidence import Evidence, Exact, Side
+from coursekit.ledger.evidence import Evidence, Exact
 from coursekit.ledger.experiments import Experiment, experiments
 from coursekit.results.files import replace_file
 from coursekit.results.store import machine
@@ -26,7 +24,7 @@ class Done(NamedTuple):
     name: str
     world: str
     seconds: float
-    results: list["results.Result"]
+    results: list[results.Result]
     error: str | None
 
 
@@ -84,49 +82,22 @@ def _block(chosen: Experiment, world: worlds.World, seeds: Sequence[int], kept: 
         date, start = machine()["date"], time.perf_counter()
         found = chosen(seeds, world)
         seconds = round(time.perf_counter() - start, 2)
-        packed = {id: pack(conditions) for id, conditions in found.items()}
+        packed = _of_each(found, evidence.pack)
         stored = {"seconds": seconds, "date": date, "evidence": packed}
         replace_file(path, json.dumps(stored).encode())
-    unpacked = {id: _unpack(conditions) for id, conditions in stored["evidence"].items()}
+    unpacked = _of_each(stored["evidence"], evidence.unpack)
     return Block(unpacked, stored["seconds"], stored["date"])
 
 
-def pack(conditions: Evidence) -> dict:
-    """Turn evidence into plain JSON values; nine digits are more than any rule can see."""
+def _of_each(found: Mapping, function: Callable) -> dict:
+    """Apply a function to every condition of every claim."""
     return {
-        name: {"holds": bool(found.holds), "shown": found.shown}
-        if isinstance(found, Exact)
-        else [
-            {
-                "scores": _short(side.scores),
-                "examples": None if side.examples is None else _short(side.examples),
-            }
-            for side in found
-        ]
-        for name, found in conditions.items()
+        id: {name: function(one) for name, one in conditions.items()}
+        for id, conditions in found.items()
     }
 
 
-def _unpack(conditions: dict) -> Evidence:
-    return {
-        name: Exact(**found)
-        if isinstance(found, dict)
-        else tuple(
-            Side(
-                np.array(side["scores"]),
-                None if side["examples"] is None else np.array(side["examples"]),
-            )
-            for side in found
-        )
-        for name, found in conditions.items()
-    }
-
-
-def _short(values: np.ndarray) -> list[float]:
-    return [float(f"{v:.9g}") for v in values]
-
-
-def settle(chosen: Experiment, world: worlds.World, kept: Path) -> list["results.Result"]:
+def settle(chosen: Experiment, world: worlds.World, kept: Path) -> list[results.Result]:
     """Measure and judge all claims of an experiment."""
     measured, looks = measure(chosen, world, kept)
     last = FIRST_SEED + looks[-1]["seeds"] - 1 if looks else None

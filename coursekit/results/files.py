@@ -1,4 +1,4 @@
-"""Write a file so that at no time half of it is there."""
+"""Files: written so that at no time half of one is there, and found in checkout or package."""
 
 import os
 import tempfile
@@ -19,3 +19,10 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def data_folder(name: str) -> Path:
+    """Folder of data that the course brings: the checkout's `data/NAME`, or the package's own."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "data" / name
+    return checkout if checkout.is_dir() else package / "_course" / name

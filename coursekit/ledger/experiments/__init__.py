@@ -12,7 +12,7 @@ An experiment measures and never judges. Each condition that it returns is decla
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -48,7 +48,7 @@ class Experiment:
     def name(self) -> str:
         return f"{self.function.__module__.rpartition('.')[2]}.{self.function.__name__}"
 
-    @property
+    @cached_property
     def code(self) -> str:
         """Eight digits that change with whatever decides a number, but not with comments."""
         own = [World, WORLDS] if "world" in self.takes else []
