@@ -438,6 +438,7 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
     assert "![" in text
     svg = (tmp_path / "pages" / "C02.svg").read_text()
     assert svg.startswith("<svg")
+    assert 'fill="currentColor"' in svg  # text takes the color of a dark page, too
     assert "what a source promises" in svg
     assert not (tmp_path / "pages" / "C03.svg").exists()
     assert "[C01](C01.md)" in (tmp_path / "pages" / "index.md").read_text()

@@ -53,7 +53,7 @@ def forest(ax: Axes, result: Result) -> None:
         color = COLORS[c.standing]
         ax.plot([low, high], [y, y], color=color, lw=2.5, solid_capstyle="round")
         marker, filled = MARKERS[c.word]
-        face = color if filled else "white"
+        face = color if filled else "none"
         ax.plot(unit * c.difference, y, marker, color=color, mfc=face, mew=1.8, ms=8)
         if c.condition.published is not None:
             ax.plot(unit * c.condition.published, y, "x", color=PROMISED, ms=9, mew=2.5)
@@ -66,9 +66,9 @@ def forest(ax: Axes, result: Result) -> None:
     reach = max(
         [1.5, *(abs(v) / c.condition.smallest for c in rows for v in (c.low, c.high))],
     )
-    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= 1.2 * reach]
-    ax.set_xticks([-t for t in ticks[::-1]] + [0] + ticks)
-    ax.set_xticklabels([f"{t:+g}" if t else "0" for t in [-t for t in ticks[::-1]] + [0] + ticks])
+    steps = (1, 2, 5, 10) if reach <= 12 else (1, 2, 10, 100, 1000)  # more would overlap
+    ticks = [sign * t for t in (0, *steps) if t <= 1.2 * reach for sign in ((-1, 1) if t else (1,))]
+    ax.set_xticks(ticks, [f"{t:+g}" if t else "0" for t in ticks])
     ax.minorticks_off()
     ax.set_xlim(-1.25 * reach, 1.25 * reach)
     ax.set_xlabel("in units of the smallest effect that matters")
@@ -91,7 +91,8 @@ def forest_svg(result: Result) -> str:
         plt.close(fig)
     svg = told.getvalue()
     # Text and axes take the color of the page, dark or light.
-    return svg[svg.index("<svg") :].replace("#000000", "currentColor")
+    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
+    return svg.replace("<svg ", '<svg fill="currentColor" ', 1)
 
 
 class Shown:
