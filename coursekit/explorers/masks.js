@@ -46,7 +46,7 @@ const CSS = `<style>
 .masks .watch{display:flex;gap:.6em;align-items:center;flex:1 1 15em;max-width:24em}.masks .watch label{white-space:nowrap}.masks .watch output{min-width:1.4em}
 .masks .plot{min-width:0}.masks .plot svg{width:100%}
 .masks .unit{cursor:pointer}
-.masks .edge,.masks .body,.masks .cross,.masks .out{transition:opacity .25s,fill-opacity .25s,stroke-opacity .25s,r .25s}
+.masks .body,.masks .cross{transition:opacity .25s,fill-opacity .25s}
 .masks .prob{transition:transform .25s;transform-box:fill-box;transform-origin:0 100%}
 @container (max-width:620px){.masks .top{grid-template-columns:minmax(0,1fr)}.masks .more{grid-column:1}}
 </style>`;
@@ -95,51 +95,54 @@ export function render({ model, el }) {
     G = { w, wide, X0, RW, xs, y, yo, side, histTop, histBottom, softTop, yR, bar: (NW - xs[2] - 30) };
     const mid = HEAD + n2 * STEP / 2, cell = side / 8;
     let s = text(side / 2, mid - side / 2 - 10, "a digit") + text((xs[0] + xs[1]) / 2, 16, wide ? "two layers of hidden units" : "hidden units") + text(NW, 16, "this mask says", "end");
-    s += `<g class="image"></g><rect x="0" y="${mid - side / 2}" width="${side}" height="${side}" fill="none" stroke="var(--plain)"/>`;
-    for (let j = 0; j < n1; j++) s += line(side, mid - side / 2 + side * (j + 0.5) / n1, xs[0], y(j), "var(--plain)", `class="edge fan" stroke-width="1"`);
-    for (let k = 0; k < n2; k++) for (let j = 0; j < n1; j++) s += line(xs[0], y(j), xs[1], y(k), "var(--plain)", `class="edge mid"`);
-    for (let c = 0; c < 10; c++) for (let k = 0; k < n2; k++) s += line(xs[1], y(k), xs[2], yo(c), "var(--plain)", `class="edge last"`);
+    s += `<g class="image" fill="var(--ink)"></g><rect x="0" y="${mid - side / 2}" width="${side}" height="${side}" fill="none" stroke="var(--plain)"/>`;
+    s += `<g class="edges"></g>`;
     for (const [l, n] of [[0, n1], [1, n2]]) for (let k = 0; k < n; k++) s += `<g class="unit" data-layer="${l}" data-unit="${k + 1}" transform="translate(${xs[l]},${y(k)})"><circle r="13" fill="transparent"/><circle class="ring" r="12.5" fill="none" stroke="var(--strong)" stroke-width="3" opacity="0"/><circle r="8.5" fill="var(--bg)"/><circle class="body" r="8.5" fill="var(--ink)" stroke="var(--plain)" stroke-width="1.5"/><path class="cross" d="M-6-6 6 6M6-6-6 6" stroke="var(--plain)" stroke-width="2" opacity="0"/></g>`;
     for (let c = 0; c < 10; c++) s += `<rect x="${xs[2] - 2}" y="${yo(c) - 9}" width="20" height="18" fill="var(--bg)"/>` + text(xs[2] + 8, yo(c) + 4.5, c, "middle", "ink num") + `<rect class="out" x="${xs[2] + 22}" y="${yo(c) - 6}" width="${G.bar}" height="12" fill="var(--plain)"/>`;
-    s += `<g class="hist"></g>`;
-    for (let r = 0; r < 3; r++) { // three rows of ten bars
-      const top = softTop + r * ROW;
-      s += `<g class="rule">${text(X0, top + 12, "", "start", "ink bold")}${text(X0 + RW, top + 12, "", "end", "ink")}${line(X0, top + ROW - 8, X0 + RW, top + ROW - 8, "var(--plain)")}`;
-      for (let c = 0; c < 10; c++) s += `<rect class="prob" x="${X0 + RW * (c + 0.12) / 10}" y="${top + 18}" width="${RW * 0.076}" height="${ROW - 26}"/>`;
-      s += `</g>`;
-    }
+    s += `<g class="hist"></g><g class="rules"></g>`;
     s += text(X0, softTop - 14, wide ? "The whole network, all units there, says" : "All units there, the network says", "start", "") + `<g class="axis">${Array.from({ length: 10 }, (_, c) => text(X0 + RW * (c + 0.5) / 10, 0, c)).join("")}</g>`;
     svg.setAttribute("viewBox", `0 0 ${w} ${height}`); svg.innerHTML = s;
-    G.parts = { fan: all(".fan"), mid: all(".mid"), last: all(".last"), units: all(".unit"), outs: all(".out"), rows: all(".rule") };
+    G.parts = { units: all(".unit"), outs: all(".out") };
     svg.querySelectorAll('.unit[data-layer="1"]').forEach(u => u.addEventListener("click", moved(() => { state.unit = +u.dataset.unit; })));
     svg.querySelectorAll('.unit[data-layer="0"]').forEach(u => { u.style.cursor = "default"; });
+  }
+  function rows(n) { // of ten bars each, one for each rule
+    const { X0, RW, softTop } = G;
+    $(".rules").innerHTML = Array.from({ length: n }, (_, r) => {
+      const top = softTop + r * ROW, bar = c => `<rect class="prob" x="${(X0 + RW * (c + 0.12) / 10).toFixed(1)}" y="${top + 18}" width="${(RW * 0.076).toFixed(1)}" height="${ROW - 26}"/>`;
+      return `<g class="rule">${text(X0, top + 12, "", "start", "ink bold")}${text(X0 + RW, top + 12, "", "end", "ink")}${line(X0, top + ROW - 8, X0 + RW, top + ROW - 8, "var(--plain)")}${Array.from({ length: 10 }, (_, c) => bar(c)).join("")}</g>`;
+    }).join("");
+    return all(".rule");
   }
   function ticks(from, to) { const raw = (to - from) / 4, base = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(m => m * base).find(v => v >= raw), out = []; for (let v = Math.ceil(from / step) * step; v <= to + 1e-9; v += step) out.push(Math.round(v / step) * step); return out.map(v => [v, minus(Number(v.toFixed(6)))]); }
   function paint() {
     const { rate, net, mask, inputs, drawn, tests, thin } = now, { parts, X0, RW, histTop, histBottom, softTop } = G, u = state.unit - 1;
-    const mid = HEAD + n2 * STEP / 2, cell = G.side / 8, soft = (node, v) => { node.style.opacity = v.toFixed(3); };
-    $(".image").innerHTML = pictures[state.digit].map((v, i) => (v ? `<rect x="${(i % 8 * cell).toFixed(1)}" y="${(mid - G.side / 2 + Math.floor(i / 8) * cell).toFixed(1)}" width="${(cell + 0.3).toFixed(1)}" height="${(cell + 0.3).toFixed(1)}" fill="var(--ink)" fill-opacity="${v}"/>` : "")).join("");
+    const mid = HEAD + n2 * STEP / 2, cell = G.side / 8, soft = (node, v) => { node.style.opacity = v; };
+    $(".image").innerHTML = pictures[state.digit].map((v, i) => (v ? `<rect x="${(i % 8 * cell).toFixed(1)}" y="${(mid - G.side / 2 + Math.floor(i / 8) * cell).toFixed(1)}" width="${(cell + 0.3).toFixed(1)}" height="${(cell + 0.3).toFixed(1)}" fill-opacity="${v}"/>` : "")).join("");
     const on1 = mask.slice(0, n1), on2 = mask.slice(n1), most = h => Math.max(1e-9, ...h);
     const top1 = most(thin.one), top2 = most(thin.two);
-    parts.fan.forEach((e, j) => soft(e, on1[j] ? 0.45 : 0));
-    const flows = net[1].w.map(row => row.map((w, j) => Math.abs(w * thin.one[j]))), strongest = most(flows.flat());
-    parts.mid.forEach((e, i) => { const k = Math.floor(i / n1), j = i % n1, f = flows[k][j] / strongest, own = k === u; e.setAttribute("stroke", own ? "var(--strong)" : "var(--plain)"); e.setAttribute("stroke-width", (own ? 1.2 + 5 * f : 0.6 + 3 * f).toFixed(2)); soft(e, on1[j] && (on2[k] || own) ? (own ? (f > 0 ? 0.35 + 0.65 * f : 0) : 0.6 * f) : 0); });
-    const outs = net[2].w.map(row => row.map((w, k) => Math.abs(w * thin.two[k]))), largest = most(outs.flat());
-    parts.last.forEach((e, i) => { const c = Math.floor(i / n2), k = i % n2, f = outs[c][k] / largest; e.setAttribute("stroke-width", (0.6 + 3 * f).toFixed(2)); soft(e, on2[k] ? 0.6 * f : 0); });
+    // Lines of like strength in one path: hundreds of elements would be slow and large
+    const paths = {}, most2 = rows => most(rows.flat()), flow = (l, h) => net[l].w.map(row => row.map((w, j) => Math.abs(w * h[j])));
+    const edge = (own, f, x1, y1, x2, y2) => { const level = Math.ceil(6 * f - 0.1); if (level > 0) (paths[`${+own}${level}`] ??= []).push(`M${Math.round(x1)} ${+y1.toFixed(1)} ${Math.round(x2)} ${+y2.toFixed(1)}`); };
+    on1.forEach((on, j) => { if (on) edge(false, 0.3, G.side, mid - G.side / 2 + G.side * (j + 0.5) / n1, G.xs[0], G.y(j)); });
+    const one = flow(1, thin.one), top = most2(one), last = flow(2, thin.two), end = most2(last);
+    one.forEach((row, k) => row.forEach((f, j) => { if (on1[j] && (on2[k] || k === u)) edge(k === u, f / top, G.xs[0], G.y(j), G.xs[1], G.y(k)); }));
+    last.forEach((row, c) => row.forEach((f, k) => { if (on2[k]) edge(false, f / end, G.xs[1], G.y(k), G.xs[2] - 2, G.yo(c)); }));
+    $(".edges").innerHTML = Object.keys(paths).sort().map(key => { const own = key[0] === "1", f = key[1] / 6; return `<path d="${paths[key].join("")}" fill="none" stroke="var(--${own ? "strong" : "plain"})" stroke-width="${((own ? 1 : 0.6) + (own ? 5 : 3) * f).toFixed(1)}" stroke-opacity="${(own ? 0.3 + 0.7 * f : 0.12 + 0.5 * f).toFixed(2)}"/>`; }).join("");
     parts.units.forEach((g, i) => { const l = i < n1 ? 0 : 1, k = l ? i - n1 : i, on = mask[i], h = (l ? thin.two[k] / top2 : thin.one[k] / top1), [, ring, , body, cross] = g.children; body.style.fillOpacity = on ? (0.85 * h).toFixed(3) : 0; body.setAttribute("stroke-dasharray", on ? "" : "2 3"); soft(cross, on ? 0 : 1); ring.setAttribute("opacity", l && k === u ? 1 : 0); });
     parts.outs.forEach((r, c) => { r.setAttribute("width", (G.bar * thin.p[c]).toFixed(1)); });
     all(".num").forEach((t, c) => t.classList.toggle("bold", c === state.digit));
 
     // What the watched unit receives: a block per mask
-    const spread = [...inputs, ...tests.map(t => t.input)], from = Math.min(...spread), to = Math.max(...spread), room = Math.max(to - from, 0.2), HW = RW - 64;
-    const a = rate ? from - 0.05 * room : from - 1, b = rate ? to + 0.05 * room : from + 1, x = scale(a, b, X0, X0 + HW), bins = 26, counts = Array(bins).fill(0), bin = v => Math.min(bins - 1, Math.floor((v - a) / (b - a) * bins));
+    const spread = [...inputs, ...tests.map(t => t.input)], from = Math.min(...spread), to = Math.max(...spread), pad = rate ? Math.max(0.05 * (to - from), 0.5 - (to - from) / 2) : 1, HW = RW - 78;
+    const a = from - pad, b = to + pad, x = scale(a, b, X0, X0 + HW), bins = 26, counts = Array(bins).fill(0), bin = v => Math.min(bins - 1, Math.floor((v - a) / (b - a) * bins));
     drawn.forEach(v => counts[bin(v)]++);
     const up = Math.min(9, HIST / Math.max(...counts)), bw = HW / bins;
     let s = text(X0, G.yR + 16, `What unit ${state.unit} receives, ${state.masks === 1 ? "one mask" : state.masks.toLocaleString("en") + " masks"}`, "start", "ink bold");
     counts.forEach((c, i) => { if (c) s += `<rect x="${(X0 + i * bw + 0.5).toFixed(1)}" y="${(histBottom - c * up).toFixed(1)}" width="${(bw - 1).toFixed(1)}" height="${(c * up).toFixed(1)}" fill="var(--soft)"/>`; });
-    const last = bin(drawn[drawn.length - 1]);
-    s += `<rect x="${(X0 + last * bw + 0.5).toFixed(1)}" y="${(histBottom - Math.max(up, 3)).toFixed(1)}" width="${(bw - 1).toFixed(1)}" height="${Math.max(up, 3).toFixed(1)}" fill="var(--ink)"/>`;
-    s += line(X0, histBottom, X0 + HW, histBottom, "var(--plain)") + ticks(a, b).map(([v, word]) => text(x(v).toFixed(1), histBottom + 29, word)).join("");
+    const latest = bin(drawn[drawn.length - 1]);
+    s += `<rect x="${(X0 + latest * bw + 0.5).toFixed(1)}" y="${(histBottom - Math.max(up, 3)).toFixed(1)}" width="${(bw - 1).toFixed(1)}" height="${Math.max(up, 3).toFixed(1)}" fill="var(--ink)"/>`;
+    s += line(X0, histBottom, X0 + HW, histBottom, "var(--plain)") + ticks(a, b).filter(([v]) => x(v) > X0 + 10).map(([v, word]) => text(x(v).toFixed(1), histBottom + 29, word)).join("");
     const lines = [...tests].sort((p, q) => p.input - q.input || p.factor - q.factor), same = Math.abs(rate - 0.5) < 1e-9;
     lines.forEach((t, i) => {
       const top = G.yR + 36 + 16 * i, twin = same && t.factor === rate;
@@ -151,10 +154,9 @@ export function render({ model, el }) {
       s += `<path d="M${m.toFixed(1)} ${histBottom + 2}l7 11h-14Z" fill="var(--ink)" stroke="var(--bg)" stroke-width="1"/>` + text(at.toFixed(1), histBottom + 46, words, "middle", "ink");
     }
     $(".hist").innerHTML = s;
+    if (parts.rows?.length !== tests.length) parts.rows = rows(tests.length);
     parts.rows.forEach((g, r) => {
       const t = tests[r], [name, says, , ...bars] = g.children;
-      g.style.display = t ? "" : "none";
-      if (!t) return;
       name.textContent = t.name; name.style.fill = t.ink || t.tone;
       says.textContent = `${t.says}: ${percent(t.p[t.says])} %`;
       bars.forEach((b, c) => { b.style.transform = `scaleY(${Math.max(0.004, t.p[c]).toFixed(4)})`; b.setAttribute("fill", t.tone); });

@@ -8,6 +8,7 @@ Axes: R rates (networks side by side), N examples, M masks, H hidden units, C cl
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ def train(task) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Train one network per rate: weights (R, in, out) and biases (R, 1, out) of three layers."""
     rng = torch.Generator().manual_seed(0)
     n = len(RATES)
-    weights = [torch.randn(a, b, generator=rng) * (2 / a) ** 0.5 for a, b in zip(SIZES, SIZES[1:])]
+    weights = [torch.randn(a, b, generator=rng) * (2 / a) ** 0.5 for a, b in pairwise(SIZES)]
     weights = [w.expand(n, -1, -1).clone().requires_grad_() for w in weights]
     biases = [torch.zeros(n, 1, b, requires_grad=True) for b in SIZES[1:]]
     keep = 1 - torch.tensor(RATES)[:, None, None] / 100
@@ -34,7 +35,7 @@ def train(task) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     for _ in range(STEPS):
         rows = torch.randint(len(x), (BATCH,), generator=rng)
         h = x[rows].expand(n, -1, -1)
-        for i, (w, b) in enumerate(zip(weights, biases)):
+        for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
             h = torch.baddbmm(b, h, w)  # (R, N, H)
             if i < 2:
                 h = h.relu() * (torch.rand(h.shape[1:], generator=rng) < keep)
@@ -53,7 +54,8 @@ def measure() -> dict:
     nets, right = {}, []
     for r, rate in enumerate(RATES):
         layers = [
-            [w[r].double().numpy(), b[r, 0].double().numpy()] for w, b in zip(weights, biases)
+            [w[r].double().numpy(), b[r, 0].double().numpy()]
+            for w, b in zip(weights, biases, strict=True)
         ]
         most_active_first(layers, task.x.flatten(1).double().numpy(), 1 - rate / 100)
         nets[str(rate)] = [
@@ -92,7 +94,7 @@ def most_active_first(layers: list, x: np.ndarray, factor: float) -> None:
 def forward(net: list, x: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, C) of the whole network, hidden units times a factor; input (N, H) of layer 2."""
     h, inputs = x, []
-    for i, layer in enumerate(net):
+    for layer in net:
         z = h @ np.array(layer["w"]).T + layer["b"]
         inputs.append(z)
         h = np.maximum(z, 0) * factor
