@@ -82,7 +82,7 @@ function askCurve(root, model, keep) {
   const ranges = [...root.querySelectorAll(".keys input")], outs = [...root.querySelectorAll(".keys output")];
   let width = 640, X, Y;
   const draw = () => {
-    const w = Math.min(width, 720), h = Math.round(Math.min(330, Math.max(230, w * 0.55)));
+    const w = Math.max(240, Math.min(width, 720)), h = Math.round(Math.min(330, Math.max(230, w * 0.55)));
     const yTicks = ticks(low, high), left = 24 + 8 * Math.max(...yTicks.at.map(v => show(v, yTicks.digits).length));
     const right = w - 16, top = 12, bottom = h - 44;
     X = scale(place(x[0]), place(x[n - 1]), left + 12, right - 12);
