@@ -1,0 +1,417 @@
+"""Build the web edition from what the repository holds: `python site/build.py`.
+
+Pages are gathered in one folder, each at its path in the repository, and then given to Sphinx:
+lessons and sheets with their stored outputs, guides, and a page for each claim of the ledger.
+"""
+
+import argparse
+import html
+import json
+import os
+import re
+import shutil
+import sys
+from base64 import b64decode
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+
+from coursekit import explorers, plots
+from coursekit.ledger import cards, figures, record, results
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+# What each lesson asks, for the front page.
+QUESTIONS = {
+    "00": "Two people try the same method and disagree. How many trainings does it take?",
+    "01": "When do more parameters hurt, and when do they stop hurting?",
+    "02": "Why does one penalty set weights to zero, and the other never?",
+    "03": "One number, `weight_decay`, in three optimizers: what does it do in each?",
+    "04": "A network that loses half of its units in each step: what does it gain?",
+    "06": "Your prediction depends on the other images of the batch. When does that help?",
+    "07": "The same shift helps one data set and hurts another. Which one is yours?",
+    "09": "First what repeats, then what does not: when should you stop?",
+    "10": "Which blocks of a deep network can be skipped, and what is left of it?",
+}
+NOT_RUN = "not run yet"
+
+
+# Pages
+
+
+def gather(folder: Path) -> None:
+    """Write the sources of all pages into an empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "extra").mkdir(parents=True)
+    shutil.copytree(HERE / "_static", folder / "_static")
+    shutil.copy(HERE / "conf.py", folder)
+    for path in notebooks():
+        write(folder / path, json.dumps(notebook(path, folder)))
+    for path in guides():
+        write(folder / path, links((ROOT / path).read_text(encoding="utf-8"), path))
+    claims(folder / "ledger")
+    write(folder / "lessons.md", f"# Lessons\n\n{course_map()}\n\n{tree(lessons())}")
+    sheets = [path for path in notebooks() if path.parent.name == "exercises"]
+    intro = (
+        "Each lesson has a sheet: functions to write, a published bug to find, a question to "
+        "predict and explain. Open it in JupyterLab, where a check says at once what is wrong "
+        "first, and hints and solutions are a call away."
+    )
+    listed = "\n".join(f"- [{title(path)[13:]}]({path})" for path in sheets)
+    write(folder / "exercises.md", f"# Exercises\n\n{intro}\n\n{listed}\n\n{tree(sheets)}")
+    listed = "\n".join(f"- [{title(path)}]({path})" for path in guides())
+    write(folder / "guides.md", f"# Guides\n\n{listed}\n\n{tree(guides())}")
+    front = (HERE / "index.md").read_text(encoding="utf-8")
+    front = front.replace("FIRST", lessons()[0].stem)
+    dance = explorers.show("dance").html(linked=True)
+    for mark, text in (("dance", raw(dance)), ("map", course_map()), ("tally", tally("front"))):
+        front = front.replace(f"<!-- {mark} -->", text)
+    write(folder / "index.md", front)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def lessons() -> list[Path]:
+    return [path.relative_to(ROOT) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def notebooks() -> list[Path]:
+    """Lessons and sheets, as paths in the repository."""
+    sheets = sorted((ROOT / "notebooks/exercises").glob("*.ipynb"))
+    return lessons() + [path.relative_to(ROOT) for path in sheets]
+
+
+def guides() -> list[Path]:
+    return [path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md"))]
+
+
+def first_cell(path: Path) -> str:
+    if path.suffix == ".md":
+        return (ROOT / path).read_text(encoding="utf-8")
+    return "".join(json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"][0]["source"])
+
+
+def title(path: Path) -> str:
+    """The heading of a page, without links."""
+    heading = re.search(r"^# (.+)$", first_cell(path), re.M)[1]
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+
+
+def tree(pages: list[Path]) -> str:
+    return "\n".join(["```{toctree}", ":hidden:", "", *map(str, pages), "```", ""])
+
+
+def raw(markup: str) -> str:
+    """Markup for a page in Markdown; the fence is longer than any that may stand inside."""
+    return f"``````{{raw}} html\n{markup}\n``````"
+
+
+def course_map() -> str:
+    """All lessons: number, title, question, minutes."""
+    items = []
+    for path in lessons():
+        number, _, name = title(path).partition(" · ")
+        minutes = re.search(r"(\d+) minutes", first_cell(path))
+        asked = html.escape(QUESTIONS.get(number, ""))
+        asked = re.sub(r"`(.+?)`", r"<code>\1</code>", asked)
+        time = f'<span class="time">{minutes[1]} minutes</span>' if minutes else ""
+        items.append(
+            f'<li><a href="notebooks/{path.stem}.html"><span class="number">{number}</span>'
+            f'<span class="name">{html.escape(name)}</span></a>'
+            f'<span class="asked">{asked}</span>{time}</li>'
+        )
+    return raw('<ul class="course">\n' + "\n".join(items) + "\n</ul>")
+
+
+# Links
+
+
+def pages() -> set[Path]:
+    return {*notebooks(), *guides()}
+
+
+def links(text: str, path: Path) -> str:
+    """Make links of a file of the repository right for the web edition.
+
+    What is a page is linked; of other files only the name is left, as a reader of the web edition
+    has no checkout.
+    """
+
+    def one(match: re.Match) -> str:
+        words, target, anchor = match[1], match[2], match[3] or ""
+        if re.match(r"[a-z]+:", target):
+            return match[0]
+        found = Path(os.path.normpath(path.parent / target))
+        if found not in pages():
+            return words
+        return f"[{words}]({os.path.relpath(found, path.parent)}{anchor})"
+
+    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)", one, text)
+
+
+# Notebooks
+
+
+def notebook(path: Path, folder: Path) -> dict:
+    """A notebook for readers: lecturers' cells removed, outputs as markup, folds named."""
+    own = json.loads((ROOT / path).read_text(encoding="utf-8"))
+    kept = [c for c in own["cells"] if "lecturer" not in c["metadata"].get("tags", [])]
+    for i, cell in enumerate(kept):
+        source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "markdown":
+            cell["source"] = links(source, path)
+            continue
+        cell["source"] = re.sub(r"^# NBVAL_\w+\n", "", source)
+        if "hide-output" in tags:
+            cell["metadata"]["mystnb"] = {
+                "code_prompt_show": "Show the answer",
+                "code_prompt_hide": "Hide the answer",
+            }
+        for j, output in enumerate(cell.get("outputs", [])):
+            if "data" in output:
+                key = f"{path.stem[:2]}-{i}-{j}"
+                output["data"] = markup(output, key, folder, path)
+                output["metadata"] = {}
+    return own | {"cells": kept}
+
+
+def markup(output: dict, key: str, folder: Path, path: Path) -> dict:
+    """What an output shows on a page: markup where there is any, else text."""
+    data = {kind: text if isinstance(text, str) else "".join(text)
+            for kind, text in output["data"].items() if "json" not in kind}
+    alt = {kind: own.get("alt", "") for kind, own in output["metadata"].items()
+           if isinstance(own, dict)}
+    if "text/html" in data:
+        text = data["text/html"]
+        return {"text/html": text if "<script" in text else drawings(text, key)}
+    if "image/svg+xml" in data:
+        return {"text/html": drawing(data["image/svg+xml"], alt.get("image/svg+xml", ""), key)}
+    if "image/png" in data:
+        content = b64decode(data["image/png"])
+        name = f"figures/{sha256(content).hexdigest()[:16]}.png"
+        (folder / "extra/figures").mkdir(exist_ok=True)
+        (folder / "extra" / name).write_bytes(content)
+        width, height = (int.from_bytes(content[k : k + 4]) for k in (16, 20))
+        up = "../" * (len(path.parts) - 1)
+        return {"text/html": (
+            f'<div class="figure paper"><img src="{up}{name}" width="{width}" height="{height}" '
+            f'alt="{html.escape(alt.get("image/png", ""), quote=True)}" loading="lazy"></div>'
+        )}
+    return {kind: data[kind] for kind in ("text/markdown", "text/latex", "text/plain")
+            if kind in data}
+
+
+def drawing(svg: str, alt: str, key: str) -> str:
+    """A vector picture inside the page, so that it takes the page's color.
+
+    One that does not ask for the page's color gets white paper.
+    """
+    svg = svg[svg.index("<svg") :]
+    paper = "" if "currentColor" in svg else " paper"
+    svg = re.sub(r"<(title|metadata)\b.*?</\1>", "", svg, flags=re.S)
+    named = f'<svg role="img" aria-label="{html.escape(alt, quote=True)}" '
+    return f'<div class="figure{paper}">{apart(svg.replace("<svg ", named, 1), key)}</div>'
+
+
+def drawings(text: str, key: str) -> str:
+    """Markup in which the names inside of each vector picture are its own."""
+    count = iter(range(1000))
+    return re.sub(
+        r"<svg\b.*?</svg>", lambda m: apart(m[0], f"{key}-{next(count)}"), text, flags=re.S
+    )
+
+
+def apart(svg: str, key: str) -> str:
+    """A vector picture whose names and style cannot meet those of another one on the page."""
+    svg = re.sub(r'\bid="', f'id="{key}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\1{key}-", svg)
+    svg, n = re.subn(r"<style[^>]*>\s*\*\s*\{[^}]*\}\s*</style>", "", svg)
+    own = "stroke-linejoin:round;stroke-linecap:butt" if n else ""
+    width = re.search(r'<svg[^>]*\bwidth="([\d.]+)(pt|px)?"', svg)
+    if width:
+        own += f";width:{float(width[1]) * (4 / 3 if width[2] == 'pt' else 1):.0f}px"
+    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
+    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
+    return recolored(svg.replace("<svg ", f'<svg style="{own}" ', 1))
+
+
+def recolored(svg: str) -> str:
+    """Let the page say how a role's color looks on it; words get a darker or lighter shade."""
+    for role, color in plots.COLORS.items():
+        ink = rf'(<text\b[^>]*?fill: ?){color}'
+        svg = re.sub(ink, rf"\1var(--ink-{role}, {color})", svg, flags=re.I)
+        svg = re.sub(rf"(?<!, ){color}", f"var(--role-{role}, {color})", svg, flags=re.I)
+    return svg
+
+
+# The ledger
+
+
+def answer(id: str) -> str:
+    found = results.known(id)
+    return NOT_RUN if found is None else found.answer
+
+
+def sign(word: str) -> str:
+    return cards.ANSWER_SIGNS.get(word, "○")
+
+
+def tally(place: str) -> str:
+    """How many claims got which answer, as a bar and in words."""
+    counts = Counter(map(answer, record.records()))
+    words = [word for word in [*cards.ANSWER_SIGNS, NOT_RUN] if counts[word]]
+    bar = "".join(
+        f'<span class="part {slug(word)}" style="flex-grow:{counts[word]}"></span>'
+        for word in words
+    )
+    listed = "".join(
+        f'<li><span class="sign {slug(word)}" aria-hidden="true">{sign(word)}</span> '
+        f"<b>{counts[word]}</b> {word}</li>"
+        for word in words
+    )
+    return raw(
+        f'<div class="tally {place}"><div class="bar" aria-hidden="true">{bar}</div>'
+        f"<ul>{listed}</ul></div>"
+    )
+
+
+def slug(word: str) -> str:
+    return word.replace(" ", "-")
+
+
+def badge(word: str, more: str = "") -> str:
+    return (
+        f'<span class="answer {slug(word)}" data-answer="{word}">'
+        f'<span aria-hidden="true">{sign(word)}</span> {word}{more}</span>'
+    )
+
+
+def claims(folder: Path) -> None:
+    """Write the board and a page per claim, run or not."""
+    own = record.records()
+    for id, one in own.items():
+        found = results.known(id)
+        write(folder / f"{id}.md", declared(one) if found is None else settled(found))
+    board = [
+        "# The ledger",
+        "",
+        f"{len(own)} claims about regularization. What is compared, what is tuned, and which "
+        "difference would matter was written down and registered before anything was run; the "
+        "answers follow from one rule. A claim whose experiment has not been run yet says so.",
+        "",
+        tally("board"),
+    ]
+    names = {title(path)[:2]: title(path) for path in lessons()}
+    groups = sorted({one.lesson for one in own.values()})
+    for lesson in groups:
+        board += ["", f"## {names.get(lesson, other_group(lesson))}", ""]
+        board += ["| answer | claim | question |", "|---|---|---|"]
+        for id, one in own.items():
+            if one.lesson == lesson:
+                found = results.known(id)
+                n, of = found.counts if found else (0, 0)
+                more = f" ({n} of {of})" if of > 1 else ""
+                question = plain(one.question)
+                question = f"**{question}**" if one.headline else question
+                board.append(f"| {badge(answer(id), more)} | [{id}]({id}.md) | {question} |")
+    board += ["", "Headline questions stand in bold. Terms:", "", *terms(), "", tree([*own])]
+    write(folder / "index.md", "\n".join(board))
+
+
+def other_group(lesson: str) -> str:
+    return f"{lesson} · a lesson to come" if lesson.isdigit() else lesson.capitalize()
+
+
+def terms() -> list[str]:
+    return [
+        f"- {badge('yes')}: every condition that was declared speaks for it.",
+        f"- {badge('depends')}: it holds under some conditions and fails under others.",
+        f"- {badge('too small to matter')}: the difference, if any, is smaller than what was "
+        "declared to matter.",
+        f"- {badge('the opposite')}: what happens is the reverse.",
+        f"- {badge('not yet known')}: the interval is too wide to say.",
+    ]
+
+
+def settled(found: results.Result) -> str:
+    """The page of a claim that was run."""
+    id = found.id
+    text = cards.page(found)
+    svg = figures.forest_svg(found)
+    picture = raw(drawing(svg, cards.alt(found), id)) if svg else ""
+    text = re.sub(r"^!\[.*\]\(.*\.svg\)$", lambda _: picture, text, count=1, flags=re.M)
+    text = text.replace("| | condition |", "| sign | condition |")
+    word = found.answer
+    bold = f"**{cards.ANSWER_SIGNS[word]} {cards.headline(found)}**"
+    rest = cards.headline(found).removeprefix(word)
+    return text.replace(bold, f'<p class="verdict">{badge(word, html.escape(rest))}</p>', 1)
+
+
+def declared(own: record.Record) -> str:
+    """The page of a claim that waits for its run."""
+    out = [f"# {own.id}: {plain(own.question)}", ""]
+    out += [f'<p class="verdict">{badge(NOT_RUN)}</p>', ""]
+    out += ["What will be measured is settled and registered; its experiment has not been run.", ""]
+    out += ["| condition | expected |", "|---|---|"]
+    for c in own.conditions:
+        out.append(f"| {plain(c.name)} | {plain(c.untested or c.expect)} |")
+    out += ["", "## How it will be measured", ""]
+    known = record.articles()
+    sources = "; ".join(source(known[one]) if one in known else plain(one) for one in own.said_by)
+    said = sources + (f": {plain(own.said)}" if own.said else "")
+    registered = results.registry().get(own.id, [])
+    for name, text in (
+        ("Matters", plain(own.because)),
+        ("Compares", plain(own.compares)),
+        ("Tuned", plain(own.tuned)),
+        ("Held still", plain(own.fixed)),
+        ("Setting", plain(own.setting)),
+        ("Said by", said),
+        ("Would change", plain(own.would_change)),
+        ("Registered", registered[-1]["date"][:10] if registered else "not yet"),
+    ):
+        if text:
+            text = text[:1].upper() + text[1:]
+            out += [f"**{name}.** {text if text.endswith(('.', '?', '!')) else text + '.'}", ""]
+    out += ["## Run it", "", "```console", f"coursekit ledger run {own.id}", "```", ""]
+    return "\n".join(out)
+
+
+def source(article: dict) -> str:
+    words = plain(article["title"])
+    linked = f"[{words}]({article['link']})" if article.get("link") else words
+    return f"{linked} ({plain(article['author'])})"
+
+
+def plain(text: str) -> str:
+    """Words in which no character means anything to Markdown."""
+    return re.sub(r"([\\`*_\[\]<>$|])", r"\\\1", text)
+
+
+def build(out: Path, source: Path, jobs: int = 1) -> int:
+    """Gather all pages and build them; a warning is an error."""
+    from sphinx.cmd.build import build_main
+
+    gather(source)
+    trees = source.with_name(source.name + "-trees")
+    arguments = ["-q", "-W", "--keep-going", "-j", str(jobs), "-b", "html", "-d", str(trees)]
+    return build_main([*arguments, str(source), str(out)])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "build/site")
+    parser.add_argument("--source", type=Path, default=ROOT / "build/site-source")
+    parser.add_argument("--jobs", type=int, default=1)
+    given = parser.parse_args()
+    failed = build(given.out.resolve(), given.source.resolve(), given.jobs)
+    if not failed:
+        print(f"The web edition: {given.out / 'index.html'}")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
