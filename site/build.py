@@ -33,6 +33,8 @@ QUESTIONS = {
     "09": "First what repeats, then what does not: when should you stop?",
     "10": "Which blocks of a deep network can be skipped, and what is left of it?",
 }
+# What lies behind a fold.
+FOLDS = {"hide-cell": "code and result", "hide-input": "the code", "hide-output": "the answer"}
 NOT_RUN = "not run yet"
 
 
@@ -46,7 +48,8 @@ def gather(folder: Path) -> None:
     shutil.copytree(HERE / "_static", folder / "_static")
     shutil.copy(HERE / "conf.py", folder)
     for path in notebooks():
-        write(folder / path, json.dumps(notebook(path, folder)))
+        own = json.loads((ROOT / path).read_text(encoding="utf-8"))
+        write(folder / path, json.dumps(readable(own, path, folder)))
     for path in guides():
         write(folder / path, links((ROOT / path).read_text(encoding="utf-8"), path))
     claims(folder / "ledger")
@@ -155,9 +158,18 @@ def links(text: str, path: Path) -> str:
 # Notebooks
 
 
-def notebook(path: Path, folder: Path) -> dict:
-    """A notebook for readers: lecturers' cells removed, outputs as markup, folds named."""
-    own = json.loads((ROOT / path).read_text(encoding="utf-8"))
+def readable(own: dict, path: Path, folder: Path) -> dict:
+    """A notebook for readers: lecturers' cells removed, outputs as markup, folds named.
+
+    Parameters
+    ----------
+    own : dict
+        The notebook; its cells are changed.
+    path : Path
+        Its place in the repository.
+    folder : Path
+        Of the sources; pictures are written there.
+    """
     kept = [c for c in own["cells"] if "lecturer" not in c["metadata"].get("tags", [])]
     for i, cell in enumerate(kept):
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
@@ -165,11 +177,10 @@ def notebook(path: Path, folder: Path) -> dict:
             cell["source"] = links(source, path)
             continue
         cell["source"] = re.sub(r"^# NBVAL_\w+\n", "", source)
-        if "hide-output" in tags:
-            cell["metadata"]["mystnb"] = {
-                "code_prompt_show": "Show the answer",
-                "code_prompt_hide": "Hide the answer",
-            }
+        fold = next((words for tag, words in FOLDS.items() if tag in tags), None)
+        if fold:
+            prompts = {"code_prompt_show": f"Show {fold}", "code_prompt_hide": f"Hide {fold}"}
+            cell["metadata"]["mystnb"] = prompts
         for j, output in enumerate(cell.get("outputs", [])):
             if "data" in output:
                 key = f"{path.stem[:2]}-{i}-{j}"
@@ -180,10 +191,16 @@ def notebook(path: Path, folder: Path) -> dict:
 
 def markup(output: dict, key: str, folder: Path, path: Path) -> dict:
     """What an output shows on a page: markup where there is any, else text."""
-    data = {kind: text if isinstance(text, str) else "".join(text)
-            for kind, text in output["data"].items() if "json" not in kind}
-    alt = {kind: own.get("alt", "") for kind, own in output["metadata"].items()
-           if isinstance(own, dict)}
+    data = {
+        kind: text if isinstance(text, str) else "".join(text)
+        for kind, text in output["data"].items()
+        if "json" not in kind
+    }
+    alt = {
+        kind: own.get("alt", "")
+        for kind, own in output["metadata"].items()
+        if isinstance(own, dict)
+    }
     if "text/html" in data:
         text = data["text/html"]
         return {"text/html": text if "<script" in text else drawings(text, key)}
@@ -196,12 +213,13 @@ def markup(output: dict, key: str, folder: Path, path: Path) -> dict:
         (folder / "extra" / name).write_bytes(content)
         width, height = (int.from_bytes(content[k : k + 4]) for k in (16, 20))
         up = "../" * (len(path.parts) - 1)
-        return {"text/html": (
-            f'<div class="figure paper"><img src="{up}{name}" width="{width}" height="{height}" '
-            f'alt="{html.escape(alt.get("image/png", ""), quote=True)}" loading="lazy"></div>'
-        )}
-    return {kind: data[kind] for kind in ("text/markdown", "text/latex", "text/plain")
-            if kind in data}
+        size = f'width="{width}" height="{height}"'
+        words = html.escape(alt.get("image/png", ""), quote=True)
+        picture = f'<img src="{up}{name}" {size} alt="{words}" loading="lazy">'
+        return {"text/html": f'<div class="figure paper">{picture}</div>'}
+    return {
+        kind: data[kind] for kind in ("text/markdown", "text/latex", "text/plain") if kind in data
+    }
 
 
 def drawing(svg: str, alt: str, key: str) -> str:
@@ -227,7 +245,7 @@ def drawings(text: str, key: str) -> str:
 def apart(svg: str, key: str) -> str:
     """A vector picture whose names and style cannot meet those of another one on the page."""
     svg = re.sub(r'\bid="', f'id="{key}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\1{key}-", svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", svg)
     svg, n = re.subn(r"<style[^>]*>\s*\*\s*\{[^}]*\}\s*</style>", "", svg)
     own = "stroke-linejoin:round;stroke-linecap:butt" if n else ""
     width = re.search(r'<svg[^>]*\bwidth="([\d.]+)(pt|px)?"', svg)
@@ -241,7 +259,7 @@ def apart(svg: str, key: str) -> str:
 def recolored(svg: str) -> str:
     """Let the page say how a role's color looks on it; words get a darker or lighter shade."""
     for role, color in plots.COLORS.items():
-        ink = rf'(<text\b[^>]*?fill: ?){color}'
+        ink = rf"(<text\b[^>]*?fill: ?){color}"
         svg = re.sub(ink, rf"\1var(--ink-{role}, {color})", svg, flags=re.I)
         svg = re.sub(rf"(?<!, ){color}", f"var(--role-{role}, {color})", svg, flags=re.I)
     return svg
@@ -391,23 +409,23 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>$|])", r"\\\1", text)
 
 
-def build(out: Path, source: Path, jobs: int = 1) -> int:
-    """Gather all pages and build them; a warning is an error."""
-    from sphinx.cmd.build import build_main
-
-    gather(source)
+def arguments(source: Path, out: Path, jobs: int = 1) -> list[str]:
+    """What Sphinx is told: gathered pages in, the web edition out, a warning is an error."""
     trees = source.with_name(source.name + "-trees")
-    arguments = ["-q", "-W", "--keep-going", "-j", str(jobs), "-b", "html", "-d", str(trees)]
-    return build_main([*arguments, str(source), str(out)])
+    how = ["-q", "-W", "--keep-going", "-j", str(jobs), "-b", "html", "-d", str(trees)]
+    return [*how, str(source), str(out)]
 
 
 def main() -> int:
+    from sphinx.cmd.build import build_main
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build/site")
     parser.add_argument("--source", type=Path, default=ROOT / "build/site-source")
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
-    failed = build(given.out.resolve(), given.source.resolve(), given.jobs)
+    gather(given.source)
+    failed = build_main(arguments(given.source, given.out, given.jobs))
     if not failed:
         print(f"The web edition: {given.out / 'index.html'}")
     return failed

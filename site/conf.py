@@ -4,6 +4,7 @@ Nothing is executed and nothing is fetched: outputs are the stored ones, MathJax
 pages, and a page works when it is opened as a file.
 """
 
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +22,6 @@ suppress_warnings = ["myst.header"]
 # Notebooks
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}
-nb_code_prompt_show = "Show the {type}"
-nb_code_prompt_hide = "Hide the {type}"
 nb_render_markdown_format = "myst"
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 4
@@ -80,6 +79,31 @@ def formulas(app, exception):
             shutil.copy(MATHJAX / part, target / part)
 
 
+def slim(app, exception):
+    """Take rules out of the theme's style whose classes stand on no page: two thirds of it."""
+    path = Path(app.outdir) / "_static/styles/pydata-sphinx-theme.css"
+    if exception is not None or not path.is_file():
+        return
+    used = set()
+    for page in Path(app.outdir).rglob("*.html"):
+        for names in re.findall(r'class="([^"]*)"', page.read_text(encoding="utf-8")):
+            used.update(names.split())
+    for script in (Path(app.outdir) / "_static").glob("**/*.js"):
+        used.update(re.findall(r"[A-Za-z_][\w-]*", script.read_text(encoding="utf-8")))
+
+    def seen(selector):
+        present = re.sub(r":not\((?:[^()]|\([^()]*\))*\)", "", selector)
+        return set(re.findall(r"\.(-?[A-Za-z_][\w-]*)", present)) <= used
+
+    text = re.sub(
+        r"([^{}]+)\{[^{}]*\}",
+        lambda rule: rule[0] if any(map(seen, rule[1].split(","))) else "",
+        path.read_text(encoding="utf-8"),
+    )
+    path.write_text(text, encoding="utf-8")
+
+
 def setup(app):
     app.connect("build-finished", formulas)
+    app.connect("build-finished", slim)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
