@@ -82,8 +82,9 @@ def formulas(app, exception):
 def slim(app, exception):
     """Take rules out of the theme's style whose classes stand on no page: two thirds of it."""
     path = Path(app.outdir) / "_static/styles/pydata-sphinx-theme.css"
-    if exception is not None or not path.is_file():
+    if exception is not None:
         return
+    (Path(app.outdir) / "_static/webpack-macros.html").unlink(missing_ok=True)  # no page
     used = set()
     for page in Path(app.outdir).rglob("*.html"):
         for names in re.findall(r'class="([^"]*)"', page.read_text(encoding="utf-8")):
