@@ -47,6 +47,7 @@ def gather(folder: Path) -> None:
     (folder / "extra").mkdir(parents=True)
     shutil.copytree(HERE / "_static", folder / "_static")
     shutil.copy(HERE / "conf.py", folder)
+    write(folder / "_static/roles.css", roles())
     for path in notebooks():
         own = json.loads((ROOT / path).read_text(encoding="utf-8"))
         write(folder / path, json.dumps(readable(own, path, folder)))
@@ -183,7 +184,7 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
             cell["metadata"]["mystnb"] = prompts
         for j, output in enumerate(cell.get("outputs", [])):
             if "data" in output:
-                key = f"{path.stem[:2]}-{i}-{j}"
+                key = f"f{path.stem[:2]}-{i}-{j}"
                 output["data"] = markup(output, key, folder, path)
                 output["metadata"] = {}
     return own | {"cells": kept}
@@ -228,32 +229,64 @@ def drawing(svg: str, alt: str, key: str) -> str:
     One that does not ask for the page's color gets white paper.
     """
     svg = svg[svg.index("<svg") :]
-    paper = "" if "currentColor" in svg else " paper"
+    dark = "currentColor" in svg or "prefers-color-scheme" in svg
+    paper = "" if dark else " paper"
     svg = re.sub(r"<(title|metadata)\b.*?</\1>", "", svg, flags=re.S)
     named = f'<svg role="img" aria-label="{html.escape(alt, quote=True)}" '
     return f'<div class="figure{paper}">{apart(svg.replace("<svg ", named, 1), key)}</div>'
 
 
 def drawings(text: str, key: str) -> str:
-    """Markup in which the names inside of each vector picture are its own."""
+    """Markup in which each vector picture, image or not, follows the page, with its own names."""
     count = iter(range(1000))
-    return re.sub(
-        r"<svg\b.*?</svg>", lambda m: apart(m[0], f"{key}-{next(count)}"), text, flags=re.S
-    )
+
+    def inside(image: re.Match) -> str:
+        words = re.search(r'\balt="([^"]*)"', image[0])
+        svg = b64decode(image[1]).decode()
+        return drawing(svg, html.unescape(words[1]) if words else "", f"{key}-{next(count)}")
+
+    def own(svg: re.Match) -> str:
+        return apart(svg[0], f"{key}-{next(count)}")
+
+    parts = re.split(r"(<img\b[^>]*data:image/svg\+xml;base64,[^>]*>)", text)
+    for k, part in enumerate(parts):
+        if k % 2:
+            parts[k] = re.sub(r'.*base64,([\w+/=]*)".*', inside, part, flags=re.S)
+        else:
+            parts[k] = re.sub(r"<svg\b.*?</svg>", own, part, flags=re.S)
+    return "".join(parts)
 
 
 def apart(svg: str, key: str) -> str:
     """A vector picture whose names and style cannot meet those of another one on the page."""
     svg = re.sub(r'\bid="', f'id="{key}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", svg)
-    svg, n = re.subn(r"<style[^>]*>\s*\*\s*\{[^}]*\}\s*</style>", "", svg)
-    own = "stroke-linejoin:round;stroke-linecap:butt" if n else ""
+    own = "stroke-linejoin:round;stroke-linecap:butt" if "stroke-linejoin" in svg else ""
+    svg = re.sub(
+        r"<style[^>]*>(.*?)</style>",
+        lambda sheet: f"<style>{scoped(sheet[1], key)}</style>",
+        svg,
+        count=1,
+        flags=re.S,
+    ).replace("<style></style>", "")
     width = re.search(r'<svg[^>]*\bwidth="([\d.]+)(pt|px)?"', svg)
     if width:
         own += f";width:{float(width[1]) * (4 / 3 if width[2] == 'pt' else 1):.0f}px"
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
-    return recolored(svg.replace("<svg ", f'<svg style="{own}" ', 1))
+    return recolored(svg.replace("<svg ", f'<svg id="{key}" style="{own}" ', 1))
+
+
+def scoped(sheet: str, key: str) -> str:
+    """Rules for one picture alone; those of a dark screen follow the page's switch."""
+    light, _, dark = sheet.partition("@media")
+    rules = ""
+    for rules_of, page in ((light, ""), (dark.partition("{")[2], "html[data-theme=dark] ")):
+        for selector, style in re.findall(r"([^{}]+)\{([^{}]*)\}", rules_of):
+            selector = selector.strip()
+            if selector != "*":  # said of the whole picture
+                rules += f"{page}#{key}{'' if selector == 'svg' else f' {selector}'}{{{style}}}"
+    return rules
 
 
 def recolored(svg: str) -> str:
@@ -261,8 +294,20 @@ def recolored(svg: str) -> str:
     for role, color in plots.COLORS.items():
         ink = rf"(<text\b[^>]*?fill: ?){color}"
         svg = re.sub(ink, rf"\1var(--ink-{role}, {color})", svg, flags=re.I)
-        svg = re.sub(rf"(?<!, ){color}", f"var(--role-{role}, {color})", svg, flags=re.I)
+        for name in ("fill", "stroke"):
+            svg = re.sub(rf"({name}: ?){color}", rf"\1var(--role-{role}, {color})", svg, flags=re.I)
     return svg
+
+
+def roles() -> str:
+    """Style that names the colors of roles and of their words, on light pages and on dark ones."""
+    light = "".join(f"--ink-{role}:{ink};" for role, ink in plots.INK.items())
+    dark = "".join(
+        f"--{kind}-{role}:{plots.DARK[color]};"
+        for kind, colors in (("role", plots.COLORS), ("ink", plots.INK))
+        for role, color in colors.items()
+    )
+    return f"html[data-theme=light]{{{light}}}\nhtml[data-theme=dark]{{{dark}}}\n"
 
 
 # The ledger

@@ -19,10 +19,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
-from coursekit import claims, explorers
+from coursekit import claims, explorers, plots
 from coursekit.ledger import record, results
 
 pytest.importorskip("myst_nb")
@@ -34,6 +35,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 WIDE, NARROW = {"width": 1100, "height": 900}, {"width": 390, "height": 844}
 SETTLED = next((id for id in record.records() if results.known(id)), None)
 WAITING = next((id for id in record.records() if not results.known(id)), None)
+GREEN = plots.COLORS["treated"]
 TRIAL = "notebooks/99_trial"
 SAMPLE = [
     "index",
@@ -67,7 +69,7 @@ def svg_figure(color="currentColor"):
         '<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="500pt" '
         'height="90pt" viewBox="0 0 500 90"><defs><style type="text/css">*{stroke-linejoin: round}'
         f'</style></defs><title>no</title><g id="axes_1"><path d="M0 40h400" stroke="{color}"/>'
-        '<text x="5" y="30" style="fill: #009e73">with</text><use href="#axes_1"/></g></svg>'
+        f'<text x="5" y="30" style="fill: {GREEN}">with</text><use href="#axes_1"/></g></svg>'
     )
 
 
@@ -92,6 +94,10 @@ def trial():
     claim = claims.show(SETTLED or WAITING) if hasattr(claims, "show") else None
     card = claim._repr_html_() if claim else "<p>no claim</p>"
     drawn, alt = {"image/svg+xml": svg_figure()}, {"image/svg+xml": {"alt": "A line & more"}}
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1], color=GREEN)
+    own = plots.image(plots.svg(fig), "A line that rises")
+    plt.close(fig)
     plain, words = {"image/png": png_figure()}, {"image/png": {"alt": "A white sheet"}}
     cells = [
         nbformat.v4.new_markdown_cell("# 99 · Trial\n\n**5 minutes to read**\n\nHook."),
@@ -103,6 +109,7 @@ def trial():
         nbformat.v4.new_markdown_cell("SECRET", metadata={"tags": ["lecturer"]}),
         code("# NBVAL_CHECK_OUTPUT\nguess", ["hide-output"], [shown(drawn, alt)]),
         code("plots()", ["hide-cell"], [shown(plain, words), shown(drawn, alt)]),
+        code("plots", [], [shown({"text/html": own}), shown({"text/html": own})]),
         code("claims.show()", [], [shown({"text/html": card}), shown({"text/html": card})]),
         code("long", [], [nbformat.v4.new_output("stream", name="stdout", text="word " * 99)]),
     ]
@@ -148,6 +155,17 @@ def test_outputs_become_markup(tmp_path):
     again = folded["outputs"][1]["data"]["text/html"]
     names = [set(re.findall(r'(?: id="|href="#)([^"]+)', text)) for text in (drawn, again)]
     assert not names[0] & names[1]
+    figure, second = (o["data"]["text/html"] for o in own["cells"][5]["outputs"])
+    assert 'aria-label="A line that rises"' in figure
+    assert "base64" not in figure
+    [key] = re.findall(r'<svg id="([^"]+)"', figure)
+    sheet = re.search(r"<style>(.*)</style>", figure)[1]
+    selectors = re.findall(r"([^{}]+)\{", sheet)
+    assert all(
+        one.removeprefix("html[data-theme=dark] ").startswith(f"#{key}") for one in selectors
+    )
+    assert any(one.startswith("html[data-theme=dark]") for one in selectors)
+    assert f"#{key}" not in second
     assert 'alt="A white sheet"' in folded["outputs"][0]["data"]["text/html"]
     assert len(list((tmp_path / "extra/figures").glob("*.png"))) == 1
 
@@ -318,9 +336,10 @@ def test_explorers_live_on_pages(browser, site):
             assert heard == []
 
 
-COLORS = """() => ["body", ".ex .say", ".figure svg", ".figure text"].map(
-    s => { const own = getComputedStyle(document.querySelector(s));
-           return s == ".figure text" ? own.fill : own.color; })"""
+# Of the page, an explorer, words in a figure, the ground of a figure of the course.
+COLORS = """() => [["body", "color"], [".ex .say", "color"], [".figure text", "fill"],
+    ["svg[aria-label='A line that rises'] path", "fill"]].map(
+    ([one, kind]) => getComputedStyle(document.querySelector(one))[kind])"""
 
 
 @needs_chromium
@@ -330,8 +349,9 @@ def test_explorers_and_figures_follow_the_switch(browser, site):
         page.click(".theme-switch-button:visible")
         page.click(".theme-change-button[data-mode=dark]")
         dark = page.evaluate(COLORS)
-        assert light == [*["rgb(28, 28, 28)"] * 3, "rgb(0, 112, 79)"]
-        assert dark == [*["rgb(237, 237, 237)"] * 3, "rgb(79, 217, 172)"]
+        green, bright = "rgb(0, 112, 79)", "rgb(79, 217, 172)"
+        assert light == [*["rgb(28, 28, 28)"] * 2, green, "rgb(255, 255, 255)"]
+        assert dark == [*["rgb(237, 237, 237)"] * 2, bright, "rgb(22, 22, 22)"]
         paper = "getComputedStyle(document.querySelector('.figure.paper')).backgroundColor"
         assert page.evaluate(paper) == "rgb(255, 255, 255)"
         assert heard == []

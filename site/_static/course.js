@@ -36,6 +36,8 @@ function narrowing(board) {
 }
 
 document.querySelectorAll("article.bd-article").forEach(article => { if (article.querySelector(".tally.board")) narrowing(article); });
+// The words of a fold say what it is; a label would hide them from whoever listens.
+document.querySelectorAll("details.hide > summary").forEach(one => one.removeAttribute("aria-label"));
 scrollable();
 addEventListener("resize", scrollable);
 addEventListener("load", scrollable);
