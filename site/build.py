@@ -35,6 +35,7 @@ QUESTIONS = {
 }
 # What lies behind a fold.
 FOLDS = {"hide-cell": "code and result", "hide-input": "the code", "hide-output": "the answer"}
+WIDE = 560  # pixels; a wider picture is not shrunk to a telephone, but moves below the finger
 NOT_RUN = "not run yet"
 
 
@@ -204,23 +205,32 @@ def markup(output: dict, key: str, folder: Path, path: Path) -> dict:
     }
     if "text/html" in data:
         text = data["text/html"]
-        return {"text/html": text if "<script" in text else drawings(text, key)}
+        return {"text/html": text if "<script" in text else drawings(text, key, folder, path)}
     if "image/svg+xml" in data:
         return {"text/html": drawing(data["image/svg+xml"], alt.get("image/svg+xml", ""), key)}
     if "image/png" in data:
         content = b64decode(data["image/png"])
-        name = f"figures/{sha256(content).hexdigest()[:16]}.png"
-        (folder / "extra/figures").mkdir(exist_ok=True)
-        (folder / "extra" / name).write_bytes(content)
-        width, height = (int.from_bytes(content[k : k + 4]) for k in (16, 20))
-        up = "../" * (len(path.parts) - 1)
-        size = f'width="{width}" height="{height}"'
-        words = html.escape(alt.get("image/png", ""), quote=True)
-        picture = f'<img src="{up}{name}" {size} alt="{words}" loading="lazy">'
+        size = [int.from_bytes(content[k : k + 4]) for k in (16, 20)]
+        src = stored(content, "png", folder, path)
+        picture = image(src, html.escape(alt.get("image/png", ""), quote=True), size)
         return {"text/html": f'<div class="figure paper">{picture}</div>'}
     return {
         kind: data[kind] for kind in ("text/markdown", "text/latex", "text/plain") if kind in data
     }
+
+
+def stored(content: bytes, kind: str, folder: Path, path: Path) -> str:
+    """Address, seen from a page, of a picture that is written beside the pages."""
+    name = f"figures/{sha256(content).hexdigest()[:16]}.{kind}"
+    (folder / "extra/figures").mkdir(exist_ok=True)
+    (folder / "extra" / name).write_bytes(content)
+    return "../" * (len(path.parts) - 1) + name
+
+
+def image(src: str, alt: str, size: list[int], theme: str = "") -> str:
+    shown = f' class="{theme}"' if theme else ""
+    width, height = size
+    return f'<img{shown} src="{src}" width="{width}" height="{height}" alt="{alt}" loading="lazy">'
 
 
 def drawing(svg: str, alt: str, key: str) -> str:
@@ -229,32 +239,56 @@ def drawing(svg: str, alt: str, key: str) -> str:
     One that does not ask for the page's color gets white paper.
     """
     svg = svg[svg.index("<svg") :]
-    dark = "currentColor" in svg or "prefers-color-scheme" in svg
-    paper = "" if dark else " paper"
+    paper = "" if "currentColor" in svg else " paper"
     svg = re.sub(r"<(title|metadata)\b.*?</\1>", "", svg, flags=re.S)
     named = f'<svg role="img" aria-label="{html.escape(alt, quote=True)}" '
-    return f'<div class="figure{paper}">{apart(svg.replace("<svg ", named, 1), key)}</div>'
+    svg = apart(svg.replace("<svg ", named, 1), key)
+    width = re.search(r";width:(\d+)px", svg)
+    wide = " wide" if width and int(width[1]) > WIDE else ""
+    return f'<div class="figure{paper}{wide}">{svg}</div>'
 
 
-def drawings(text: str, key: str) -> str:
-    """Markup in which each vector picture, image or not, follows the page, with its own names."""
+def drawings(text: str, key: str, folder: Path, path: Path) -> str:
+    """Markup whose vector pictures follow the page, light or dark.
+
+    One that stands in the markup gets names of its own. One in an image becomes two files, of
+    which a browser loads the one that it shows, when it shows it.
+    """
     count = iter(range(1000))
+    text = re.sub(  # what is inside a picture cannot be reached by keyboard, so the drawing is it
+        r'<div role="img" (aria-label="[^"]*")>(?=<svg )(.*?</svg>)</div>',
+        lambda m: f'<div class="figure wide"><svg role="img" {m[1]} {m[2][5:]}</div>',
+        text,
+        flags=re.S,
+    )
+    text = re.sub(
+        r"<svg\b.*?</svg>", lambda m: apart(m[0], f"{key}-{next(count)}"), text, flags=re.S
+    )
+    return re.sub(
+        r"<img\b[^>]*data:image/svg\+xml;base64,[^>]*>",
+        lambda m: two_themes(m[0], folder, path),
+        text,
+    )
 
-    def inside(image: re.Match) -> str:
-        words = re.search(r'\balt="([^"]*)"', image[0])
-        svg = b64decode(image[1]).decode()
-        return drawing(svg, html.unescape(words[1]) if words else "", f"{key}-{next(count)}")
 
-    def own(svg: re.Match) -> str:
-        return apart(svg[0], f"{key}-{next(count)}")
-
-    parts = re.split(r"(<img\b[^>]*data:image/svg\+xml;base64,[^>]*>)", text)
-    for k, part in enumerate(parts):
-        if k % 2:
-            parts[k] = re.sub(r'.*base64,([\w+/=]*)".*', inside, part, flags=re.S)
-        else:
-            parts[k] = re.sub(r"<svg\b.*?</svg>", own, part, flags=re.S)
-    return "".join(parts)
+def two_themes(tag: str, folder: Path, path: Path) -> str:
+    """An image with a vector picture inside, as a file for light pages and one for dark pages."""
+    svg = b64decode(re.search(r"base64,([\w+/=]*)", tag)[1]).decode()
+    found = re.search(r'\balt="([^"]*)"', tag)
+    alt = found[1] if found else ""
+    sizes = re.findall(r'\b(?:width|height)="([\d.]+)(pt)?"', svg[: svg.index(">")])
+    size = [round(float(n) * (4 / 3 if unit else 1)) for n, unit in sizes] or [640, 360]
+    dark = re.search(
+        r"@media[^{]*prefers-color-scheme: ?dark\)\s*\{((?:[^{}]*\{[^{}]*\})*)\s*\}", svg
+    )
+    if dark is None:
+        picture = image(stored(svg.encode(), "svg", folder, path), alt, size)
+        return f'<span class="figure paper">{picture}</span>'
+    both = ""
+    for theme, rules in (("only-light", ""), ("only-dark", dark[1])):
+        src = stored(svg.replace(dark[0], rules).encode(), "svg", folder, path)
+        both += image(src, alt, size, theme)
+    return f'<span class="figure{" wide" if size[0] > WIDE else ""}">{both}</span>'
 
 
 def apart(svg: str, key: str) -> str:
@@ -278,15 +312,9 @@ def apart(svg: str, key: str) -> str:
 
 
 def scoped(sheet: str, key: str) -> str:
-    """Rules for one picture alone; those of a dark screen follow the page's switch."""
-    light, _, dark = sheet.partition("@media")
-    rules = ""
-    for rules_of, page in ((light, ""), (dark.partition("{")[2], "html[data-theme=dark] ")):
-        for selector, style in re.findall(r"([^{}]+)\{([^{}]*)\}", rules_of):
-            selector = selector.strip()
-            if selector != "*":  # said of the whole picture
-                rules += f"{page}#{key}{'' if selector == 'svg' else f' {selector}'}{{{style}}}"
-    return rules
+    """Rules for one picture alone; what is said of all its parts stands on the picture."""
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", sheet.partition("@media")[0])
+    return "".join(f"#{key} {one.strip()}{{{style}}}" for one, style in rules if one.strip() != "*")
 
 
 def recolored(svg: str) -> str:

@@ -156,23 +156,22 @@ def test_outputs_become_markup(tmp_path):
     names = [set(re.findall(r'(?: id="|href="#)([^"]+)', text)) for text in (drawn, again)]
     assert not names[0] & names[1]
     figure, second = (o["data"]["text/html"] for o in own["cells"][5]["outputs"])
-    assert 'aria-label="A line that rises"' in figure
+    assert figure == second
+    assert figure.count('alt="A line that rises"') == 2
     assert "base64" not in figure
-    [key] = re.findall(r'<svg id="([^"]+)"', figure)
-    sheet = re.search(r"<style>(.*)</style>", figure)[1]
-    selectors = re.findall(r"([^{}]+)\{", sheet)
-    assert all(
-        one.removeprefix("html[data-theme=dark] ").startswith(f"#{key}") for one in selectors
-    )
-    assert any(one.startswith("html[data-theme=dark]") for one in selectors)
-    assert f"#{key}" not in second
+    light, dark = re.findall(r'class="only-\w+" src="../([^"]+)"', figure)
+    light, dark = ((tmp_path / "extra" / one).read_text() for one in (light, dark))
+    assert "@media" not in light + dark
+    assert plots.DARK[GREEN] not in light
+    assert plots.DARK[GREEN] in dark
     assert 'alt="A white sheet"' in folded["outputs"][0]["data"]["text/html"]
-    assert len(list((tmp_path / "extra/figures").glob("*.png"))) == 1
+    kinds = sorted(path.suffix for path in (tmp_path / "extra/figures").iterdir())
+    assert kinds == [".png", ".svg", ".svg"]
 
 
 def test_a_figure_that_knows_no_dark_page_gets_paper():
-    assert 'class="figure paper"' in build.drawing(svg_figure("#000000"), "", "k")
-    assert 'class="figure"' in build.drawing(svg_figure(), "", "k")
+    assert 'class="figure paper' in build.drawing(svg_figure("#000000"), "", "k")
+    assert 'class="figure wide' in build.drawing(svg_figure(), "", "k")
 
 
 def test_each_lesson_has_a_question():
@@ -336,9 +335,8 @@ def test_explorers_live_on_pages(browser, site):
             assert heard == []
 
 
-# Of the page, an explorer, words in a figure, the ground of a figure of the course.
-COLORS = """() => [["body", "color"], [".ex .say", "color"], [".figure text", "fill"],
-    ["svg[aria-label='A line that rises'] path", "fill"]].map(
+# Of the page, an explorer, words in a figure.
+COLORS = """() => [["body", "color"], [".ex .say", "color"], [".figure text", "fill"]].map(
     ([one, kind]) => getComputedStyle(document.querySelector(one))[kind])"""
 
 
@@ -350,8 +348,10 @@ def test_explorers_and_figures_follow_the_switch(browser, site):
         page.click(".theme-change-button[data-mode=dark]")
         dark = page.evaluate(COLORS)
         green, bright = "rgb(0, 112, 79)", "rgb(79, 217, 172)"
-        assert light == [*["rgb(28, 28, 28)"] * 2, green, "rgb(255, 255, 255)"]
-        assert dark == [*["rgb(237, 237, 237)"] * 2, bright, "rgb(22, 22, 22)"]
+        assert light == [*["rgb(28, 28, 28)"] * 2, green]
+        assert dark == [*["rgb(237, 237, 237)"] * 2, bright]
+        shown = page.locator("[alt='A line that rises']")
+        assert [one.is_visible() for one in shown.all()] == [False, True] * 2
         paper = "getComputedStyle(document.querySelector('.figure.paper')).backgroundColor"
         assert page.evaluate(paper) == "rgb(255, 255, 255)"
         assert heard == []
