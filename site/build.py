@@ -64,7 +64,7 @@ def gather(folder: Path) -> None:
     )
     listed = "\n".join(f"- [{title(path)[13:]}]({path})" for path in sheets)
     write(folder / "exercises.md", f"# Exercises\n\n{intro}\n\n{listed}\n\n{tree(sheets)}")
-    listed = "\n".join(f"- [{title(path)}]({path})" for path in guides())
+    listed = "\n".join(f"- [{title(path)}]({path}). {first_sentence(path)}" for path in guides())
     write(folder / "guides.md", f"# Guides\n\n{listed}\n\n{tree(guides())}")
     front = (HERE / "index.md").read_text(encoding="utf-8")
     front = front.replace("FIRST", lessons()[0].stem)
@@ -103,6 +103,11 @@ def title(path: Path) -> str:
     """The heading of a page, without links."""
     heading = re.search(r"^# (.+)$", first_cell(path), re.M)[1]
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+
+
+def first_sentence(path: Path) -> str:
+    found = re.search(r"^# .+\n\n(.*?[.?!])(?=\s)", first_cell(path), re.S)[1]
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", found)
 
 
 def tree(pages: list[Path]) -> str:

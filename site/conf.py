@@ -104,7 +104,14 @@ def slim(app, exception):
     path.write_text(text, encoding="utf-8")
 
 
+def no_neighbors(app, pagename, templatename, context, doctree):
+    """On a page that opens a part, "previous" would be the last page of another one."""
+    if pagename in ("index", "lessons", "exercises", "guides", "ledger/index"):
+        context["prev"] = context["next"] = None
+
+
 def setup(app):
+    app.connect("html-page-context", no_neighbors)
     app.connect("build-finished", formulas)
     app.connect("build-finished", slim)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
