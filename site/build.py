@@ -106,7 +106,7 @@ def title(path: Path) -> str:
 
 
 def first_sentence(path: Path) -> str:
-    found = re.search(r"^# .+\n\n(.*?[.?!])(?=\s)", first_cell(path), re.S)[1]
+    found = re.search(r"^# [^\n]+\n\n(.*?[.?!])(?=\s)", first_cell(path), re.S)[1]
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", found)
 
 
