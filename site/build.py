@@ -80,7 +80,7 @@ def write(path: Path, text: str) -> None:
 
 
 def lessons() -> list[Path]:
-    return [path.relative_to(ROOT) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    return [path.relative_to(ROOT) for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
 
 
 def notebooks() -> list[Path]:
