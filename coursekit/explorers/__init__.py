@@ -16,12 +16,26 @@ from pathlib import Path
 from coursekit.results.files import data_folder
 
 HERE = Path(__file__).resolve().parent
-TITLES = {"dance": "The dance of the intervals"}
+TITLES = {
+    "dance": "The dance of the intervals",
+    "curve": "A curve through twenty points",
+}
 # Where each explorer may open; the first value of each is its opening state.
 STATES = {
     "dance": {
         "seeds": (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96),
         "epochs": (40, 80),
+        "draw": range(1, 1000),
+    },
+    "curve": {
+        "parameters": (
+            *(4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25),
+            *(26, 28, 30, 33, 36, 40, 45, 50, 60, 70, 80, 100, 120, 150, 200, 250, 300, 400),
+        ),
+        "noise": (0.3, 0, 0.1, 0.2, 0.5, 1),
+        "ridge": (0, 0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+        "even": (0, 1),  # places: at random, or evenly spaced
+        "fan": (0, 1),  # whether forty other draws of the noise are shown
         "draw": range(1, 1000),
     },
 }
