@@ -50,7 +50,7 @@ FITS = """async ([module, cases]) => {
         const w = own.weights(parts, y, ridge), { bias2, variance } = own.biasVariance(parts, t, 0.3, ridge);
         return {
             t: [...t], e: [...e], s: parts.s, curve: [...own.curve(parts, y, ridge)],
-            length: Math.hypot(...w), bias2, variance,
+            length: Math.hypot(...w), error: own.error(parts, w), bias2, variance,
         };
     });
 }"""
@@ -79,6 +79,7 @@ def by_numpy(parameters, ridge, even, draw):
         "s": np.linalg.svd(x, compute_uv=False),
         "curve": new @ w,
         "length": np.linalg.norm(w),
+        "error": ((new @ w - curve.truth(curve.GRID)) ** 2).mean(),
         "bias2": ((hat @ curve.truth(t) - curve.truth(curve.GRID)) ** 2).mean(),
         "variance": 0.09 * (hat**2).sum(1).mean(),
     }
@@ -109,6 +110,7 @@ def test_the_browser_fits_as_numpy_does(browser):
         ("noise ** 2 * variance", "noise * variance"),
         ("100000 + draw", "draw"),
         ("/ Math.max(1, k)", ""),
+        ("- 2 * toTruth[i]", "- toTruth[i]"),
     ],
 )
 def test_the_comparison_catches(browser, old, new):

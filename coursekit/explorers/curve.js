@@ -11,6 +11,7 @@ const TRUTH = GRID.map(truth);
 let table; // features on the grid, computed once
 const onGrid = k => (table ??= [])[k] ??= GRID.map(t => feature(t, k));
 const dot = (a, b) => { let s = 0; for (let i = 0; i < a.length; i++) s += a[i] * b[i]; return s; };
+const TRUTH_SIZE = dot(TRUTH, TRUTH) / N_GRID;
 
 // Places and noise of a draw; the first set of noise is the reader's own, the others are the fan.
 export function places(draw, even) {
@@ -64,7 +65,8 @@ export function takeApart(t, parameters) {
     const { q, r } = straighten(Array.from(t, (_, i) => Float64Array.from(columns, c => c[i]))), small = svd(r);
     s = small.s; u = small.right; v = mix(q, small.left);
   }
-  return { s, u, basis: mix(Array.from({ length: parameters }, (_, k) => onGrid(k)), v) };
+  const basis = mix(Array.from({ length: parameters }, (_, k) => onGrid(k)), v);
+  return { s, u, basis, gram: basis.map(a => basis.map(b => dot(a, b) / N_GRID)), toTruth: basis.map(b => dot(b, TRUTH) / N_GRID) };
 }
 // Each direction's share of y is divided by s; with ridge, by s + ridge / s.
 export const weights = (parts, y, ridge) => parts.s.map((s, j) => s / (s * s + ridge) * dot(parts.u[j], y));
@@ -73,10 +75,11 @@ export function curve(parts, y, ridge) {
   parts.basis.forEach((b, j) => { for (let g = 0; g < N_GRID; g++) out[g] += w[j] * b[g]; });
   return out;
 }
-export const misses = (a, b) => { let s = 0; for (let i = 0; i < a.length; i++) s += (a[i] - b[i]) ** 2; return s / a.length; };
+// Mean squared error on the grid of the curve with these weights, without drawing it.
+export const error = ({ gram, toTruth }, w) => TRUTH_SIZE + w.reduce((sum, a, i) => sum + a * (dot(gram[i], w) - 2 * toTruth[i]), 0);
 export function biasVariance(parts, t, noise, ridge) {
-  const variance = parts.s.reduce((sum, s, j) => sum + (s / (s * s + ridge)) ** 2 * dot(parts.basis[j], parts.basis[j]), 0) / N_GRID;
-  return { bias2: misses(curve(parts, t.map(truth), ridge), TRUTH), variance: noise ** 2 * variance };
+  const variance = parts.s.reduce((sum, s, j) => sum + (s / (s * s + ridge)) ** 2 * parts.gram[j][j], 0);
+  return { bias2: error(parts, weights(parts, t.map(truth), ridge)), variance: noise ** 2 * variance };
 }
 
 const CSS = `<style>
@@ -151,7 +154,7 @@ export function render({ model, el }) {
   }
   function lookAgain(p, ridge) {
     const y = points(0), own = design(p), w = weights(own, y, ridge);
-    return { p, error: misses(curve(own, y, ridge), TRUTH), length: Math.sqrt(dot(w, w)), small: own.s[own.s.length - 1], ...biasVariance(own, t, state.noise, ridge) };
+    return { p, error: error(own, w), length: Math.sqrt(dot(w, w)), small: own.s[own.s.length - 1], ...biasVariance(own, t, state.noise, ridge) };
   }
   const band = (p, ridge = state.ridge) => data.bands[state.even][`${state.noise} ${ridge}`].map(v => 10 ** (v[stops.indexOf(p)] / 100));
 
