@@ -220,9 +220,9 @@ def test_every_control_moves_picture_and_sentence(page):
         before = after
     page.wait_for_timeout(200)
     state = page.evaluate("location.hash")
-    assert state == "#parameters=4&noise=1&ridge=0.0001&even=1&fan=1&draw=2"
+    assert state == "#parameters=4&noise=0.5&ridge=0.0001&even=1&fan=1&draw=2"
     assert eval(page.inner_text(".line")).state == {
-        "parameters": 4, "noise": 1, "ridge": 0.0001, "even": 1, "fan": 1, "draw": 2
+        "parameters": 4, "noise": 0.5, "ridge": 0.0001, "even": 1, "fan": 1, "draw": 2
     }  # fmt: skip
     assert page.locator("[data-picture] path[opacity]").count() == 40
 
