@@ -47,7 +47,8 @@ FITS = """async ([module, cases]) => {
     return cases.map(([p, ridge, even, draw]) => {
         const t = own.places(draw, even), e = own.draws(draw, 2)[1];
         const y = t.map((x, i) => own.truth(x) + 0.3 * e[i]), parts = own.takeApart(t, p);
-        const w = own.weights(parts, y, ridge), { bias2, variance } = own.biasVariance(parts, t, 0.3, ridge);
+        const w = own.weights(parts, y, ridge);
+        const { bias2, variance } = own.biasVariance(parts, t, 0.3, ridge);
         return {
             t: [...t], e: [...e], s: parts.s, curve: [...own.curve(parts, y, ridge)],
             length: Math.hypot(...w), error: own.error(parts, w), bias2, variance,
@@ -204,7 +205,8 @@ def test_the_trail_shows_where_the_reader_has_been(page):
 
 
 def test_every_control_moves_picture_and_sentence(page):
-    looks = """() => [".say", "[data-picture]", ".error"].map(q => document.querySelector(q).innerHTML)"""
+    looks = """() => [".say", "[data-picture]", ".error"]
+        .map(part => document.querySelector(part).innerHTML)"""
     acts = {
         "new points": lambda: page.click(".again"),
         "evenly": lambda: page.check(".even label:last-child input"),
