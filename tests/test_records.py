@@ -458,7 +458,7 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
     assert "Is it quick, and good?" in html
     assert f"<td>{cards.ANSWER_SIGNS[found['C02'].answer]} {found['C02'].answer}" in html
     assert "not run yet" in html
-    with pytest.raises(ValueError, match="expected a lesson among .*, got '99'"):
+    with pytest.raises(ValueError, match=r"expected a lesson among .*, got '99'"):
         figures.lesson("99")
 
 
