@@ -182,7 +182,7 @@ def test_the_command_makes_the_stored_bars(monkeypatch):
 def test_it_opens_where_nothing_is_answered(page):
     opening = {"parameters": 4, "noise": 0.3, "ridge": 0, "even": 0, "fan": 0, "draw": 1}
     assert explorers.show("curve").state == opening
-    assert page.locator(".error circle").count() == 1
+    assert page.get_attribute(".error", "aria-label").count("parameters") == 1
     page.click(".numbers summary")
     assert page.locator(".numbers tbody tr").count() == 1
     assert "10⁴" not in page.text_content(".error")  # the axis does not tell of the peak
@@ -192,7 +192,7 @@ def test_the_trail_shows_where_the_reader_has_been(page):
     page.focus("input.parameters")
     for _ in range(16):
         page.keyboard.press("ArrowRight")
-    assert page.locator(".error circle").count() == 17
+    assert page.get_attribute(".error polyline", "points").count(",") == 17
     assert page.inner_text(".say").startswith("20 parameters, no penalty: the curve passes through")
     assert "10⁴" in page.text_content(".error")
     told = page.get_attribute(".error", "aria-label")
@@ -200,7 +200,7 @@ def test_the_trail_shows_where_the_reader_has_been(page):
     assert "20 parameters 370 thousand" in told
     page.focus("input.ridge")
     page.keyboard.press("End")
-    assert page.locator(".error circle").count() == 34  # with the penalty, and without
+    assert page.locator(".error polyline").count() == 2  # with the penalty, and without
     assert "20 parameters, ridge 10: the curve misses its own" in page.inner_text(".say")
 
 

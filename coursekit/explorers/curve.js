@@ -199,12 +199,12 @@ export function render({ model, el }) {
     s += extra && extra(px, py);
     for (const [list, tone, key, more] of rows)
       s += `<polyline points="${list.map(r => px(r.p).toFixed(1) + "," + py(r[key]).toFixed(1)).join(" ")}" fill="none" stroke="${tone}" stroke-width="2" ${more || ""}/>` +
-        (more ? "" : list.map(r => `<circle cx="${px(r.p).toFixed(1)}" cy="${py(r[key]).toFixed(1)}" r="${r.p === state.parameters ? 6.5 : 3.2}" fill="${tone}"/>`).join(""));
+        (more ? "" : `<path d="${list.map(r => `M${px(r.p).toFixed(1)} ${py(r[key]).toFixed(1)}h0`).join("")}" stroke="${tone}" stroke-width="6.4" stroke-linecap="round"/>` + list.filter(r => r.p === state.parameters).map(r => `<circle cx="${px(r.p).toFixed(1)}" cy="${py(r[key]).toFixed(1)}" r="6.5" fill="${tone}"/>`).join(""));
     node.setAttribute("viewBox", `0 0 ${W} ${H}`); node.innerHTML = s;
   }
   const upTo = (rows, keys, ...ends) => ends.find(end => rows.every(r => keys.every(k => r[k] <= 10 ** end))) ?? ends[ends.length - 1];
   function trails(been, plain) {
-    const tone = state.ridge ? "var(--strong)" : "var(--plain)", bars = (px, py) => been.map(r => { const [low, , high] = band(r.p); return line(px(r.p).toFixed(1), py(low).toFixed(1), px(r.p).toFixed(1), py(high).toFixed(1), "var(--band)", 'stroke-width="7" stroke-linecap="round"'); }).join("");
+    const tone = state.ridge ? "var(--strong)" : "var(--plain)", bars = (px, py) => `<path d="${been.map(r => { const [low, , high] = band(r.p); return `M${px(r.p).toFixed(1)} ${py(low).toFixed(1)}V${py(high).toFixed(1)}`; }).join("")}" stroke="var(--band)" stroke-width="7" stroke-linecap="round"/>`;
     const split = state.fan ? [[been, "var(--against)", "bias2", 'stroke-dasharray="6 4"'], [been, "var(--ink)", "variance", 'stroke-dasharray="1.5 4" stroke-linecap="round"']] : [];
     const before = state.ridge ? [[plain, "var(--plain)"]] : [];
     trail($(".error"), "error", [-3, upTo([...been, ...plain], state.fan ? ["error", "variance"] : ["error"], 1, 4, 10)], [-2, -1, 0, 1, 2, 4, 6, 8, 10], [...before.map(r => [...r, "error"]), ...split, [been, tone, "error"]], bars);
