@@ -16,9 +16,25 @@ from pathlib import Path
 from coursekit.results.files import data_folder
 
 HERE = Path(__file__).resolve().parent
-TITLES = {"dance": "The dance of the intervals"}
+TITLES = {
+    "answers": "The map of answers",
+    "dance": "The dance of the intervals",
+}
+
+
+def _steps(low: float, high: float, step: float) -> tuple[float, ...]:
+    return tuple(round(low + step * i, 2) for i in range(round((high - low) / step) + 1))
+
+
 # Where each explorer may open; the first value of each is its opening state.
 STATES = {
+    "answers": {
+        "strength": _steps(0.0, 1.5, 0.05),
+        "ratio": _steps(0.0, 1.0, 0.05)[::-1],  # share of L1: 1 is L1 alone, 0 is L2
+        "w1": (1.7, *_steps(-2.9, 2.9, 0.01)),
+        "w2": (0.6, *_steps(-1.9, 1.9, 0.01)),
+        "cloud": (0, 1),
+    },
     "dance": {
         "seeds": (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96),
         "epochs": (40, 80),
@@ -159,6 +175,8 @@ def _known(name: str) -> str:
 def _told(values: Sequence[int]) -> str:
     if isinstance(values, range):
         return f"{values[0]} to {values[-1]}"
+    if len(values) > 40:
+        return f"{min(values)} to {max(values)}, to the hundredth"
     return ", ".join(map(str, values))
 
 
