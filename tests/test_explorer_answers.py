@@ -237,3 +237,10 @@ def test_a_table_stands_behind_the_picture(page):
     page.keyboard.press("End")
     told = page.locator(".numbers tbody tr").nth(0).inner_text().split()
     assert told[1] == page.locator(".regions b").nth(0).inner_text()
+
+
+def test_dots_survive_the_styles_of_a_notebook(page):
+    # Drawings elsewhere on a page may ask for lines that end without a cap; a dot is only a cap.
+    page.add_style_tag(content="*{stroke-linecap:butt}")
+    caps = "[...document.querySelectorAll('.ex svg path[d*=h0]')].map(p => getComputedStyle(p))"
+    assert page.evaluate(f"{caps}.map(c => c.strokeLinecap)") == ["round", "round"]

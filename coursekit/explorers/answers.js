@@ -111,7 +111,7 @@ export function render({ model, el }) {
   const inside = ([a, b]) => Math.abs(a) <= hx && Math.abs(b) <= hy;
   function cloud(list, x, y, size) { // gray where no weight is zero, green where one is
     const part = zero => dots(list.filter((p, i) => inside(p) && (regions[i] < 3) === zero).map(p => [x(p[0]), y(p[1])]));
-    return `<path d="${part(false)}" stroke="var(--soft)" stroke-width="${size}" stroke-linecap="round"/><path d="${part(true)}" stroke="var(--strong)" stroke-width="${size * 1.15}" stroke-linecap="round"/>`;
+    return `<path d="${part(false)}" stroke="var(--soft)" stroke-width="${size}" style="stroke-linecap:round"/><path d="${part(true)}" stroke="var(--strong)" stroke-width="${size * 1.15}" style="stroke-linecap:round"/>`;
   }
   function strips(x, y) { // where the penalty makes a weight zero
     const h = state.strength * state.ratio, [l, r, t, b] = [x(-hx), x(hx), y(hy), y(-hy)];
