@@ -32,9 +32,9 @@ from matplotlib.patheffects import withStroke
 from coursekit.judge import Verdict
 
 # Gray: without. Green: the method of the lesson. Orange: its rival, and what speaks against it.
-# The first three are those of the explorers (kit.js).
+# As in the explorers (kit.js), but for the gray: theirs and the green look alike without red cones.
 COLORS = {
-    "control": "#6f6f6f",
+    "control": "#8a8a8a",
     "treated": "#008a64",
     "other": "#c85200",
     "train": "#0072b2",
