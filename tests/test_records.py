@@ -452,6 +452,14 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
         assert tag in html
     assert "not run yet" in figures.show("C04")._repr_html_()
     assert "expected: unknown" in repr(figures.show("C04"))
+    listed = figures.lesson(record.find("C02").lesson)
+    assert repr(listed) == cards.board(listed.ids)
+    html = listed._repr_html_()
+    assert "Is it quick, and good?" in html
+    assert f"<td>{cards.ANSWER_SIGNS[found['C02'].answer]} {found['C02'].answer}" in html
+    assert "not run yet" in html
+    with pytest.raises(ValueError, match=r"expected a lesson among .*, got '99'"):
+        figures.lesson("99")
 
 
 def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):
@@ -463,7 +471,9 @@ def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):
              (("clear", 0.05), ("noisy", -0.05))}  # fmt: skip
     origin = {"record": own.hash, "world": "digits"}
     result = results.Result(own, tuple(rule.compare(own, sides)), origin)
-    assert cards.headline(result) == "depends (1 of 2 conditions): where it is clear"
+    assert cards.headline(result) == (
+        "depends (of 2 conditions 1 for it, 1 against it): where it is clear"
+    )
 
 
 def test_every_answer_of_depends_has_its_sentence():
