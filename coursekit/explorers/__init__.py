@@ -17,8 +17,8 @@ from coursekit.results.files import data_folder
 
 HERE = Path(__file__).resolve().parent
 TITLES = {
-    "answers": "The map of answers",
     "dance": "The dance of the intervals",
+    "answers": "The map of answers",
 }
 
 
@@ -28,17 +28,17 @@ def _steps(low: float, high: float, step: float) -> tuple[float, ...]:
 
 # Where each explorer may open; the first value of each is its opening state.
 STATES = {
+    "dance": {
+        "seeds": (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96),
+        "epochs": (40, 80),
+        "draw": range(1, 1000),
+    },
     "answers": {
         "strength": _steps(0.0, 1.5, 0.05),
         "ratio": _steps(0.0, 1.0, 0.05)[::-1],  # share of L1: 1 is L1 alone, 0 is L2
         "w1": (1.7, *_steps(-2.9, 2.9, 0.01)),
         "w2": (0.6, *_steps(-1.9, 1.9, 0.01)),
         "cloud": (0, 1),
-    },
-    "dance": {
-        "seeds": (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96),
-        "epochs": (40, 80),
-        "draw": range(1, 1000),
     },
 }
 
