@@ -70,10 +70,10 @@ const CSS = `<style>
 
 export function render({ model, el }) {
   const data = model.get("data"), state = remembered(model), [hx, hy] = data.half, n = data.even.length;
-  const within = (v, low, high, other) => Number.isFinite(v) ? Math.min(high, Math.max(low, Math.round(v * 100) / 100)) : other;
+  const within = (v, low, high, other, parts = 100) => Number.isFinite(v) ? Math.min(high, Math.max(low, Math.round(v * parts) / parts)) : other;
   const mend = () => {
-    state.strength = within(state.strength, 0, data.strongest, 0); state.ratio = within(state.ratio, 0, 1, 1);
-    state.w1 = within(state.w1, 0.1 - hx, hx - 0.1, 1.5); state.w2 = within(state.w2, 0.1 - hy, hy - 0.1, 0.5); state.cloud = state.cloud ? 1 : 0;
+    state.strength = within(state.strength, 0, data.strongest, 0, 20); state.ratio = within(state.ratio, 0, 1, 1, 20);
+    state.w1 = within(state.w1, 0.1 - hx, hx - 0.1, 1.7); state.w2 = within(state.w2, 0.1 - hy, hy - 0.1, 0.6); state.cloud = state.cloud ? 1 : 0;
   };
   mend();
   let mixed = state.ratio > 0 && state.ratio < 1 ? state.ratio : 0.5; // where the elastic net was left
@@ -107,11 +107,11 @@ export function render({ model, el }) {
     counts = [0, 0, 0, 0]; regions.forEach(r => counts[r]++);
     now = state.cloud ? chances(data, z, strength, ratio) : areas(data, strength, ratio);
   }
-  const dots = list => list.map(([a, b]) => `M${a.toFixed(1)} ${b.toFixed(1)}h0`).join("");
   const inside = ([a, b]) => Math.abs(a) <= hx && Math.abs(b) <= hy;
   function cloud(list, x, y, size) { // gray where no weight is zero, green where one is
-    const part = zero => dots(list.filter((p, i) => inside(p) && (regions[i] < 3) === zero).map(p => [x(p[0]), y(p[1])]));
-    return `<path d="${part(false)}" stroke="var(--soft)" stroke-width="${size}" style="stroke-linecap:round"/><path d="${part(true)}" stroke="var(--strong)" stroke-width="${size * 1.15}" style="stroke-linecap:round"/>`;
+    const part = ["", ""];
+    list.forEach((p, i) => { if (inside(p)) part[+(regions[i] < 3)] += `M${Math.round(x(p[0]) * 10) / 10} ${Math.round(y(p[1]) * 10) / 10}h0`; });
+    return `<path d="${part[0]}" stroke="var(--soft)" stroke-width="${size}" style="stroke-linecap:round"/><path d="${part[1]}" stroke="var(--strong)" stroke-width="${size * 1.15}" style="stroke-linecap:round"/>`;
   }
   function strips(x, y) { // where the penalty makes a weight zero
     const h = state.strength * state.ratio, [l, r, t, b] = [x(-hx), x(hx), y(hy), y(-hy)];
