@@ -1,42 +1,14 @@
 """The map of answers: its formulas in JavaScript against Python, scikit-learn and counting."""
 
-import shutil
-
 import numpy as np
 import pytest
+from browsing import in_browser, visit, written_page
 from sklearn import linear_model
 
 from coursekit import explorers
 from coursekit.explorers import answers
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 SETTINGS = [(0.0, 1.0), (0.4, 1.0), (0.8, 0.0), (0.8, 0.35), (1.5, 1.0), (1.5, 0.95)]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as tool:
-        one = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
-
-
-def in_browser(browser, script, argument=None, module=None):
-    """What a function of JavaScript returns, which is given the module and its data."""
-    page = browser.new_page()
-    code = f"""async ([module, data, argument]) => {{
-        const blob = new Blob([module], {{ type: "text/javascript" }});
-        const own = await import(URL.createObjectURL(blob));
-        return ({script})(own, data, argument);
-    }}"""
-    given = [module or explorers.bundle("answers"), explorers.stored("answers"), argument]
-    found = page.evaluate(code, given)
-    page.close()
-    return found
 
 
 # The closed form, in Python
@@ -133,7 +105,7 @@ def defects(found, strength, ratio, place):
 @pytest.mark.parametrize("place", [[1.7, 0.6], [-2.4, 0.0]])
 @pytest.mark.parametrize(("strength", "ratio"), SETTINGS)
 def test_the_browser_has_the_numbers_of_python(browser, strength, ratio, place):
-    found = in_browser(browser, LOOK, [strength, ratio, place])
+    found = in_browser(browser, "answers", LOOK, [strength, ratio, place])
     assert defects(found, strength, ratio, place) == []
 
 
@@ -152,13 +124,13 @@ def test_the_comparison_catches(browser, old, new, defect):
     module = explorers.bundle("answers")
     assert module.count(old) == 1, old
     setting = [0.8, 0.35, [0.3, 0.6]]
-    found = in_browser(browser, LOOK, setting, module.replace(old, new))
+    found = in_browser(browser, "answers", LOOK, setting, module.replace(old, new))
     assert defect in defects(found, *setting)
 
 
 @pytest.mark.parametrize(("hits", "expected"), [(0, (0, 0.00383)), (558, (0.5271, 0.5885))])
 def test_the_interval_is_wilsons(browser, hits, expected):
-    found = in_browser(browser, "(own, data, hits) => own.wilson(hits, 1000)", hits)
+    found = in_browser(browser, "answers", "(own, data, hits) => own.wilson(hits, 1000)", hits)
     assert found == pytest.approx(expected, abs=1e-4)
 
 
@@ -167,16 +139,9 @@ def test_the_interval_is_wilsons(browser, hits, expected):
 
 @pytest.fixture
 def page(browser, tmp_path):
-    path = tmp_path / "answers.html"
-    path.write_text(explorers.show("answers").page(), encoding="utf-8")
-    context = browser.new_context(viewport={"width": 1100, "height": 900}, has_touch=True)
-    one, heard = context.new_page(), []
-    one.on("console", lambda m: heard.append(m.text))
-    one.on("pageerror", lambda error: heard.append(str(error)))
-    one.goto(path.as_uri())
-    yield one
-    assert heard == []
-    context.close()
+    with visit(browser, written_page(tmp_path, "answers"), has_touch=True) as (one, heard):
+        yield one
+        assert heard == []
 
 
 def test_it_opens_where_nothing_is_answered(page):
