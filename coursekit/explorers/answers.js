@@ -97,7 +97,7 @@ export function render({ model, el }) {
   const $ = q => root.querySelector(q), all = q => [...root.querySelectorAll(q)];
   const keep = keeper(model), settle = calm(root), svg = $("[data-picture]"), piles = $(".piles svg");
 
-  let width = 0, side = 320, x, y, height = 0, points, regions, counts, w, now;
+  let width = 0, height = 0, side = 320, x, y, points, regions, counts, w, now;
   const PAD = { left: 26, right: 8, top: 8, bottom: 24 };
   function think() {
     const { strength, ratio } = state, z = [state.w1, state.w2];
@@ -121,14 +121,34 @@ export function render({ model, el }) {
       [-h, h].map(v => line(x(v), t, x(v), b, "var(--strong)", edge) + line(l, y(v), r, y(v), "var(--strong)", edge)).join("") +
       line(l, y(0), r, y(0), "var(--plain)") + line(x(0), t, x(0), b, "var(--plain)");
   }
-  function paint() {
-    const unit = (width - PAD.left - PAD.right) / (2 * hx); height = Math.round(2 * hy * unit + PAD.top + PAD.bottom);
+  let drawn = "", px, py;
+  function build() { // what changes with the width alone
+    height = Math.round(hy / hx * (width - PAD.left - PAD.right) + PAD.top + PAD.bottom); drawn = "";
     x = scale(-hx, hx, PAD.left, width - PAD.right); y = scale(-hy, hy, height - PAD.bottom, PAD.top);
-    const z = [state.w1, state.w2], [zx, zy, wx, wy] = [x(z[0]), y(z[1]), x(w[0]), y(w[1])], gap = Math.hypot(zx - wx, zy - wy), small = width < 520;
-    let s = `<clipPath id="${id}m"><rect x="${PAD.left}" y="${PAD.top}" width="${width - PAD.left - PAD.right}" height="${height - PAD.top - PAD.bottom}"/></clipPath>`;
+    const clip = `<clipPath id="${id}m"><rect x="${PAD.left}" y="${PAD.top}" width="${width - PAD.left - PAD.right}" height="${height - PAD.top - PAD.bottom}"/></clipPath>`;
+    let s = "";
     for (let v = -Math.floor(hx); v <= hx; v++) s += text(x(v), height - 6, minus(v)) + (v ? line(x(v), PAD.top, x(v), height - PAD.bottom) : "");
     for (let v = -Math.floor(hy); v <= hy; v++) s += text(PAD.left - 7, y(v) + 4.5, minus(v), "end") + (v ? line(PAD.left, y(v), width - PAD.right, y(v)) : "");
-    s += `<g clip-path="url(#${id}m)">${strips(x, y)}${cloud(points, x, y, small ? 2 : 3)}`;
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.innerHTML = `<style>.chart .zero{fill:var(--strong-ink)}</style>${clip}${s}<g clip-path="url(#${id}m)"><g class="strips"></g><g class="cloud"></g></g><g class="marks"></g>`;
+    const H = Math.round(side * hy / hx);
+    px = scale(-hx, hx, 1, side - 1); py = scale(-hy, hy, H - 1, 1);
+    piles.setAttribute("viewBox", `0 0 ${side} ${H}`);
+    piles.innerHTML = `<rect x=".5" y=".5" width="${side - 1}" height="${H - 1}" fill="none" stroke="var(--grid)"/>` + line(px(-hx), py(0), px(hx), py(0)) + line(px(0), py(hy), px(0), py(-hy)) + `<g></g>`;
+  }
+  function scatter() { // a thousand dots twice, only where they have moved
+    const { strength, ratio, cloud: around, w1, w2 } = state, now = [strength, ratio, around, ...(around ? [w1, w2] : [])].join();
+    if (now === drawn) return;
+    drawn = now;
+    svg.querySelector(".strips").innerHTML = strips(x, y);
+    svg.querySelector(".cloud").innerHTML = cloud(points, x, y, width < 520 ? 2 : 3);
+    piles.querySelector("g").innerHTML = cloud(points.map(p => p.map(v => answer(v, strength, ratio))), px, py, 2.4);
+    piles.setAttribute("aria-label", `The answers: ${counts[0]} at the origin, ${counts[1]} on the axis where w1 is zero, ${counts[2]} on the axis where w2 is zero, ${counts[3]} on neither.`);
+  }
+  function paint() {
+    scatter();
+    const unit = x(1) - x(0), z = [state.w1, state.w2], [zx, zy, wx, wy] = [x(z[0]), y(z[1]), x(w[0]), y(w[1])], gap = Math.hypot(zx - wx, zy - wy);
+    let s = `<g clip-path="url(#${id}m)">`;
     const shape = state.strength && budget(penalty(w, state.ratio), state.ratio).map(p => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(" ");
     if (shape) s += `<polygon class="budget" points="${shape}" fill="var(--plain)" fill-opacity=".22" stroke="var(--ink)" stroke-width="1.6" stroke-linejoin="round"/>`;
     s += [0.25, 0.5].map(r => `<circle cx="${zx}" cy="${zy}" r="${r * unit}" fill="none" stroke="var(--ink)" stroke-opacity=".28"/>`).join("");
@@ -149,13 +169,8 @@ export function render({ model, el }) {
     const h = state.strength * state.ratio, tall = y(0) - y(h) > 14;
     s += text(x(0), z[1] > 0 ? height - PAD.bottom - 9 : PAD.top + 16, "w₁ = 0", "middle", "halo zero bold");
     s += text(z[0] > 0 ? PAD.left + 8 : width - PAD.right - 8, tall ? y(0) - 5 : y(0) - 8, "w₂ = 0", z[0] > 0 ? "start" : "end", "halo zero bold");
-    svg.setAttribute("viewBox", `0 0 ${width} ${height}`); svg.innerHTML = `<style>.chart .zero{fill:var(--strong-ink)}</style>` + s;
+    svg.querySelector(".marks").innerHTML = s;
     svg.setAttribute("aria-label", `A map of two weights, with ${n.toLocaleString("en")} least-squares solutions as dots, ${state.cloud ? "around the ring" : "spread evenly"}. ${$(".say").textContent}`);
-    const H = Math.round(side * hy / hx), px = scale(-hx, hx, 1, side - 1), py = scale(-hy, hy, H - 1, 1);
-    const moved = points.map(p => p.map(v => answer(v, state.strength, state.ratio)));
-    piles.setAttribute("viewBox", `0 0 ${side} ${H}`);
-    piles.innerHTML = `<rect x=".5" y=".5" width="${side - 1}" height="${H - 1}" fill="none" stroke="var(--grid)"/>` + line(px(-hx), py(0), px(hx), py(0)) + line(px(0), py(hy), px(0), py(-hy)) + cloud(moved, px, py, 2.4);
-    piles.setAttribute("aria-label", `The answers: ${counts[0]} at the origin, ${counts[1]} on the axis where w1 is zero, ${counts[2]} on the axis where w2 is zero, ${counts[3]} on neither.`);
   }
 
   const named = () => kind(state.ratio) === "elastic net" ? `Elastic net with ${Math.round(100 * state.ratio)} % L1` : kind(state.ratio);
@@ -214,6 +229,6 @@ export function render({ model, el }) {
   svg.addEventListener("pointermove", event => { if (held) follow(event); });
   for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => { held = false; svg.classList.remove("held"); });
   draw();
-  const ends = [onWidth($(".plot"), v => { width = v; side = $(".side").clientWidth; draw(); }), ownKeys(root)];
+  const ends = [onWidth($(".plot"), v => { width = v; side = $(".side").clientWidth; build(); draw(); }), ownKeys(root)];
   return () => ends.forEach(f => f());
 }
