@@ -16,13 +16,43 @@ from pathlib import Path
 from coursekit.results.files import data_folder
 
 HERE = Path(__file__).resolve().parent
-TITLES = {"dance": "The dance of the intervals"}
+TITLES = {
+    "dance": "The dance of the intervals",
+    "decay": "What weight decay leaves of a weight",
+}
+_DECADES = tuple(float(f"{m}e{d}") for d in range(-6, 2) for m in (1, 2, 5)) + (100.0,)
 # Where each explorer may open; the first value of each is its opening state.
 STATES = {
     "dance": {
         "seeds": (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96),
         "epochs": (40, 80),
         "draw": range(1, 1000),
+    },
+    "decay": {
+        "steps": (
+            0,
+            10,
+            20,
+            50,
+            100,
+            200,
+            300,
+            400,
+            500,
+            600,
+            700,
+            800,
+            900,
+            1000,
+            1200,
+            1500,
+            2000,
+        )
+        + (3000, 5000, 10000),
+        "strength": (0.5, *(v for v in _DECADES if v != 0.5 and v <= 10)),
+        "quiet": (1e-4, *(v for v in _DECADES if v != 1e-4)),
+        "loud": (10.0, *(v for v in _DECADES if v != 10)),
+        "guessed": (0, 1, 2),
     },
 }
 
