@@ -20,7 +20,7 @@ TITLES = {
     "dance": "The dance of the intervals",
     "decay": "What weight decay leaves of a weight",
 }
-_DECADES = tuple(float(f"{m}e{d}") for d in range(-6, 2) for m in (1, 2, 5)) + (100.0,)
+_DECADES = (*(float(f"{m}e{d}") for d in range(-6, 2) for m in (1, 2, 5)), 100.0)
 # Where each explorer may open; the first value of each is its opening state.
 STATES = {
     "dance": {
@@ -29,26 +29,7 @@ STATES = {
         "draw": range(1, 1000),
     },
     "decay": {
-        "steps": (
-            0,
-            10,
-            20,
-            50,
-            100,
-            200,
-            300,
-            400,
-            500,
-            600,
-            700,
-            800,
-            900,
-            1000,
-            1200,
-            1500,
-            2000,
-        )
-        + (3000, 5000, 10000),
+        "steps": (0, 10, 20, 50, *range(100, 1000, 100), 1000, 1200, 1500, 2000, 3000, 5000, 10000),
         "strength": (0.5, *(v for v in _DECADES if v != 0.5 and v <= 10)),
         "quiet": (1e-4, *(v for v in _DECADES if v != 1e-4)),
         "loud": (10.0, *(v for v in _DECADES if v != 10)),
