@@ -8,7 +8,7 @@ READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
 # `make quick` leaves out the files that open sandboxes, kernels, clusters or wheels, or train whole
 # studies, and single tests that start processes or compile. Any other new test is in it.
-SLOW := box cli cluster course devices devices_lessons exercise_mutants explorers grading_% guide layout nbgrader verdicts
+SLOW := box cli cluster course devices devices_lessons exercise_mutants explorers explorer_% grading_% guide layout nbgrader site verdicts
 QUICK := $(filter-out $(SLOW:%=tests/test_%.py), $(wildcard tests/test_*.py)) \
   -k "not another_process and not killed_process and not compiled_training and not newer_switches"
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with=tests/nbval_sanitize.cfg
@@ -44,11 +44,8 @@ format: $(READY)  ## put code and notebooks into the format
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-execute: $(READY)  ## refresh the stored outputs of all notebooks, and the README's figure
+execute: $(READY)  ## refresh the stored outputs of all notebooks
 	@.venv/bin/coursekit run --in-place
-	@.venv/bin/python -c 'from pathlib import Path; from coursekit.course import notebook; \
-	  first = notebook.pictures(notebook.read("notebooks/01_overfitting.ipynb"))[0]; \
-	  Path(f"data/figures/overfitting.{notebook.kind(first)}").write_bytes(first)'
 
 situations: $(READY)  ## what graders and libraries have met in the world, and what became of it here
 	@.venv/bin/python tests/situations.py

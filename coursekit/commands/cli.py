@@ -1,4 +1,4 @@
-"""`coursekit lab | run | check | verdicts | claims | ledger | explorers | data | doctor | ...`.
+"""The commands of the course: `coursekit lab`, `run`, `check`, `lecture`, `ledger`, and others.
 
 Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
 """
@@ -40,7 +40,8 @@ def lab(args: argparse.Namespace) -> int:
     where, copied = lessons.working_copy()
     if copied:
         print(f"Copied {copied} files to {where}; what was there already is untouched.", flush=True)
-    first = next((p.name for p in sorted(where.glob("*.ipynb"))), "")
+    notebooks = sorted(where.glob("*.ipynb"), key=lambda p: (p.name != lessons.START, p.name))
+    first = notebooks[0].name if notebooks else ""
     command = [sys.executable, "-m", "jupyterlab", *_lab_options(args, where, first), *args.options]
     # A user's own kernel named python3 must not win over this environment's.
     env = {"JUPYTER_TOKEN": secrets.token_hex(24), **os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
@@ -217,6 +218,17 @@ def doctor(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
+def lecture(args: argparse.Namespace) -> int:
+    """Show a lecturer's path through lessons: cells that carry an hour, minutes, and notes."""
+    from coursekit.course import lecture as paths
+    from coursekit.course import notebook
+
+    for number, path in enumerate(_selected(args.notebooks)):
+        title = notebook.read(path).cells[0].source.splitlines()[0].strip("# ")
+        print(("\n\n" if number else "") + f"{title}\n\n{paths.told(path)}")
+    return 0
+
+
 def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]:
     options = [
         f"--ServerApp.root_dir={where}",
@@ -287,6 +299,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
     sub = command(check, notebooks=True)
     sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
+    command(lecture, notebooks=True)
     sub = command(verdicts, notebooks=True)
     sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")
     sub.add_argument("--runs", type=int, default=2, metavar="R", help="default: 2")
