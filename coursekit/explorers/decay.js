@@ -110,7 +110,7 @@ export function render({ model, el }) {
       if (shown) {
         s += colors(panel, `${id}${kind}`) + half(panel);
         if (kind === "Adam" && state.steps >= 100) s += text(x0 + pw - 8, y0 + ph - 26, "here the strength", "end", "ink halo bold") + text(x0 + pw - 8, y0 + ph - 9, "does not count", "end", "ink halo bold");
-      } else s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="var(--band)"/>` + `<text x="${x0 + pw * 0.42}" y="${y0 + ph / 2 + 22}" text-anchor="middle" style="font-size:64px" class="bold">?</text>` + text(x0 + pw * 0.42, y0 + ph / 2 + 46, "guess first, below");
+      } else s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="var(--band)"/>` + `<text x="${x0 + pw * 0.42}" y="${y0 + ph / 2 + 14}" text-anchor="middle" style="font-size:64px" class="bold">?</text>` + text(x0 + pw * 0.42, y0 + ph / 2 + 50, "guess first, below");
       s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="none" stroke="var(--soft)"/>`;
       for (const d of [-6, -4, -2, 0, 2]) {
         if (d < 2) s += line(x(d), y0 + ph, x(d), y0 + ph + 4, "var(--soft)") + text(x(d), y0 + ph + 17, POWER[d], d === -6 ? "start" : "middle");
