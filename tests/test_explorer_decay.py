@@ -1,60 +1,30 @@
 """The explorer of weight decay: numbers as PyTorch's optimizers give them; Adam stays covered."""
 
 import re
-import shutil
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from browsing import in_browser, needs_chromium, visit
 
 from coursekit import explorers
 from coursekit.explorers import decay
 from coursekit.regularizers.decay import share_left
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 SHARES = """(own, data, asked) =>
     asked.map(([kind, strength, size, steps]) => own.share(data, kind, strength, size, steps))"""
 # On and between the stored ratios, on the plateau, on the edge and far above it.
 STRENGTHS, SIZES, STEPS = (10.0, 0.5, 0.02, 1e-3, 1e-4), (1e-6, 1e-4, 0.05, 1.0, 10.0), (100, 1000)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as tool:
-        started = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-def in_browser(browser, script, argument, module=None):
-    """What a function of JavaScript returns, which is given the explorer's module and data."""
-    page = browser.new_page()
-    code = f"""async ([module, data, argument]) => {{
-        const blob = new Blob([module], {{ type: "text/javascript" }});
-        return ({script})(await import(URL.createObjectURL(blob)), data, argument);
-    }}"""
-    given = [module or explorers.bundle("decay"), explorers.stored("decay"), argument]
-    answer = page.evaluate(code, given)
-    page.close()
-    return answer
-
-
 @contextmanager
-def visit(browser, tmp_path, **state):
+def opened(browser, tmp_path, **state):
     path = tmp_path / "decay.html"
     path.write_text(explorers.show("decay", **state).page(), encoding="utf-8")
-    context = browser.new_context(viewport={"width": 1100, "height": 1100})
-    page, errors = context.new_page(), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(path.as_uri())
-    page.wait_for_selector("svg[data-picture][viewBox]")
-    yield page
-    context.close()
-    assert errors == []
+    with visit(browser, path, {"width": 1100, "height": 1100}) as (page, heard):
+        page.wait_for_selector("svg[data-picture][viewBox]")
+        yield page
+        assert heard == []
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +42,7 @@ def in_javascript(browser, module=None):
         for steps in STEPS
         for size in SIZES
     ]
-    return np.reshape(in_browser(browser, SHARES, asked, module), (3, 5, 2, 5))
+    return np.reshape(in_browser(browser, "decay", SHARES, asked, module), (3, 5, 2, 5))
 
 
 def test_shares_are_those_of_the_optimizers(browser, torchs):
@@ -123,7 +93,7 @@ def test_the_strength_cancels_for_quiet_weights_only():
 def test_half_is_left_on_the_border(browser, kind):
     script = """(own, data, kind) => { const v = own.edge(data, kind, 0.5, 1000);
         return own.share(data, kind, kind === "Adam" ? 1 : 10 ** v, 10 ** v, 1000); }"""
-    assert in_browser(browser, script, kind) == pytest.approx(0.5, abs=1e-9)
+    assert in_browser(browser, "decay", script, kind) == pytest.approx(0.5, abs=1e-9)
 
 
 def covered(page):
@@ -135,8 +105,9 @@ def covered(page):
     return picture.count("?") >= 2 and "?" in cells and "Adam is covered" in page.inner_text(".say")
 
 
+@needs_chromium
 def test_adam_is_covered_until_both_guesses(browser, tmp_path):
-    with visit(browser, tmp_path) as page:
+    with opened(browser, tmp_path) as page:
         page.focus(".steps")
         page.keyboard.press("End")
         assert covered(page)
@@ -157,13 +128,15 @@ def test_adam_is_covered_until_both_guesses(browser, tmp_path):
         assert page.locator(".ask").count() == 0
 
 
+@needs_chromium
 def test_the_look_at_the_cover_catches(browser, tmp_path):
-    with visit(browser, tmp_path, guessed=2, steps=1000) as page:
+    with opened(browser, tmp_path, guessed=2, steps=1000) as page:
         assert not covered(page)
 
 
+@needs_chromium
 def test_a_weight_can_be_dragged(browser, tmp_path):
-    with visit(browser, tmp_path, guessed=2, steps=1000) as page:
+    with opened(browser, tmp_path, guessed=2, steps=1000) as page:
         box = page.locator(".grip[data-weight=quiet][data-panel='1']").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(x, y)
@@ -181,8 +154,9 @@ def test_a_weight_can_be_dragged(browser, tmp_path):
         assert f"at strength {strength:g}" in page.inner_text(".say")
 
 
+@needs_chromium
 def test_a_wrong_address_opens_at_zero(browser, tmp_path):
-    with visit(browser, tmp_path) as page:
+    with opened(browser, tmp_path) as page:
         page.goto(page.url + "#steps=7&strength=-1&quiet=3&loud=0&guessed=9")
         page.reload()
         assert page.inner_text(".say").startswith("No step has been taken")
