@@ -83,7 +83,7 @@ export function render({ model, el }) {
     svg.setAttribute("viewBox", `0 0 ${w} ${60 + (narrow ? 3 * block : block) - 50}`);
   }
   function colors({ kind, x0, y0, pw, ph, x, y }, gradient) {
-    const at = kind === "Adam" ? Array.from({ length: 91 }, (_, i) => -3 + i * 0.1) : Array.from({ length: 71 }, (_, i) => -6 + i * 0.1);
+    const at = Array.from({ length: kind === "Adam" ? 46 : 36 }, (_, i) => (kind === "Adam" ? -3 : -6) + i * 0.2);
     const stops = at.map((v, i) => `<stop offset="${(i / (at.length - 1)).toFixed(4)}" stop-color="var(--strong)" stop-opacity="${Math.min(1, Math.max(0, 1 - share(data, kind, kind === "Adam" ? 1 : 10 ** v, 10 ** v, state.steps))).toFixed(3)}"/>`).join("");
     let ends = `x1="${x0}" y1="0" x2="${x0 + pw}" y2="0"`;
     if (kind === "Adam") { // along the normal of the lines of one ratio, from 0.001 to a million
@@ -99,35 +99,38 @@ export function render({ model, el }) {
     const from = Math.max(-6, -6 - v), to = Math.min(1, 2 - v), by = from + 0.45 * (to - from); // strengths at which the line is inside
     return line(x(from), y(from + v), x(to), y(to + v), "var(--ink)", look) + text(x(by) - 10, y(by + v) - 4, "half left", "end", "ink halo");
   }
-  function paint() {
-    const l = Math.log10(state.strength), weights = [["quiet", QUIET], ["loud", LOUD]];
+  function maps() { // what strength and sizes do not change
+    const wide = width >= 620, gx = panels[0].x0 + (wide ? 250 : 34), gy = wide ? 5 : 22;
     let s = text(panels[0].x0, 15, "color: the share that decay has taken", "start");
-    const wide = width >= 620, gx = wide ? panels[0].x0 + 250 : panels[0].x0 + 34, gy = wide ? 5 : 22;
     s += `<linearGradient id="${id}k"><stop offset="0" stop-color="var(--strong)" stop-opacity="0"/><stop offset="1" stop-color="var(--strong)"/></linearGradient>` + (wide ? text(gx + 36, 15, "none", "end") : text(gx - 34, 33, "none", "start")) + `<rect x="${gx + 42}" y="${gy}" width="90" height="12" fill="url(#${id}k)" stroke="var(--grid)"/>` + text(gx + 140, gy + 10, "all", "start");
     for (const panel of panels) {
-      const { kind, x0, y0, pw, ph, x, y, lead } = panel, shown = bare(kind);
+      const { kind, x0, y0, pw, ph, x, y, lead } = panel;
       s += text(x0, y0 - 9, kind, "start", "ink bold");
-      if (shown) {
+      if (bare(kind)) {
         s += colors(panel, `${id}${kind}`) + half(panel);
         if (kind === "Adam" && state.steps >= 100) s += text(x0 + pw - 8, y0 + ph - 26, "here the strength", "end", "ink halo bold") + text(x0 + pw - 8, y0 + ph - 9, "does not count", "end", "ink halo bold");
-      } else s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="var(--band)"/>` + `<text x="${x0 + pw * 0.42}" y="${y0 + ph / 2 + 14}" text-anchor="middle" style="font-size:64px" class="bold">?</text>` + text(x0 + pw * 0.42, y0 + ph / 2 + 50, "guess first, below");
+      } else s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="var(--band)"/><text x="${x0 + pw * 0.42}" y="${y0 + ph / 2 + 14}" text-anchor="middle" style="font-size:64px" class="bold">?</text>` + text(x0 + pw * 0.42, y0 + ph / 2 + 50, "guess first, below");
       s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="none" stroke="var(--soft)"/>`;
       for (const d of [-6, -4, -2, 0, 2]) {
         if (d < 2) s += line(x(d), y0 + ph, x(d), y0 + ph + 4, "var(--soft)") + text(x(d), y0 + ph + 17, POWER[d], d === -6 ? "start" : "middle");
         s += line(x0 - 4, y(d), x0, y(d), "var(--soft)") + (lead ? text(x0 - 7, y(d) + (d === -6 ? 0 : d === 2 ? 9 : 4.5), POWER[d], "end") : "");
       }
       s += text(x0 + pw, y0 + ph + 33, "strength λ →", "end") + (lead ? text(x0 + pw, y0 - 9, "↑ size of the gradients", "end") : "");
-      s += line(x(l), y0, x(l), y0 + ph, "var(--ink)", 'stroke-width="1" opacity=".55"');
-      weights.forEach(([name, shape], i) => {
-        const cy = y(Math.log10(state[name])), by = y0 + ph + 55 + 22 * i, value = left(kind, state[name]), own = known(kind);
-        s += `<g transform="translate(${x(l).toFixed(1)},${cy.toFixed(1)})">${shape}</g><circle class="grip" data-weight="${name}" data-panel="${KINDS.indexOf(kind)}" cx="${x(l)}" cy="${cy}" r="17"/>`;
-        const bx = x0 + 46, bw = pw - 46 - 52;
-        s += text(x0, by, name, "start", "ink") + `<rect x="${bx}" y="${by - 11}" width="${bw}" height="13" rx="2" fill="${own ? "none" : "var(--band)"}" stroke="var(--soft)"/>`;
-        if (own) s += `<rect x="${bx}" y="${by - 11}" width="${Math.max(0, bw * value).toFixed(1)}" height="13" rx="2" fill="var(--plain)"/>`;
-        s += text(x0 + pw, by, own ? percent(value) : "?", "end", "ink bold");
-      });
     }
-    svg.innerHTML = s;
+    return s;
+  }
+  function weights() { // two dots on each map, two bars below it
+    const l = Math.log10(state.strength);
+    return panels.map(({ kind, x0, y0, pw, ph, x, y }, i) => line(x(l), y0, x(l), y0 + ph, "var(--ink)", 'stroke-width="1" opacity=".55"') + [["quiet", QUIET], ["loud", LOUD]].map(([name, shape], k) => {
+      const cy = y(Math.log10(state[name])), by = y0 + ph + 55 + 22 * k, bx = x0 + 46, bw = pw - 98, own = known(kind), value = left(kind, state[name]);
+      return `<g transform="translate(${x(l).toFixed(1)},${cy.toFixed(1)})">${shape}</g><circle class="grip" data-weight="${name}" data-panel="${i}" cx="${x(l)}" cy="${cy}" r="17"/>` + text(x0, by, name, "start", "ink") + `<rect x="${bx}" y="${by - 11}" width="${bw}" height="13" rx="2" fill="${own ? "none" : "var(--band)"}" stroke="var(--soft)"/>` + (own ? `<rect x="${bx}" y="${by - 11}" width="${Math.max(0, bw * value).toFixed(1)}" height="13" rx="2" fill="var(--plain)"/>` : "") + text(x0 + pw, by, own ? percent(value) : "?", "end", "ink bold");
+    }).join("")).join("");
+  }
+  let drawn;
+  function paint() {
+    const now = `${width} ${state.steps} ${state.guessed}`;
+    if (drawn !== now) { drawn = now; svg.innerHTML = `<g>${maps()}</g><g></g>`; }
+    svg.lastChild.innerHTML = weights();
     svg.setAttribute("aria-label", `Three maps, of SGD, Adam and AdamW: the share of a weight that decay has taken, over the strength of the decay and the size of the weight’s gradients. ${$(".say").textContent}`);
   }
   const where = event => { const box = svg.getBoundingClientRect(); return [(event.clientX - box.left) * width / box.width, (event.clientY - box.top) * width / box.width]; };
