@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 TITLES = {
     "dance": "The dance of the intervals",
     "decay": "What weight decay leaves of a weight",
+    "masks": "A network in pieces",
 }
 _DECADES = (*(float(f"{m}e{d}") for d in range(-6, 2) for m in (1, 2, 5)), 100.0)
 # Where each explorer may open; the first value of each is its opening state.
@@ -34,6 +35,12 @@ STATES = {
         "quiet": (1e-4, *(v for v in _DECADES if v != 1e-4)),
         "loud": (10.0, *(v for v in _DECADES if v != 10)),
         "guessed": (0, 1, 2),
+    },
+    "masks": {
+        "rate": (0, 10, 20, 30, 40, 50, 60, 70, 80),  # percent
+        "masks": range(1, 1001),
+        "digit": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9),
+        "unit": (2, 1, *range(3, 17)),
     },
 }
 
