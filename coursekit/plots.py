@@ -1,56 +1,115 @@
 """Figures: one function per kind, one look for the whole course.
 
-Functions take results and an `ax`, train nothing, and label the lines directly. One color per role
-(Okabe and Ito's palette: safe for color-blind readers); line styles differ too, for print in gray.
+Functions take results and an `ax`, train nothing, and label the lines directly. One color per role,
+safe for color-blind readers; line styles differ too, for print in gray.
+
+A figure is shown as `<img>` with the drawing (SVG) inside and its alternative text, not as an
+output of kind image/svg+xml: JupyterLab shows such an output in no notebook that it does not trust
+yet, and gives it no alternative text; nor does nbconvert. An image in HTML is shown by all of them,
+by MyST-NB and by VS Code, keeps its text, and its style sheet stays inside. That sheet recolors the
+drawing where the page is dark; its background is opaque, so it can be read on any page.
 
 Axes: S seeds, T epochs (or other points along x), A strengths, D features, K columns or dots.
 """
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from coursekit.judge import Verdict
 
+# Gray: without. Green: the method of the lesson. Orange: its rival, and what speaks against it.
+# The first three are those of the explorers (kit.js).
 COLORS = {
-    "train": "#0072B2",
-    "val": "#E69F00",
-    "test": "#D55E00",
-    "control": "#555555",
-    "treated": "#009E73",
-    "other": "#CC79A7",
+    "control": "#6f6f6f",
+    "treated": "#008a64",
+    "other": "#c85200",
+    "train": "#0072b2",
+    "val": "#e69f00",
+    "test": "#a3479c",
+}
+# The same hues as text: at least 4.5 to 1 on white.
+INK = {
+    "control": "#595959",
+    "treated": "#00704f",
+    "other": "#a84400",
+    "train": "#005f94",
+    "val": "#8a5a00",
+    "test": "#8a3684",
 }
 LINES = {"train": "-", "val": "--", "test": "-", "control": "--", "treated": "-", "other": ":"}
 OUTCOME_COLORS = {
     "supported": COLORS["treated"],
-    "contradicted": COLORS["test"],
+    "contradicted": COLORS["other"],
     "no difference": COLORS["train"],
     "undecided": "#999999",
 }
+BLACK, WHITE, GRAY = "#1c1c1c", "#ffffff", "#999999"
+# What each color becomes on a dark page.
+DARK = {
+    WHITE: "#161616",
+    BLACK: "#ededed",
+    "#000000": "#ededed",
+    GRAY: "#8a8a8a",
+    "#595959": "#b4b4b4",
+    "#b0b0b0": "#5c5c5c",  # grid
+    COLORS["control"]: "#a6a6a6",
+    COLORS["treated"]: "#2fc796",
+    COLORS["other"]: "#ff8b3d",
+    COLORS["train"]: "#5cb3ec",
+    COLORS["val"]: "#ffc247",
+    COLORS["test"]: "#dd8fd6",
+    INK["treated"]: "#4fd9ac",
+    INK["other"]: "#ffa468",
+    INK["train"]: "#7cc4f2",
+    INK["val"]: "#ffd076",
+    INK["test"]: "#e8aae2",
+}
 STYLE = {
     "figure.dpi": 100,
+    "figure.facecolor": WHITE,
+    "axes.facecolor": WHITE,
+    "savefig.facecolor": WHITE,
     "font.size": 11,
+    "text.color": BLACK,
+    "axes.edgecolor": BLACK,
+    "axes.labelcolor": BLACK,
+    "xtick.color": BLACK,
+    "ytick.color": BLACK,
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.alpha": 0.25,
+    "axes.axisbelow": True,
+    "grid.color": "#b0b0b0",
+    "grid.alpha": 0.3,
     "lines.linewidth": 2,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    # Letters as outlines: they look the same, and collide with nothing, wherever they are read.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "coursekit",  # the same drawing gives the same file
 }
-LEGIBLE = [withStroke(linewidth=3, foreground="white")]  # a label stays readable on a line
+LEGIBLE = [withStroke(linewidth=3, foreground=WHITE)]  # a label stays readable on a line
 PANEL = (4.6, 3.5)  # inches per panel: three of them fill the width of a page
 BAND = "band: middle 80 % of the seeds"
+FEW = 12  # up to so many points along a curve are marked one by one
+DPI = 200  # of what is an image inside a drawing
+MANY, LARGE = 2000, 60_000  # points of one curve, bytes of one drawing: more becomes an image
 
 
 @contextmanager
@@ -106,6 +165,11 @@ def show(fig: Figure, alt: str) -> None:
     alt : str
         What the figure shows, in one or two sentences.
 
+    Raises
+    ------
+    ValueError
+        If the text is missing.
+
     Examples
     --------
     >>> import matplotlib.pyplot as plt
@@ -114,12 +178,187 @@ def show(fig: Figure, alt: str) -> None:
     >>> plots.show(fig, "Empty axes.")
     Empty axes.
     """
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=STYLE["figure.dpi"])
+    drawing = svg(fig)
     plt.close(fig)
-    picture = base64.b64encode(buffer.getvalue()).decode()
-    display(
-        {"image/png": picture, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}}
+    rich(image(drawing, alt), alt)
+
+
+def svg(fig: Figure) -> str:
+    """Return a figure as a drawing of its own: SVG that turns dark where the page is dark.
+
+    Curves of thousands of points become images inside it, so that a notebook stays small.
+
+    Parameters
+    ----------
+    fig : Figure
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from coursekit import plots
+    >>> fig, ax = plt.subplots()
+    >>> plots.svg(fig)[:4]
+    '<svg'
+    >>> plt.close(fig)
+    """
+    artists = [a for a in fig.findobj() if isinstance(a, Line2D | Collection)]
+    for artist in artists:
+        if _points(artist) > MANY:
+            artist.set_rasterized(True)
+    drawing = _saved(fig)
+    if len(drawing) > LARGE:
+        for artist in artists:
+            artist.set_rasterized(artist.get_rasterized() or _points(artist) > FEW)
+        smaller = _saved(fig)
+        drawing = min(drawing, smaller, key=len)
+    return drawing
+
+
+def _points(artist: "Line2D | Collection") -> int:
+    if isinstance(artist, Line2D):
+        return len(artist.get_xdata(orig=False))
+    shapes = sum(len(path.vertices) for path in artist.get_paths())
+    return max(shapes, len(artist.get_offsets()))
+
+
+def _saved(fig: Figure) -> str:
+    buffer = io.StringIO()
+    with plt.rc_context({key: STYLE[key] for key in ("svg.fonttype", "svg.hashsalt")}):
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        fig.savefig(buffer, format="svg", dpi=DPI, metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
+    text = re.sub(r"\n\s*", "\n", text).strip()
+    end = text.index(">") + 1
+    return f"{text[:end]}\n<style>{_dark(text)}</style>{text[end:]}"
+
+
+def _dark(text: str) -> str:
+    """Rules that recolor a drawing on a dark page; other programs than browsers ignore them."""
+    rules = [f"svg{{fill:{DARK[BLACK]}}}"]
+    for color, dark in DARK.items():
+        for key in ("fill", "stroke"):
+            if f"{key}: {color}" in text:
+                rules.append(f'[style*="{key}: {color}"]{{{key}:{dark}!important}}')
+    return f"@media screen and (prefers-color-scheme:dark){{{''.join(rules)}}}"
+
+
+def image(drawing: str, alt: str) -> str:
+    """Return a drawing as an image in HTML, with its alternative text.
+
+    Parameters
+    ----------
+    drawing : str
+        SVG, as from `svg`.
+    alt : str
+        What it shows, in one or two sentences.
+
+    Raises
+    ------
+    ValueError
+        If the text is missing.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> plots.image("<svg/>", "Nothing.")
+    '<img src="data:image/svg+xml;base64,PHN2Zy8+" alt="Nothing." style="max-width:100%">'
+    """
+    if not alt.strip():
+        raise ValueError("expected a text that tells what the figure shows, got an empty one")
+    encoded = base64.b64encode(drawing.encode()).decode()
+    source = f"data:image/svg+xml;base64,{encoded}"
+    return f'<img src="{source}" alt="{escape(alt, quote=True)}" style="max-width:100%">'
+
+
+def sentence(text: str) -> None:
+    """Display a sentence, in Markdown; its plain text is the same.
+
+    Parameters
+    ----------
+    text : str
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> plots.sentence("With dropout: **3 points** more.")
+    With dropout: **3 points** more.
+    """
+    rich(text, text, kind="text/markdown")
+
+
+def rich(content: str, words: str, *, kind: str = "text/html") -> None:
+    """Display content and the words that stand for it; without a notebook, print the words.
+
+    Parameters
+    ----------
+    content : str
+    words : str
+        For those who cannot see it, and for tests.
+    kind : str
+        MIME type of the content.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> plots.rich("<b>Yes.</b>", "Yes.")
+    Yes.
+    """
+    if InteractiveShell.initialized():
+        display({kind: content, "text/plain": words}, raw=True)
+    else:
+        print(words)
+
+
+def beside(
+    ax: Axes,
+    words: str,
+    at: tuple[float, float],
+    role: str,
+    *,
+    above: bool = False,
+    shift: float = 0,
+) -> None:
+    """Write words beside a point in the ink of a role.
+
+    Parameters
+    ----------
+    ax : Axes
+    words : str
+    at : (float, float)
+        In data units.
+    role : str
+        A key of `COLORS`.
+    above : bool
+        Over the point instead of at its right.
+    shift : float
+        Up, in points of type, where two labels would touch.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> with plots.figure("A line that rises.") as ax:
+    ...     _ = ax.plot([0, 1])
+    ...     plots.beside(ax, "loss", (1, 1), "val")
+    ...
+    A line that rises.
+    """
+    ax.annotate(
+        words,
+        at,
+        xytext=(0, 7 + shift) if above else (6, shift),
+        textcoords="offset points",
+        color=INK[role],
+        va="bottom" if above else "center",
+        ha="center" if above else "left",
+        annotation_clip=False,
+        path_effects=LEGIBLE,
     )
 
 
@@ -175,19 +414,10 @@ def curves(
     x, values = x[drawn], values[:, drawn]
     low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
     ax.fill_between(x, low, high, color=COLORS[role], alpha=0.18, linewidth=0)
-    ax.plot(x, middle, LINES[role], color=COLORS[role])
+    markers = {"marker": "o", "markersize": 5} if len(x) <= FEW else {}
+    ax.plot(x, middle, LINES[role], color=COLORS[role], **markers)
     at = round(where * (len(x) - 1))
-    ax.annotate(
-        label,
-        (x[at], middle[at]),
-        xytext=(5, 0) if where == 1 else (0, 7),
-        textcoords="offset points",
-        color=COLORS[role],
-        va="center" if where == 1 else "bottom",
-        ha="left" if where == 1 else "center",
-        annotation_clip=False,
-        path_effects=LEGIBLE,
-    )
+    beside(ax, label, (x[at], middle[at]), role, above=where != 1)
 
 
 def forest(ax: Axes, verdicts: Mapping[str, Verdict], *, unit: str = "") -> None:
@@ -240,6 +470,172 @@ def forest(ax: Axes, verdicts: Mapping[str, Verdict], *, unit: str = "") -> None
     ax.margins(x=0.25)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(f"difference, {unit or items[0][1].unit} (gray: too small to matter)")
+
+
+def differences(
+    ax: Axes,
+    effects: Mapping[str, tuple[float, float, float]],
+    *,
+    smallest: float,
+    unit: str = "",
+    better: int = +1,
+) -> dict[str, str]:
+    """Draw paired effects as dot and interval on the band of what is too small to matter.
+
+    The word at the right follows from the interval, by the rule of the course's claims: "helps" and
+    "hurts" lie beyond the smallest effect that matters, "too small to matter" within, "size open"
+    excludes zero only, and "not yet known" nothing.
+
+    Parameters
+    ----------
+    ax : Axes
+    effects : mapping of str to (mean, low, high)
+        Treated minus control by label, top to bottom, in plain units.
+    smallest : float
+        The smallest effect that matters, in the same unit.
+    unit : str
+        For the axis, such as "points of accuracy".
+    better : {+1, -1}
+        Whether higher or lower is better.
+
+    Returns
+    -------
+    dict of str to str
+        The word of each label.
+
+    Raises
+    ------
+    ValueError
+        If there is no effect, a number is not finite or out of order, or `smallest` or `better` is
+        out of range.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> effects = {"digits": (3.1, 1.8, 4.4), "iris": (0.2, -0.4, 0.8)}
+    >>> with plots.figure("Dropout helps on digits only.", height=1.9) as ax:
+    ...     words = plots.differences(ax, effects, smallest=1, unit="points of accuracy")
+    ...
+    Dropout helps on digits only.
+    >>> words
+    {'digits': 'helps', 'iris': 'too small to matter'}
+    """
+    words = _words(effects, smallest, better)
+    digits = max(1, 1 - int(np.floor(np.log10(smallest))))  # as many as the reader can use
+    ax.axvspan(-smallest, smallest, color=GRAY, alpha=0.2, linewidth=0)
+    ax.axvline(0, color=GRAY, linewidth=1)
+    for y, (name, (mean, low, high)) in enumerate(effects.items()):
+        word = words[name]
+        color, ink = WORD_COLORS[word.removesuffix(SIZE_OPEN)]
+        ax.plot([low, high], [y, y], color=color, linewidth=3, solid_capstyle="round")
+        shape = {"too small to matter": "s", "not yet known": "o"}
+        marker = shape.get(word, ">" if mean > 0 else "<")
+        hollow = word == "not yet known" or word.endswith(SIZE_OPEN)
+        face = WHITE if hollow else color
+        ax.plot(mean, y, marker, color=color, markerfacecolor=face, markeredgewidth=2, markersize=9)
+        mean, low, high = (f"{v + 0.0:+.{digits}f}".replace("-", "−") for v in (mean, low, high))
+        at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        ax.annotate(word, (1, y), xytext=(10, 1), va="bottom", color=ink, fontweight="bold", **at)
+        numbers = f"{mean} ({low} to {high})"
+        ax.annotate(numbers, (1, y), xytext=(10, -1), va="top", color=INK["control"], size=10, **at)
+    ends = np.array([[-smallest, smallest], *([low, high] for _, low, high in effects.values())])
+    room = 0.08 * np.ptp(ends)
+    ax.set_xlim(ends.min() - room, ends.max() + room)
+    ax.set_yticks(range(len(effects)), list(effects))
+    ax.set_ylim(len(effects) - 0.45, -0.55)
+    ax.grid(axis="y", visible=False)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    side = "higher" if better > 0 else "lower"
+    name = f"difference, {unit}" if unit else "difference"
+    ax.set_xlabel(f"{name} ({side} is better; gray: too small to matter)")
+    return words
+
+
+def effects(
+    effects: Mapping[str, tuple[float, float, float]],
+    *,
+    title: str,
+    smallest: float,
+    unit: str = "",
+    better: int = +1,
+    alt: str = "",
+) -> dict[str, str]:
+    """Make and show a figure of one panel with `differences`.
+
+    Parameters
+    ----------
+    effects, smallest, unit, better
+        As in `differences`.
+    title : str
+        The finding.
+    alt : str
+        For those who cannot see it; made from title, words and numbers by default.
+
+    Returns
+    -------
+    dict of str to str
+        The word of each label.
+
+    Raises
+    ------
+    ValueError
+        As `differences`.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> words = plots.effects(
+    ...     {"dropout": (3.1, 1.8, 4.4)}, title="Dropout pays", smallest=1, unit="points"
+    ... )
+    Dropout pays. dropout: helps, +3.1 (+1.8 to +4.4) points.
+    """
+    words = _words(effects, smallest, better)
+    digits = max(1, 1 - int(np.floor(np.log10(smallest))))
+    if not alt:
+        rows = [
+            f"{name}: {words[name]}, {mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+            for name, (mean, low, high) in effects.items()
+        ]
+        alt = f"{title}. {'; '.join(rows)} {unit}".rstrip() + "."
+    with figure(alt, height=1.15 + 0.52 * len(effects), width=8) as ax:
+        differences(ax, effects, smallest=smallest, unit=unit, better=better)
+        ax.set_title(title)
+    return words
+
+
+SIZE_OPEN = ", size open"
+WORD_COLORS = {
+    "helps": (COLORS["treated"], INK["treated"]),
+    "hurts": (COLORS["other"], INK["other"]),
+    "too small to matter": (BLACK, BLACK),
+    "not yet known": (GRAY, INK["control"]),
+}
+
+
+def _words(effects: Mapping, smallest: float, better: int) -> dict[str, str]:
+    """Words of intervals, as coursekit.ledger.rule gives them; refuses what cannot be drawn."""
+    if not effects:
+        raise ValueError("expected at least one effect, got none; try {'dropout': (3.1, 1.8, 4.4)}")
+    if not (np.isfinite(smallest) and smallest > 0) or better not in (1, -1):
+        raise ValueError(
+            f"expected smallest above 0 and better of +1 or -1, got {smallest} and {better}"
+        )
+    words = {}
+    for name, effect in effects.items():
+        if len(effect) != 3 or not np.isfinite(effect).all() or sorted(effect[1:]) != [*effect[1:]]:
+            raise ValueError(f"expected (mean, low, high) for {name!r}, got {effect}")
+        _, low, high = effect
+        low, high = (low, high) if better > 0 else (-high, -low)
+        if low > smallest or high < -smallest:
+            words[name] = "helps" if low > 0 else "hurts"
+        elif low > -smallest and high < smallest:
+            words[name] = "too small to matter"
+        elif low > 0 or high < 0:
+            words[name] = ("helps" if low > 0 else "hurts") + SIZE_OPEN
+        else:
+            words[name] = "not yet known"
+    return words
 
 
 def dots(ax: Axes, groups: Mapping[str, Sequence[float]], roles: Sequence[str] = ()) -> None:
