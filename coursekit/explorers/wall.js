@@ -25,7 +25,7 @@ const CSS = `<style>
 .wall .nets legend{float:left;margin-right:.2em}
 .wall .plot{min-width:0}.wall .plot svg{width:100%}
 .wall .say{min-height:4.5em}
-.wall .tile{transition:stroke .15s,fill-opacity .15s}
+.wall .tiles path{transition:stroke .15s,fill .15s}
 .wall .flag{border-left:4px solid var(--ink);padding:.15em 0 .15em .8em;margin:0 0 .9em}
 .wall .flag:empty{display:none}.wall button:disabled{opacity:.45;cursor:default}
 .wall .one{display:grid;grid-template-columns:auto minmax(0,1fr);gap:.3em 1em;align-items:center;margin:.6em 0 0}
@@ -62,15 +62,15 @@ export function render({ model, el }) {
   // Where everything is: two walls, side by side or one above the other, and three charts below
   let width = 0, at = {}, drawnNet = 0, shown = [], painted = [];
   function place(w) {
-    const wide = w >= 560, n = nets[state.network - 1], right = tally(n, 0).right, wrong = n.given.length - right;
-    const gap = 26, HEAD = 46, steps = wide ? [(w - gap) / 25, (w - gap) / 25] : [w / 13, w / 10], columns = wide ? [15, 10] : [13, 10];
+    const wide = w >= 780, some = w >= 560, n = nets[state.network - 1], right = tally(n, 0).right, wrong = n.given.length - right;
+    const gap = 26, HEAD = 46, columns = wide ? [15, 10] : some ? [20, 20] : [13, 10], steps = columns.map(c => wide ? (w - gap) / 25 : w / c);
     const walls = [right, wrong].map((m, k) => ({ n: m, first: k ? right : 0, columns: columns[k], rows: Math.ceil(m / columns[k]), step: steps[k], w: columns[k] * steps[k], x: 0, y: HEAD }));
     const [a, b] = walls, foot = wall => wall.y + wall.rows * wall.step;
     if (wide) b.x = w - b.w; else b.y = foot(a) + 14 + HEAD;
-    const under = Math.max(foot(a), foot(b)) + 26, three = w >= 760, high = 176, wd = three ? (w - 2 * 30) / 3 : w;
+    const under = Math.max(foot(a), foot(b)) + 26, three = w >= 700, high = 176, wd = three ? (w - 2 * 30) / 3 : w;
     const charts = [0, 1, 2].map(i => ({ x: three ? i * (wd + 30) : 0, y: under + (three ? 0 : i * (high + 40)), w: wd, h: high }));
     const spot = i => { const wall = walls[i < right ? 0 : 1], j = i - wall.first; return [wall.x + (j % wall.columns) * wall.step, wall.y + Math.floor(j / wall.columns) * wall.step, wall.step]; };
-    return { wide, right, wrong, walls, charts, height: charts[2].y + high + 6, spot, HEAD };
+    return { right, wrong, walls, charts, height: charts[2].y + high + 6, spot, HEAD };
   }
   // The digits of a wall as one picture, bright on dark: a mask lets the page's ink through.
   function picture(n, wall) {
@@ -102,21 +102,23 @@ export function render({ model, el }) {
 
   function build(w) { // what does not move
     width = w; at = place(w); drawnNet = state.network; shown = []; painted = [];
-    const n = nets[state.network - 1], [a, b] = at.walls, inset = t => [t * 0.05, t * 0.9].map(v => v.toFixed(1));
-    let s = text(a.x + a.step * 0.05, 15, `${at.right} digits with their right label`, "start", "ink bold") + text(b.x + b.step * 0.05, b.y - at.HEAD + 15, `${at.wrong} with a wrong label`, "start", "ink bold");
+    const n = nets[state.network - 1], [a, b] = at.walls;
+    let s = text(a.x + a.step * 0.06, 15, `${at.right} digits with their right label`, "start", "ink bold") + text(b.x + b.step * 0.06, b.y - at.HEAD + 15, `${at.wrong} with a wrong label`, "start", "ink bold");
     s += `<g class="bars"></g>`;
-    s += n.given.map((_, i) => { const [x, y, t] = at.spot(i), [o, side] = inset(t); return `<rect class="tile" x="${(x + +o).toFixed(1)}" y="${(y + +o).toFixed(1)}" width="${side}" height="${side}" rx="3" stroke-width="${t > 30 ? 2.5 : 2}"/>`; }).join("");
+    s += `<g class="tiles" stroke="var(--grid)" fill="none" stroke-width="2.4" stroke-linejoin="round">${n.given.map((_, i) => { const [x, y, t] = at.spot(i), side = (t * 0.88).toFixed(1); return `<path d="M${(x + t * 0.06).toFixed(1)} ${(y + t * 0.06).toFixed(1)}h${side}v${side}h-${side}z"/>`; }).join("")}</g>`;
     at.walls.forEach((wall, k) => {
       const area = `x="${wall.x}" y="${wall.y}" width="${wall.w}" height="${wall.rows * wall.step}"`;
       s += `<mask id="${id}m${k}" maskUnits="userSpaceOnUse" ${area}><image href="${picture(n, wall)}" ${area} preserveAspectRatio="none"/></mask><rect ${area} fill="var(--ink)" mask="url(#${id}m${k})"/>`;
     });
-    s += `<g style="font-size:11px;font-weight:650">` + n.given.map((g, i) => { if (g === n.truth[i]) return ""; const [x, y, t] = at.spot(i); return tinted((x + t * 0.92).toFixed(1), (y + t * 0.34).toFixed(1), g, "end", "--against-ink", "halo"); }).join("") + `</g>`;
+    // The label it was told, in the corner of each wrongly labeled digit: one text of many parts.
+    const told = n.given.map((g, i) => { const [x, y, t] = at.spot(i); return g === n.truth[i] ? "" : `<tspan x="${(x + t * 0.91).toFixed(1)}" y="${(y + t * 0.35).toFixed(1)}">${g}</tspan>`; });
+    s += tinted(0, 0, told.join(""), "end", "--against-ink", "halo").replace("style=\"", "style=\"font-size:11px;font-weight:650;");
     s += `<g class="marks"></g>`;
     at.charts.forEach((c, i) => {
       const k = CHARTS[i], [x, y] = axes(i);
-      s += text(c.x, c.y + 10, k.name, "start", "ink bold") + text(c.x + c.w - 12, c.y + 10, k.unit === "%" ? "percent" : k.unit, "end");
+      s += text(c.x, c.y + 10, k.name, "start", "ink bold") + text(c.x + c.w - 12, c.y + 10, k.unit, "end");
       for (const v of k.ticks) s += line(c.x + 30, y(v), c.x + c.w - 12, y(v), "var(--grid)") + text(c.x + 25, y(v) + 4, v, "end");
-      for (const e of [0, 5, 10, 20, 40, 80, 120]) s += text(x(e), c.y + c.h - 19, e);
+      for (const e of c.w < 270 ? [0, 5, 20, 40, 120] : [0, 5, 10, 20, 40, 80, 120]) s += text(x(e), c.y + c.h - 19, e);
       s += text(c.x + c.w - 12, c.y + c.h - 3, "epoch", "end") + text(c.x + 30, c.y + c.h - 3, `thin: network ${state.network}`, "start");
     });
     s += `<g class="curves"></g><g class="now"></g>`;
@@ -125,19 +127,20 @@ export function render({ model, el }) {
   }
   function paint() {
     const n = nets[state.network - 1], stop = stops.indexOf(state.epoch), t = tally(n, stop);
-    const tiles = svg.querySelectorAll(".tile"), marks = [];
+    const tiles = svg.querySelector(".tiles").children, marks = [];
     for (let i = 0; i < n.given.length; i++) {
       const s = state_of(n.answers[stop][i], n.given[i], n.truth[i]);
       if (painted[i] !== s) {
         painted[i] = s;
-        const tone = ["var(--grid)", "var(--strong)", "var(--strong)", "var(--against)"][s];
-        tiles[i].setAttribute("stroke", tone); tiles[i].setAttribute("fill", s ? tone : "var(--bg)"); tiles[i].setAttribute("fill-opacity", [0, 0.1, 0.28, 0.28][s]);
+        const tone = ["", "var(--strong)", "var(--strong)", "var(--against)"][s];
+        for (const [key, value] of [["stroke", tone], ["fill", tone], ["fill-opacity", [0, 0.1, 0.28, 0.28][s]]])
+          if (s) tiles[i].setAttribute(key, value); else tiles[i].removeAttribute(key);
       }
-      if (s === BY_HEART) { const [x, y, t] = at.spot(i), o = t * 0.05, q = t * 0.3; marks.push(`M${(x + o).toFixed(1)} ${(y + t - o).toFixed(1)}v${-q.toFixed(1)}l${q.toFixed(1)} ${q.toFixed(1)}Z`); }
+      if (s === BY_HEART) { const [x, y, t] = at.spot(i), o = t * 0.06, q = t * 0.3; marks.push(`M${(x + o).toFixed(1)} ${(y + t - o).toFixed(1)}v${-q.toFixed(1)}l${q.toFixed(1)} ${q.toFixed(1)}Z`); }
     }
     svg.querySelector(".marks").innerHTML = `<path d="${marks.join("")}" fill="var(--against)"/>`;
     // A bar above each wall counts what the wall shows.
-    const [a, b] = at.walls, edge = wall => wall.step * 0.05, bar = (wall, y, parts, n) => { const o = edge(wall); let x = wall.x + o, s = ""; const full = wall.w - 2 * o; for (const [m, tone] of parts) { const l = full * m / n; s += `<rect x="${x.toFixed(1)}" y="${y}" width="${l.toFixed(1)}" height="7" fill="${tone}"/>`; x += l; } return `<rect x="${(wall.x + o).toFixed(1)}" y="${y}" width="${full.toFixed(1)}" height="7" fill="var(--band)"/>` + s; };
+    const [a, b] = at.walls, edge = wall => wall.step * 0.06, bar = (wall, y, parts, n) => { const o = edge(wall); let x = wall.x + o, s = ""; const full = wall.w - 2 * o; for (const [m, tone] of parts) { const l = full * m / n; s += `<rect x="${x.toFixed(1)}" y="${y}" width="${l.toFixed(1)}" height="7" fill="${tone}"/>`; x += l; } return `<rect x="${(wall.x + o).toFixed(1)}" y="${y}" width="${full.toFixed(1)}" height="7" fill="var(--band)"/>` + s; };
     const y1 = a.y - 12, y2 = b.y - 12;
     let s = bar(a, y1, [[t.told, "var(--strong)"]], t.right) + tinted(a.x + edge(a), y1 - 5, `${t.told} answered as told`, "start", "--strong-ink");
     s += bar(b, y2, [[t.true, "var(--strong)"], [t.wrong - t.true - t.heart, "none"], [t.heart, "var(--against)"]], t.wrong);
@@ -167,7 +170,7 @@ export function render({ model, el }) {
       if (seen < last) {
         const X = x(stops[seen]) + (seen ? 3 : 3), W = c.x + c.w - 12 - X;
         s += `<rect x="${X.toFixed(1)}" y="${c.y + 20}" width="${W.toFixed(1)}" height="${c.h - 56}" fill="var(--band)"/>`;
-        if (W > 150) s += text(X + W / 2, c.y + c.h / 2 - 2, "covered until you go there");
+        if (W > 190) s += text(X + W / 2, c.y + c.h / 2 - 2, "covered until you go there");
       }
       if (i === 0 && seen >= 8) {
         const here = x(stops[Math.min(seen, stops.indexOf(24))]), top = Math.max(...data.true.slice(0, seen + 1).map(p => p[0]));
