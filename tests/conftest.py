@@ -40,3 +40,16 @@ def pytest_terminal_summary(terminalreporter):
     for file, n in files.items():
         terminalreporter.line(f"  {n:3} of {file}")
     terminalreporter.line(INSTALL.strip())
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, once for all tests of a process."""
+    from browsing import CHROMIUM
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as tool:
+        one = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield one
+        one.close()

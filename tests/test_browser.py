@@ -8,12 +8,12 @@ import base64
 import http.server
 import json
 import os
-import shutil
 import threading
 from contextlib import contextmanager, suppress
 
 import nbformat
 import pytest
+from browsing import CHROMIUM, needs_chromium
 from test_grading_fake import FakeBox
 from test_nbgrader import LESSON, NAME, WRITTEN, fetched, nbgrader, serving, submit
 
@@ -22,10 +22,7 @@ from coursekit.grading import assignments
 from coursekit.grading.coordinator import grade_all
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+pytestmark = needs_chromium
 
 DOT = base64.b64encode(
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\6\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc"

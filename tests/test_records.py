@@ -452,6 +452,14 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
         assert tag in html
     assert "not run yet" in figures.show("C04")._repr_html_()
     assert "expected: unknown" in repr(figures.show("C04"))
+    listed = figures.lesson(record.find("C02").lesson)
+    assert repr(listed) == cards.board(listed.ids)
+    html = listed._repr_html_()
+    assert "Is it quick, and good?" in html
+    assert f"<td>{cards.ANSWER_SIGNS[found['C02'].answer]} {found['C02'].answer}" in html
+    assert "not run yet" in html
+    with pytest.raises(ValueError, match=r"expected a lesson among .*, got '99'"):
+        figures.lesson("99")
 
 
 def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):

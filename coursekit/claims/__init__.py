@@ -3,13 +3,14 @@
 from coursekit.claims.claim import JUDGEMENTS, Claim, board, ledger, settle
 from coursekit.claims.experiments import run, source
 from coursekit.claims.results import stored, table
-from coursekit.ledger.figures import show
+from coursekit.ledger.figures import lesson, show
 
 __all__ = [
     "JUDGEMENTS",
     "Claim",
     "board",
     "ledger",
+    "lesson",
     "run",
     "settle",
     "show",

@@ -1,4 +1,4 @@
-"""`coursekit lab | run | check | verdicts | claims | ledger | explorers | data | doctor | ...`.
+"""The commands of the course: `coursekit lab`, `run`, `check`, `lecture`, `ledger`, and others.
 
 Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
 """
@@ -217,6 +217,17 @@ def doctor(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
+def lecture(args: argparse.Namespace) -> int:
+    """Show a lecturer's path through lessons: cells that carry an hour, minutes, and notes."""
+    from coursekit.course import lecture as paths
+    from coursekit.course import notebook
+
+    for number, path in enumerate(_selected(args.notebooks)):
+        title = notebook.read(path).cells[0].source.splitlines()[0].strip("# ")
+        print(("\n\n" if number else "") + f"{title}\n\n{paths.told(path)}")
+    return 0
+
+
 def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]:
     options = [
         f"--ServerApp.root_dir={where}",
@@ -287,6 +298,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
     sub = command(check, notebooks=True)
     sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
+    command(lecture, notebooks=True)
     sub = command(verdicts, notebooks=True)
     sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")
     sub.add_argument("--runs", type=int, default=2, metavar="R", help="default: 2")

@@ -157,3 +157,63 @@ def show(id: str, world: str = "digits") -> Shown:
     C42  In training, are the units that survive divided by 1 - rate?
     """
     return Shown(id, world)
+
+
+class Listed:
+    """All claims of a lesson as a notebook shows them: a table behind a fold.
+
+    Parameters
+    ----------
+    number : str
+    world : str
+    """
+
+    def __init__(self, number: str, world: str = "digits"):
+        self.world = world
+        self.ids = [own.id for own in record.records().values() if own.lesson == number]
+        if not self.ids:
+            known = sorted({own.lesson for own in record.records().values()})
+            raise ValueError(f"expected a lesson among {', '.join(known)}, got {number!r}")
+
+    def __repr__(self) -> str:
+        return cards.board(self.ids, self.world)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for id in self.ids:
+            own, result = record.find(id), results.known(id, self.world)
+            answer = f"{cards.ANSWER_SIGNS['not tested']} not run yet"
+            if result is not None:
+                answer = f"{cards.ANSWER_SIGNS[result.answer]} {cards.headline(result)}"
+            cells = (id, own.question, answer)
+            rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+        body = "".join(f"<tr style='text-align:left'>{row}</tr>" for row in rows)
+        head = "".join(f"<th scope='col'>{name}</th>" for name in ("claim", "question", "answer"))
+        return (
+            f"<details><summary>{len(rows)} claims, each with what was measured</summary>"
+            f"<table><thead><tr style='text-align:left'>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></details>"
+        )
+
+
+def lesson(number: str, world: str = "digits") -> Listed:
+    """Show what became of all claims of a lesson, one line each.
+
+    Parameters
+    ----------
+    number : str
+        As in "04".
+    world : {"digits", "other writers", "mnist", "mnist1d"}
+
+    Raises
+    ------
+    ValueError
+        If no claim belongs to the lesson.
+
+    Examples
+    --------
+    >>> from coursekit import claims
+    >>> print(str(claims.lesson("03")).splitlines()[-1][:9])
+    5 claims:
+    """
+    return Listed(number, world)
