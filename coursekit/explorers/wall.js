@@ -110,9 +110,10 @@ export function render({ model, el }) {
       const area = `x="${wall.x}" y="${wall.y}" width="${wall.w}" height="${wall.rows * wall.step}"`;
       s += `<mask id="${id}m${k}" maskUnits="userSpaceOnUse" ${area}><image href="${picture(n, wall)}" ${area} preserveAspectRatio="none"/></mask><rect ${area} fill="var(--ink)" mask="url(#${id}m${k})"/>`;
     });
-    // The label it was told, in the corner of each wrongly labeled digit: one text of many parts.
-    const told = n.given.map((g, i) => { const [x, y, t] = at.spot(i); return g === n.truth[i] ? "" : `<tspan x="${(x + t * 0.91).toFixed(1)}" y="${(y + t * 0.35).toFixed(1)}">${g}</tspan>`; });
-    s += tinted(0, 0, told.join(""), "end", "--against-ink", "halo").replace("style=\"", "style=\"font-size:11px;font-weight:650;");
+    // The label it was told, in the corner of each wrongly labeled digit: one text, a place per sign.
+    const told = n.given.map((g, i) => [g, ...at.spot(i)]).filter((_, i) => n.given[i] !== n.truth[i]);
+    const [xs, ys] = [told.map(([, x, , t]) => (x + t * 0.91).toFixed(1)), told.map(([, , y, t]) => (y + t * 0.35).toFixed(1))];
+    s += tinted(xs.join(" "), ys.join(" "), told.map(v => v[0]).join(""), "end", "--against-ink", "halo").replace('style="', 'style="font-size:11px;font-weight:650;');
     s += `<g class="marks"></g>`;
     at.charts.forEach((c, i) => {
       const k = CHARTS[i], [x, y] = axes(i);

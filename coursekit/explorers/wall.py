@@ -84,6 +84,10 @@ class Film:
         """Share of the test digits that are read rightly, (T + 1, S)."""
         return self.test_right.mean(-1)
 
+    def right_at(self, epochs: np.ndarray | int) -> np.ndarray:
+        """Which test digits each network reads rightly after its own epoch, (S, N_test)."""
+        return self.test_right[epochs, range(self.test_right.shape[1])]
+
     @property
     def wrong(self) -> np.ndarray:
         """Which training labels are wrong, (S, N) of bool."""
@@ -252,15 +256,29 @@ def answered(film: Film) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return right, (truly & wrong).sum(2) / n_wrong, (as_told & wrong).sum(2) / n_wrong
 
 
-def _worth(stopped: np.ndarray, end: np.ndarray) -> list[float]:
-    """Points that stopping gains on the test digits, right or wrong (S, N): mean, half width.
+def gain(stopped: np.ndarray, end: np.ndarray) -> tuple[float, float, float]:
+    """Points that one choice of epochs gains over another on the test digits, with its interval.
 
-    The interval is one for other networks and other test digits.
+    Parameters
+    ----------
+    stopped, end : (S, N) array of bool
+        Which test digits each network reads rightly.
+
+    Returns
+    -------
+    mean, low, high : float
+        The 95 % interval is one for other networks and other test digits: both chances are added.
     """
     d = 100 * (stopped.astype(float) - end)
     by_seed, by_digit = d.mean(1), d.mean(0)
     error = math.hypot(*(v.std(ddof=1) / len(v) ** 0.5 for v in (by_seed, by_digit)))
-    return _short([d.mean(), scipy.stats.t.isf(0.025, len(d) - 1) * error])
+    mean, half = float(d.mean()), float(scipy.stats.t.isf(0.025, len(d) - 1) * error)
+    return mean, mean - half, mean + half
+
+
+def _worth(stopped: np.ndarray, end: np.ndarray) -> list[float]:
+    mean, low, _ = gain(stopped, end)
+    return _short([mean, mean - low])
 
 
 def _pairs(values: np.ndarray, digits: int = 2) -> list:
