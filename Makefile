@@ -48,7 +48,7 @@ execute: $(READY)  ## refresh the stored outputs of all notebooks, and the READM
 	@.venv/bin/coursekit run --in-place
 	@.venv/bin/python -c 'from pathlib import Path; from coursekit.course import notebook; \
 	  first = notebook.pictures(notebook.read("notebooks/01_overfitting.ipynb"))[0]; \
-	  Path("data/figures/overfitting.png").write_bytes(first)'
+	  Path(f"data/figures/overfitting.{notebook.kind(first)}").write_bytes(first)'
 
 situations: $(READY)  ## what graders and libraries have met in the world, and what became of it here
 	@.venv/bin/python tests/situations.py

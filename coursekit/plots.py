@@ -32,9 +32,9 @@ from matplotlib.patheffects import withStroke
 from coursekit.judge import Verdict
 
 # Gray: without. Green: the method of the lesson. Orange: its rival, and what speaks against it.
-# The first three are those of the explorers (kit.js).
+# As in the explorers (kit.js), but for the gray: theirs and the green look alike without red cones.
 COLORS = {
-    "control": "#6f6f6f",
+    "control": "#8a8a8a",
     "treated": "#008a64",
     "other": "#c85200",
     "train": "#0072b2",
@@ -230,23 +230,58 @@ def _saved(fig: Figure) -> str:
     with plt.rc_context({key: STYLE[key] for key in ("svg.fonttype", "svg.hashsalt")}):
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         fig.savefig(buffer, format="svg", dpi=DPI, metadata=nothing)
-    text = buffer.getvalue()
+    return _compact(buffer.getvalue())
+
+
+def _compact(text: str) -> str:
+    """Return a third of what matplotlib writes: same drawing, styles as classes, dark ones too."""
     text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
-    text = re.sub(r"\n\s*", "\n", text).strip()
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r'<style type="text/css">.*?</style>', "", text, flags=re.S)
+    pieces = re.split(r'(xlink:href="data:[^"]*")', text)  # of an image, not a byte may change
+    pieces[::2] = [_shorter(piece) for piece in pieces[::2]]
+    text = "".join(pieces)
+    for number, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text))):
+        short = f"_{number}"
+        if f"#{name}" in text:
+            text = text.replace(f'"#{name}"', f'"#{short}"').replace(f"#{name})", f"#{short})")
+            text = text.replace(f'id="{name}"', f'id="{short}"')
+        else:
+            text = text.replace(f' id="{name}"', "")
+    styles = {style: f"c{n}" for n, style in enumerate(dict.fromkeys(STYLED.findall(text)))}
+    text = STYLED.sub(lambda found: f'class="{styles[found[1]]}"', text)
+    rules = [f".{name}{{{style}}}" for style, name in styles.items()]
+    dark = [f".{name}{{{_recolored(style)}}}" for style, name in styles.items()]
+    dark = [rule for rule, light in zip(dark, rules, strict=True) if rule != light]
+    sheet = (
+        f"*{{stroke-linejoin:round;stroke-linecap:butt}}{''.join(rules)}"
+        f"@media screen and (prefers-color-scheme:dark){{svg{{fill:{DARK[BLACK]}}}{''.join(dark)}}}"
+    )
     end = text.index(">") + 1
-    return f"{text[:end]}\n<style>{_dark(text)}</style>{text[end:]}"
+    return f"{text[:end]}<style>{sheet}</style>{text[end:].strip()}"
 
 
-def _dark(text: str) -> str:
-    """Rules that recolor a drawing on a dark page; other programs than browsers ignore them."""
-    rules = [f"svg{{fill:{DARK[BLACK]}}}"]
-    for color, dark in DARK.items():
-        for key in ("fill", "stroke"):
-            if f"{key}: {color}" in text:
-                rules.append(f'[style*="{key}: {color}"]{{{key}:{dark}!important}}')
-    return f"@media screen and (prefers-color-scheme:dark){{{''.join(rules)}}}"
+STYLED = re.compile(r'\bstyle="([^"]*)"')
+
+
+def _shorter(text: str) -> str:
+    """A tenth of a point is enough for what is drawn, and what is not seen goes."""
+    text = re.sub(r"-?\d+\.\d+", _rounded, text)
+    text = re.sub(r'(<use [^>]*)transform="translate\((\S+) (\S+)\)"', r'\1x="\2" y="\3"', text)
+    text = re.sub(r"\s*\n\s*", "\n", text)
+    text = re.sub(r"(?<=[\d\w])\n(?=[A-Zz\"])", "", text)
+    text = re.sub(r"(?<=[A-Z]) (?=[-\d])", "", text)
+    return re.sub(r"([:;])\s+(?=[-\w#.])", r"\1", text)
+
+
+def _rounded(found: re.Match) -> str:
+    value = float(found[0])
+    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 4
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+
+
+def _recolored(style: str) -> str:
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: DARK.get(found[0], found[0]), style)
 
 
 def image(drawing: str, alt: str) -> str:
@@ -560,7 +595,7 @@ def effects(
     unit: str = "",
     better: int = +1,
     alt: str = "",
-) -> dict[str, str]:
+) -> None:
     """Make and show a figure of one panel with `differences`.
 
     Parameters
@@ -572,11 +607,6 @@ def effects(
     alt : str
         For those who cannot see it; made from title, words and numbers by default.
 
-    Returns
-    -------
-    dict of str to str
-        The word of each label.
-
     Raises
     ------
     ValueError
@@ -585,7 +615,7 @@ def effects(
     Examples
     --------
     >>> from coursekit import plots
-    >>> words = plots.effects(
+    >>> plots.effects(
     ...     {"dropout": (3.1, 1.8, 4.4)}, title="Dropout pays", smallest=1, unit="points"
     ... )
     Dropout pays. dropout: helps, +3.1 (+1.8 to +4.4) points.
@@ -601,7 +631,6 @@ def effects(
     with figure(alt, height=1.15 + 0.52 * len(effects), width=8) as ax:
         differences(ax, effects, smallest=smallest, unit=unit, better=better)
         ax.set_title(title)
-    return words
 
 
 SIZE_OPEN = ", size open"

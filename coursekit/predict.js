@@ -6,12 +6,12 @@ const OWN = `
 .ex.guess{padding:2px 3px 8px}
 .ex .q{font-weight:650;margin:0 0 .5em}.ex .q span{color:var(--strong-ink)}
 .ex .told{margin:.4em 0 0;min-height:1.5em;color:var(--muted)}.ex .told b{color:var(--strong-ink)}
-.ex .row{display:flex;flex-wrap:wrap;gap:.4em 1.4em;align-items:flex-start}
+.ex .side{display:flex;flex-wrap:wrap;gap:.4em 1.4em;align-items:flex-start}
 .ex .axis{flex:1 1 300px;min-width:0;max-width:620px}
 .ex .ticks{position:relative;height:1.5em;margin:0 8px;font-size:.85em;color:var(--muted);font-variant-numeric:tabular-nums}
 .ex .ticks span{position:absolute;transform:translateX(-50%);white-space:nowrap;padding-top:5px}
 .ex .ticks span:before{content:"";position:absolute;left:50%;top:0;height:5px;border-left:1px solid var(--plain)}
-.ex .unset input[type=range]{accent-color:var(--soft)}
+.ex .unset input[type=range]{opacity:.5}
 .ex input[type=number]{font:inherit;font-variant-numeric:tabular-nums;width:6.2em;padding:.25em .4em;color:var(--ink);
  background:var(--bg);border:1.5px solid var(--plain);border-radius:7px;min-height:36px}
 .ex .draw{touch-action:none;cursor:crosshair;max-width:720px}
@@ -39,7 +39,7 @@ function ticks(low, high) {
 function askNumber(root, model, keep) {
   const [low, high, step, unit] = ["low", "high", "step", "unit"].map(k => model.get(k));
   const digits = decimals(step), { at, digits: places } = ticks(low, high), after = unit ? " " + unit : "";
-  root.insertAdjacentHTML("beforeend", `<div class="row"><div class="axis">
+  root.insertAdjacentHTML("beforeend", `<div class="side"><div class="axis">
 <input type="range" min="${low}" max="${high}" step="${step}" aria-label="Your guess${escaped(after && ", in" + after)}">
 <div class="ticks" aria-hidden="true">${at.map(v => `<span style="left:${(v - low) / (high - low) * 100}%">${show(v, places)}</span>`).join("")}</div></div>
 <label><input type="number" min="${low}" max="${high}" step="${step}" aria-label="Your guess as a number"> ${escaped(unit)}</label></div>
@@ -76,13 +76,13 @@ function askCurve(root, model, keep) {
   const short = v => minus(String(+Number(v).toPrecision(4)));
   root.insertAdjacentHTML("beforeend", `<svg class="chart draw" role="img"></svg>
 <p class="told" aria-live="polite"></p>
-<div class="row"><button type="button">Start again</button><details><summary>Set the points by keys</summary><div class="keys">${x.map((v, i) =>
+<div class="side"><button type="button">Start again</button><details><summary>Set the points by keys</summary><div class="keys">${x.map((v, i) =>
     `<label for="${root.id}-${i}">${escaped(xlabel || "x")} ${short(v)}</label><input id="${root.id}-${i}" type="range" min="${low}" max="${high}" step="${unit}"><output for="${root.id}-${i}"></output>`).join("")}</div></details></div>`);
   const svg = root.querySelector("svg"), told = root.querySelector(".told");
   const ranges = [...root.querySelectorAll(".keys input")], outs = [...root.querySelectorAll(".keys output")];
   let width = 640, X, Y;
   const draw = () => {
-    const w = Math.min(width, 720), h = Math.round(Math.min(330, Math.max(230, w * 0.55)));
+    const w = Math.max(240, Math.min(width, 720)), h = Math.round(Math.min(330, Math.max(230, w * 0.55)));
     const yTicks = ticks(low, high), left = 24 + 8 * Math.max(...yTicks.at.map(v => show(v, yTicks.digits).length));
     const right = w - 16, top = 12, bottom = h - 44;
     X = scale(place(x[0]), place(x[n - 1]), left + 12, right - 12);

@@ -1,6 +1,7 @@
 """Lessons as files: each run is told in one line, and no failure costs a finished notebook."""
 
 import base64
+import configparser
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from coursekit import plots
 from coursekit.course import lessons, notebook
 
 
@@ -219,7 +221,13 @@ def test_strip_keeps_content_and_drops_noise():
     result = v4.new_output("execute_result", {"text/plain": "4"}, execution_count=31)
     cell = v4.new_code_cell("2 + 2", outputs=[result], execution_count=31)
     cell.metadata = nbformat.from_dict(
-        {"tags": ["hint"], "execution": {"shell.execute_reply": "t"}}
+        {
+            "tags": ["hint"],
+            "execution": {"shell.execute_reply": "t"},
+            "jupyter": {"source_hidden": True, "outputs_hidden": False},
+            "coursekit": {"minutes": 4},
+            "collapsed": True,
+        }
     )
     twin = v4.new_code_cell("2 + 2", execution_count=40)
     unrun = v4.new_code_cell("never")
@@ -231,7 +239,8 @@ def test_strip_keeps_content_and_drops_noise():
     assert [c.execution_count for c in clean.cells[1:]] == [1, 2, None]
     assert clean.cells[1].outputs[0].execution_count == 1
     assert clean.cells[1].outputs[0].data == {"text/plain": "4"}
-    assert clean.cells[1].metadata == {"tags": ["hint"]}
+    kept = {"tags": ["hint"], "jupyter": {"source_hidden": True}, "coursekit": {"minutes": 4}}
+    assert clean.cells[1].metadata == kept
     assert notebook.strip(clean) == clean
     assert nb.cells[1].execution_count == 31, "the caller's notebook was changed"
 
@@ -286,6 +295,9 @@ def test_flips_compares_words_and_counts_of_marked_cells():
     flip = notebook.Flip(2, "supported (0.25, 16 seeds)", "undecided (0.25, 16 seeds)")
     assert notebook.flips(stored, verdict("undecided (0.25, 16 seeds)\n")) == [flip]
     assert len(notebook.flips(stored, verdict("supported (0.25, 12 seeds)\n"))) == 1
+    tagged, other = verdict("a", "print(v)"), verdict("b", "print(v)")
+    tagged.cells[1].metadata["tags"] = [notebook.TAG]
+    assert notebook.flips(tagged, other) == [notebook.Flip(2, "a", "b")]
     assert notebook.flips(verdict("a", "print(v)"), verdict("b", "print(v)")) == []
     with pytest.raises(ValueError, match="different cells"):
         notebook.flips(stored, verdict("x", "print(w)"))
@@ -301,6 +313,21 @@ def test_pictures_come_in_their_order():
         data = {"image/png": base64.b64encode(content).decode(), "text/plain": "a finding"}
         return v4.new_output("display_data", data)
 
-    cells = [v4.new_code_cell("", outputs=[picture(b"1"), v4.new_output("stream", text="x")])]
-    cells += [v4.new_markdown_cell("# no outputs"), v4.new_code_cell("", outputs=[picture(b"2")])]
-    assert notebook.pictures(v4.new_notebook(cells=cells)) == [b"1", b"2"]
+    drawing = f"<p>{plots.image('<svg>2</svg>', 'a finding')}{plots.image('<svg/>', 'b')}</p>"
+    html = v4.new_output("display_data", {"text/html": drawing, "text/plain": "a finding"})
+    svg = v4.new_output("display_data", {"image/svg+xml": "<svg>3</svg>"})
+    cells = [v4.new_code_cell("", outputs=[picture(b"\x89PNG"), v4.new_output("stream", text="x")])]
+    cells += [v4.new_markdown_cell("# no outputs"), v4.new_code_cell("", outputs=[html, svg])]
+    pictures = notebook.pictures(v4.new_notebook(cells=cells))
+    assert pictures == [b"\x89PNG", b"<svg>2</svg>", b"<svg/>", b"<svg>3</svg>"]
+    assert [notebook.kind(one) for one in pictures] == ["png", "svg", "svg", "svg"]
+
+
+def test_nbval_compares_the_words_of_a_figure_and_not_its_drawing(tmp_path):
+    rules = configparser.ConfigParser()
+    rules.read_string(notebook.sanitize_rules())
+    one, other = (plots.image(f"<svg>{n}</svg>" * 200, "0.5 of them") for n in (1e5, 2.5))
+    for section in rules.sections():
+        pattern, replace = rules[section]["regex"], rules[section]["replace"]
+        one, other = re.sub(pattern, replace, one), re.sub(pattern, replace, other)
+    assert one == other == '<img src="#" alt="# of them" style="max-width:100%">'

@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from coursekit import plots
 from coursekit.course import notebook
 from coursekit.course.lessons import folder, lessons
 
@@ -65,9 +66,13 @@ def figures_have_alt_text(nb):
     defects = []
     for n, output in outputs(nb):
         data = output.get("data", {})
-        if "image/png" not in data:
+        kinds = [kind for kind in ("image/png", "image/svg+xml") if kind in data]
+        images = re.findall(r"<img\b[^>]*>", data.get("text/html", ""))
+        if not kinds and not images:
             continue
-        if not output.metadata.get("image/png", {}).get("alt", "").strip():
+        texts = [output.metadata.get(kind, {}).get("alt", "") for kind in kinds]
+        texts += ["".join(re.findall(r'\balt="([^"]*)"', image)) for image in images]
+        if not all(text.strip() for text in texts):
             defects.append(f"cell {n}: a figure without alt text")
         if data.get("text/plain", "<").strip()[:1] in ("", "<"):
             defects.append(f"cell {n}: a figure whose text is {data.get('text/plain')!r}")
@@ -86,15 +91,16 @@ def no_widgets(nb):
 def minimal_metadata(nb):
     defects = [] if nb.metadata == {"kernelspec": notebook.KERNELSPEC} else [str(nb.metadata)]
     for n, cell in enumerate(nb.cells, 1):
-        extra = set(cell.metadata) - {"tags"}
+        extra = {k: v for k, v in cell.metadata.items() if notebook.meaning(cell).get(k) != v}
         defects += [f"cell {n}: metadata {sorted(extra)}"] if extra else []
     return defects
 
 
 def has_a_verdict(nb):
     marked = [cell for cell in nb.cells if notebook.is_marked(cell)]
+    marked += [c for _, c in code(nb) if "claims.show(" in c.source and c not in marked]
     if not marked:
-        return [f"no cell with # {notebook.MARK}"]
+        return [f"no cell with the tag {notebook.TAG}, and no claim is shown"]
     return [
         f"a marked cell stores no words: {cell.source.splitlines()[-1]}"
         for cell in marked
@@ -185,13 +191,23 @@ def right_lesson():
         "display_data", {"image/png": "iVBO", "text/plain": "Loss falls."}, metadata={}
     )
     figure.metadata = nbformat.from_dict({"image/png": {"alt": "Loss falls."}})
-    cells.append(v4.new_code_cell("plot()", outputs=[figure]))
+    drawing = plots.image("<svg/>", "Loss rises.")
+    drawn = v4.new_output("display_data", {"text/html": drawing, "text/plain": "Loss rises."})
+    cells.append(v4.new_code_cell("plot()", outputs=[figure, drawn]))
+    cells[-1].metadata = nbformat.from_dict(
+        {"jupyter": {"source_hidden": True}, "coursekit": {"minutes": 4, "note": "Ask why."}}
+    )
     verdict = v4.new_output("stream", text="supported (16 seeds)\n")
-    cells.append(v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(verdict)", outputs=[verdict]))
+    cells.append(v4.new_code_cell("print(verdict)", outputs=[verdict]))
+    last_tags(cells, ["hide-input", notebook.TAG])
     nb = v4.new_notebook(cells=cells)
     for count, (_, cell) in enumerate(code(nb), 1):
         cell.execution_count = count
     return notebook.strip(nb)
+
+
+def last_tags(cells, tags):
+    cells[-1].metadata = nbformat.from_dict({"tags": tags})
 
 
 def last(nb):
@@ -218,6 +234,14 @@ def show(mime, content):
     return lambda nb: last(nb).outputs.append(v4.new_output("display_data", {mime: content}))
 
 
+def edit_drawing(old, new):
+    def spoil(nb):
+        data = nb.cells[-2].outputs[1].data
+        data["text/html"] = data["text/html"].replace(old, new)
+
+    return spoil
+
+
 def raise_error(nb):
     error = v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
     last(nb).outputs.append(error)
@@ -238,11 +262,15 @@ FAULTS = [
     (small_file, print_to("stdout", "x" * MEGABYTE)),
     (figures_have_alt_text, lambda nb: figure_of(nb).metadata.clear()),
     (figures_have_alt_text, edit(lambda nb: figure_of(nb).data, **{"text/plain": "<Figure size"})),
+    (figures_have_alt_text, edit_drawing("Loss rises.", "")),
+    (figures_have_alt_text, edit_drawing(' alt="Loss rises."', "")),
     (no_widgets, show("application/vnd.jupyter.widget-view+json", {"model_id": "a"})),
     (minimal_metadata, lambda nb: nb.metadata.update(language_info={"version": "3.11.7"})),
     (minimal_metadata, lambda nb: last(nb).metadata.update(execution={})),
-    (has_a_verdict, edit(last, source="print(verdict)")),
+    (minimal_metadata, lambda nb: last(nb).metadata.update(jupyter={"outputs_hidden": True})),
+    (has_a_verdict, lambda nb: last(nb).metadata.update(tags=["hide-input"])),
     (has_a_verdict, edit(last, outputs=[])),
+    (has_a_verdict, edit(last, source='claims.show("C42")', metadata={}, outputs=[])),
     (title_and_minutes, edit(first_cell, source="# Title\n\nA long lesson.")),
     (no_foreign_tools, edit(last, source="import torchvision")),
     (no_foreign_tools, edit(last, source="!pip install torch")),
@@ -258,6 +286,13 @@ def test_rule_catches(rule, spoil):
     nb = right_lesson()
     spoil(nb)
     assert rule(nb)
+
+
+def test_a_comment_or_a_shown_claim_is_a_verdict_too():
+    for source in ("# NBVAL_CHECK_OUTPUT\nprint(verdict)", 'claims.show("C42")'):
+        nb = right_lesson()
+        last(nb).update(source=source, metadata={})
+        assert has_a_verdict(nb) == []
 
 
 def test_every_rule_was_seen_failing():

@@ -1,15 +1,19 @@
 """Figures: what is drawn is what the data say, and every picture carries its text."""
 
 import base64
+import re
 import warnings
+from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import scipy
 from matplotlib.colors import to_hex
 
-from coursekit import plots
+from coursekit import explorers, plots
 from coursekit.judge import Verdict
+from coursekit.ledger import rule
 from coursekit.plots import COLORS, OUTCOME_COLORS, figure
 
 
@@ -22,12 +26,17 @@ def ax():
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What was displayed: a list of (data, metadata)."""
+    """What was displayed in a notebook."""
     pictures = []
-    monkeypatch.setattr(
-        plots, "display", lambda data, raw, metadata: pictures.append((data, metadata))
-    )
+    monkeypatch.setattr(plots, "display", lambda data, raw: pictures.append(data))
+    monkeypatch.setattr(plots.InteractiveShell, "initialized", lambda: True)
     return pictures
+
+
+def drawing_of(data):
+    """The SVG inside what was displayed."""
+    [encoded] = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', data["text/html"])
+    return base64.b64decode(encoded).decode()
 
 
 def texts(ax):
@@ -44,11 +53,95 @@ def verdict(mean, half=0.4, smallest=1.0, unit="points"):
 def test_a_figure_is_a_picture_with_its_text(shown):
     with figure("A line that rises.") as ax:
         ax.plot([0, 1])
-    [(data, metadata)] = shown
-    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    [data] = shown
+    assert ElementTree.fromstring(drawing_of(data)).tag.endswith("svg")
     assert data["text/plain"] == "A line that rises."
-    assert metadata == {"image/png": {"alt": "A line that rises."}}
+    assert 'alt="A line that rises."' in data["text/html"]
     assert not plt.get_fignums()
+
+
+def test_a_text_with_quotes_and_brackets_stays_a_text():
+    html = plots.image("<svg/>", 'Loss < 1, the "best"')
+    assert 'alt="Loss &lt; 1, the &quot;best&quot;"' in html
+    with pytest.raises(ValueError, match="what the figure shows"):
+        plots.image("<svg/>", " ")
+
+
+def busy():
+    fig, axes = plt.subplots(1, 3, figsize=(12, 4))
+    random = np.random.default_rng(0)
+    for ax in axes:
+        ax.plot(random.normal(size=10_000).cumsum())
+        ax.scatter(random.random(3000), random.random(3000))
+        ax.imshow(random.random((28, 28)), cmap="gray")
+    return fig
+
+
+def test_the_same_drawing_gives_the_same_bytes_without_date_or_version():
+    drawings = []
+    for _ in range(2):
+        with plt.rc_context(plots.STYLE):
+            fig, ax = plt.subplots()
+            plots.curves(ax, np.arange(12.0).reshape(3, 4), "loss", "val")
+            drawings.append(plots.svg(fig))
+            plt.close(fig)
+    assert drawings[0] == drawings[1]
+    assert not re.search(r"matplotlib|<dc:|metadata", drawings[0])
+
+
+def test_thousands_of_points_become_an_image():
+    fig = busy()
+    for ax in fig.axes:
+        ax.images[0].remove()
+    drawing = plots.svg(fig)
+    plt.close(fig)
+    assert "data:image/png" in drawing
+    assert len(re.sub(r'data:image/png[^"]*', "", drawing)) < 40_000
+    fig, ax = plt.subplots()
+    ax.plot(range(100))
+    assert "data:image/png" not in plots.svg(fig)
+    plt.close(fig)
+
+
+def test_a_compact_drawing_is_the_same_drawing():
+    """Every reference in it still leads somewhere, and every class has its rule."""
+    with plt.rc_context(plots.STYLE):
+        fig, ax = plt.subplots()
+        plots.curves(ax, np.random.default_rng(0).random((4, 9)), "loss", "val")
+        ax.set(title="It falls", xscale="log")
+        drawing = plots.svg(fig)
+        plt.close(fig)
+    names = re.findall(r'\bid="([^"]+)"', drawing)
+    assert len(set(names)) == len(names)
+    used = re.findall(r'xlink:href="#([^"]+)"|url\(#([^)]+)\)', drawing)
+    assert {a or b for a, b in used} == set(names)
+    assert 'style="' not in drawing
+    for name in set(re.findall(r'class="(\w+)"', drawing)):
+        assert f".{name}{{" in drawing
+
+
+def test_a_drawing_turns_dark_with_its_page():
+    with plt.rc_context(plots.STYLE):
+        fig, ax = plt.subplots()
+        plots.curves(ax, np.ones((3, 20)), "loss", "treated")
+        light, dark = plots.svg(fig).split("@media screen and (prefers-color-scheme:dark)")
+        plt.close(fig)
+    for color in (plots.WHITE, plots.BLACK, COLORS["treated"], plots.INK["treated"]):
+        assert color in light
+        assert plots.DARK[color] in dark
+    assert plots.WHITE not in dark
+
+
+def test_a_sentence_is_markdown_with_the_same_plain_text(shown, capsys):
+    plots.sentence("**3 points** more")
+    assert shown == [{"text/markdown": "**3 points** more", "text/plain": "**3 points** more"}]
+    assert capsys.readouterr().out == ""
+
+
+def test_without_a_notebook_the_words_are_printed(capsys):
+    plots.sentence("3 points more")
+    plots.rich("<b>x</b>", "x")
+    assert capsys.readouterr().out == "3 points more\nx\n"
 
 
 @pytest.mark.parametrize("alt", ["", "  \n"])
@@ -112,7 +205,13 @@ def test_curves_draw_the_median_and_the_middle_80_percent(ax):
         np.testing.assert_allclose([ys.min(), ys.max()], edges[:, t])
     assert texts(ax) == ["plain"]
     assert ax.texts[0].xy == (5, line.get_ydata()[-1])
-    assert ax.texts[0].get_color() == COLORS["val"]
+    assert ax.texts[0].get_color() == plots.INK["val"]
+
+
+def test_few_points_are_marked_one_by_one(ax):
+    for n, marker in ((plots.FEW, "o"), (plots.FEW + 1, "None")):
+        plots.curves(ax, np.ones((3, n)), "", "val")
+        assert ax.lines[-1].get_marker() == marker
 
 
 def test_the_mean_and_the_extremes_would_be_seen(ax):
@@ -181,6 +280,86 @@ def test_a_forest_has_one_smallest_effect(ax, verdicts):
         plots.forest(ax, verdicts)
 
 
+# Differences
+
+
+EFFECTS = {
+    "a": (3.0, 1.5, 4.5),
+    "b": (1.5, 0.5, 2.5),
+    "c": (0.0, -0.9, 0.9),
+    "d": (-3.0, -4.0, -2.0),
+    "e": (-1.5, -2.0, -0.1),
+    "f": (0.5, -0.2, 1.2),
+}
+BETTER = ["helps", "helps, size open", "too small to matter", "hurts", "hurts, size open"]
+BETTER += ["not yet known"]
+WORSE = ["hurts", "hurts, size open", "too small to matter", "helps", "helps, size open"]
+WORSE += ["not yet known"]
+
+
+@pytest.mark.parametrize(("better", "words"), [(+1, BETTER), (-1, WORSE)])
+def test_differences_draw_each_effect_and_its_word(ax, better, words):
+    said = plots.differences(ax, EFFECTS, smallest=1, unit="points", better=better)
+    assert list(said.values()) == words
+    zero, *rest = ax.lines
+    assert zero.get_xdata() == [0, 0]
+    for y, (mean, low, high) in enumerate(EFFECTS.values()):
+        bar, dot = rest[2 * y : 2 * y + 2]
+        assert (list(bar.get_xdata()), list(dot.get_xdata())) == ([low, high], [mean])
+        assert set(bar.get_ydata()) == set(dot.get_ydata()) == {y}
+        hollow = words[y] == "not yet known" or "open" in words[y]
+        assert (dot.get_markerfacecolor() == plots.WHITE) == hollow
+        side = {"helps": "treated", "hurts": "other"}.get(words[y].split(",")[0])
+        if side:
+            assert bar.get_color() == COLORS[side]
+    assert texts(ax)[::2] == words
+    assert texts(ax)[1::2][:3] == [
+        "+3.0 (+1.5 to +4.5)",
+        "+1.5 (+0.5 to +2.5)",
+        "+0.0 (−0.9 to +0.9)",
+    ]
+    [zone] = ax.patches
+    assert (zone.get_x(), zone.get_width()) == (-1, 2)
+    left, right = ax.get_xlim()
+    assert left < -4 < 4.5 < right
+    side = "higher" if better > 0 else "lower"
+    assert ax.get_xlabel() == f"difference, points ({side} is better; gray: too small to matter)"
+
+
+def test_words_are_those_of_the_rule():
+    """With one comparison, interval and word are the same question."""
+    random = np.random.default_rng(0)
+    mean, error = random.normal(0, 2, 400), random.uniform(0.05, 2, 400)
+    df = np.full((400, 1), 1e9)
+    half = scipy.stats.t.isf(rule.ALPHA / 2, df[:, 0]) * error
+    words = rule.decide(mean[:, None], error[:, None], df, np.ones((400, 1)))[:, 0]
+    effects = {k: (m, m - h, m + h) for k, (m, h) in enumerate(zip(mean, half, strict=True))}
+    assert list(plots._words(effects, 1.0, +1).values()) == [rule.FOUND[word] for word in words]
+    assert len(set(words)) == 6
+
+
+@pytest.mark.parametrize(
+    ("effects", "settings", "message"),
+    [
+        ({}, {}, "at least one effect, got none"),
+        ({"a": (1, 2)}, {}, r"\(mean, low, high\) for 'a', got \(1, 2\)"),
+        ({"a": (1, 2, 0)}, {}, r"for 'a', got \(1, 2, 0\)"),
+        ({"a": (1, 0, np.nan)}, {}, "for 'a'"),
+        ({"a": (1, 0, 2)}, {"smallest": 0}, "smallest above 0"),
+        ({"a": (1, 0, 2)}, {"better": 0}, r"better of \+1 or -1, got 1 and 0"),
+    ],
+)
+def test_differences_refuse_what_cannot_be_drawn(ax, effects, settings, message):
+    with pytest.raises(ValueError, match=message):
+        plots.differences(ax, effects, **{"smallest": 1} | settings)
+
+
+def test_effects_is_differences_with_a_title_and_a_text(shown):
+    plots.effects({"dropout": (3.1, 1.8, 4.4)}, title="It pays", smallest=1, unit="points")
+    [data] = shown
+    assert data["text/plain"] == "It pays. dropout: helps, +3.1 (+1.8 to +4.4) points."
+
+
 # Dots
 
 
@@ -234,6 +413,8 @@ def linear_rgb(color):
 
 # Viénot, Brettel and Mollon, "Digital video colourmaps for checking the legibility of displays by
 # dichromats", Color Research and Application 24, 1999: linear RGB as seen without red cones.
+# Of the same authors, without green cones.
+DEUTAN = np.array([[0.2920, 0.7080, 0], [0.2920, 0.7080, 0], [-0.0223, 0.0223, 1]])
 PROTAN = np.array([[0.1124, 0.8876, 0], [0.1124, 0.8876, 0], [0.0040, -0.0040, 1]])
 
 
@@ -241,8 +422,35 @@ def test_roles_stay_apart_for_color_blind_readers():
     colors = list(COLORS.values())
     for i, one in enumerate(colors):
         for other in colors[:i]:
-            seen = PROTAN @ (linear_rgb(one) - linear_rgb(other))
-            assert np.abs(seen).max() > 0.05
+            for eyes in (PROTAN, DEUTAN):
+                seen = eyes @ (linear_rgb(one) - linear_rgb(other))
+                assert np.abs(seen).max() > 0.05, (one, other)
+
+
+def contrast(one, other):
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    a, b = sorted((weights @ linear_rgb(one), weights @ linear_rgb(other)), reverse=True)
+    return (a + 0.05) / (b + 0.05)
+
+
+def test_text_in_the_ink_of_a_role_can_be_read_on_both_pages():
+    for ink in plots.INK.values():
+        assert contrast(ink, plots.WHITE) >= 4.5
+        assert contrast(plots.DARK[ink], plots.DARK[plots.WHITE]) >= 4.5
+    for color in COLORS.values():
+        assert contrast(plots.DARK[color], plots.DARK[plots.WHITE]) >= 3
+
+
+def test_the_roles_of_the_explorers_have_the_same_colors():
+    kit = (explorers.HERE / "kit.js").read_text(encoding="utf-8")
+    light, dark = (
+        dict(re.findall(r"--([\w-]+):(#\w+)", part))
+        for part in re.findall(r"`(--bg.+?)`", kit, re.DOTALL)
+    )
+    for role, name in {"treated": "strong", "other": "against"}.items():
+        assert (COLORS[role], plots.DARK[COLORS[role]]) == (light[name], dark[name])
+    for role, name in {"control": "muted", "treated": "strong-ink", "other": "against-ink"}.items():
+        assert (plots.INK[role], plots.DARK[plots.INK[role]]) == (light[name], dark[name])
 
 
 def test_every_role_has_a_line_and_every_outcome_a_color():

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode  # imported where it is used, as its schemas take seconds
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
-MARK = "NBVAL_CHECK_OUTPUT"  # comment line of a cell whose printed words must hold on any machine
+# Tag, or comment line, of a cell whose printed words must hold on any machine.
+TAG, MARK = "nbval-check-output", "NBVAL_CHECK_OUTPUT"
 
 # Digits, sign and width of a measured number differ from machine to machine; words and counts may
 # not. tests/nbval_sanitize.cfg holds the same two strings for nbval.
 NUMBER = r"[ \t]*[-+\u2212\u00b1]?(?:\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)"
 MASKED = "#"
+# Figures differ from machine to machine too: of a drawing only its alternative text is compared.
+DRAWING = r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]*)"
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,10 @@ def write(nb: "NotebookNode", path: str | Path) -> None:
 def strip(nb: "NotebookNode") -> "NotebookNode":
     """Copy of a notebook without what changes from run to run: only content makes a difference.
 
-    Outputs and cell tags stay. Times, versions, widget state and other metadata go, executed cells
-    are counted 1..n, and a cell's id follows from its text, so moving a cell keeps its id.
+    Outputs stay, and of the metadata of a cell what the course gives a meaning: tags, whether its
+    source is folded, and the lecturer's notes. Times, versions, widget state and other metadata go,
+    executed cells are counted 1..n, and a cell's id follows from its text, so moving a cell keeps
+    its id.
     """
     import nbformat
     from nbformat import NotebookNode
@@ -85,7 +90,7 @@ def strip(nb: "NotebookNode") -> "NotebookNode":
         name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
         seen[name] += 1
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
-        cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags" and v})
+        cell.metadata = nbformat.from_dict(meaning(cell))
         if cell.cell_type == "code":
             count += cell.execution_count is not None
             cell.execution_count = count if cell.execution_count is not None else None
@@ -93,6 +98,14 @@ def strip(nb: "NotebookNode") -> "NotebookNode":
                 if "execution_count" in output:
                     output.execution_count = cell.execution_count
     return nb
+
+
+def meaning(cell: "NotebookNode") -> dict:
+    """The part of a cell's metadata that the course gives a meaning."""
+    wanted = {name: cell.metadata.get(name) for name in ("tags", "coursekit")}
+    if cell.metadata.get("jupyter", {}).get("source_hidden"):
+        wanted["jupyter"] = {"source_hidden": True}
+    return {name: value for name, value in wanted.items() if value}
 
 
 def flips(stored: "NotebookNode", now: "NotebookNode") -> list[Flip]:
@@ -116,11 +129,10 @@ def flips(stored: "NotebookNode", now: "NotebookNode") -> list[Flip]:
 
 
 def is_marked(cell: "NotebookNode") -> bool:
-    """Whether a comment line of a code cell asks for its printed words to be compared."""
+    """Whether a tag or a comment line of a code cell asks for its printed words to be compared."""
     lines = (line.strip() for line in cell.source.splitlines())
-    return cell.cell_type == "code" and any(
-        line.startswith("#") and line.lstrip("#").strip() == MARK for line in lines
-    )
+    comment = any(line.startswith("#") and line.lstrip("#").strip() == MARK for line in lines)
+    return cell.cell_type == "code" and (comment or TAG in cell.metadata.get("tags", ()))
 
 
 def printed(cell: "NotebookNode") -> str:
@@ -130,13 +142,23 @@ def printed(cell: "NotebookNode") -> str:
 
 
 def pictures(nb: "NotebookNode") -> list[bytes]:
-    """The figures that a notebook stores, as PNG files, in their order."""
-    found = (
-        output.get("data", {}).get("image/png")
-        for cell in nb.cells
-        for output in cell.get("outputs", [])
-    )
-    return [base64.b64decode(picture) for picture in found if picture]
+    """The figures that a notebook stores, as PNG or SVG files, in their order."""
+    found: list[bytes] = []
+    for output in (o for cell in nb.cells for o in cell.get("outputs", [])):
+        data = output.get("data", {})
+        drawings = re.findall(DRAWING, data.get("text/html", ""))
+        if drawings:
+            found += map(base64.b64decode, drawings)
+        elif "image/png" in data:
+            found.append(base64.b64decode(data["image/png"]))
+        elif "image/svg+xml" in data:
+            found.append(data["image/svg+xml"].encode())
+    return found
+
+
+def kind(picture: bytes) -> str:
+    """How the name of a picture's file ends: "png" or "svg"."""
+    return "png" if picture.startswith(b"\x89PNG") else "svg"
 
 
 def mask(text: str) -> str:
@@ -145,5 +167,8 @@ def mask(text: str) -> str:
 
 
 def sanitize_rules() -> str:
-    """Text of a file for nbval's `--nbval-sanitize-with`: the rule that `mask` applies."""
-    return f"[numbers]\nregex: {NUMBER}\nreplace: {MASKED}\n"
+    """Text of a file for nbval's `--nbval-sanitize-with`: the rule of `mask`, and no drawings."""
+    rules = {"drawings": DRAWING, "numbers": NUMBER}  # in this order: drawings hold digits
+    return "\n".join(
+        f"[{name}]\nregex: {pattern}\nreplace: {MASKED}\n" for name, pattern in rules.items()
+    )
