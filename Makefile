@@ -44,11 +44,8 @@ format: $(READY)  ## put code and notebooks into the format
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-execute: $(READY)  ## refresh the stored outputs of all notebooks, and the README's figure
+execute: $(READY)  ## refresh the stored outputs of all notebooks
 	@.venv/bin/coursekit run --in-place
-	@.venv/bin/python -c 'from pathlib import Path; from coursekit.course import notebook; \
-	  first = notebook.pictures(notebook.read("notebooks/01_overfitting.ipynb"))[0]; \
-	  Path(f"data/figures/overfitting.{notebook.kind(first)}").write_bytes(first)'
 
 situations: $(READY)  ## what graders and libraries have met in the world, and what became of it here
 	@.venv/bin/python tests/situations.py

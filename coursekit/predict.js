@@ -58,9 +58,10 @@ function askNumber(root, model, keep) {
     tell(value); keep(value);
   };
   range.addEventListener("input", () => set(+range.value, range));
-  // A guess in the very middle moves nothing: a click or Enter there counts all the same.
+  // A guess in the very middle moves nothing: a click or Enter there counts all the same. (On the
+  // way up: `ownKeys` holds what goes down.)
   range.addEventListener("click", () => set(+range.value, range));
-  range.addEventListener("keydown", e => { if (e.key === "Enter") set(+range.value, range); });
+  range.addEventListener("keyup", e => { if (e.key === "Enter") set(+range.value, range); });
   field.addEventListener("input", () => { if (field.value !== "" && field.checkValidity()) set(+field.value, field); });
   field.addEventListener("change", () => { if (field.value !== "") set(+field.value); });
   range.value = (low + high) / 2;
@@ -76,8 +77,8 @@ function askCurve(root, model, keep) {
   const short = v => minus(String(+Number(v).toPrecision(4)));
   root.insertAdjacentHTML("beforeend", `<svg class="chart draw" role="img"></svg>
 <p class="told" aria-live="polite"></p>
-<div class="side"><button type="button">Start again</button><details><summary>Set the points by keys</summary><div class="keys">${x.map((v, i) =>
-    `<label for="${root.id}-${i}">${escaped(xlabel || "x")} ${short(v)}</label><input id="${root.id}-${i}" type="range" min="${low}" max="${high}" step="${unit}"><output for="${root.id}-${i}"></output>`).join("")}</div></details></div>`);
+<div class="side"><button type="button">Start again</button><details><summary>Set the points by keys</summary><div class="keys"><span class="small">${escaped(xlabel)}</span><span></span><span class="small">${escaped(ylabel)}</span>${x.map((v, i) =>
+    `<label for="${root.id}-${i}">${short(v)}</label><input id="${root.id}-${i}" type="range" min="${low}" max="${high}" step="${unit}" aria-label="${escaped(`${ylabel || "value"} at ${xlabel || "x"} ${short(v)}`)}"><output for="${root.id}-${i}"></output>`).join("")}</div></details></div>`);
   const svg = root.querySelector("svg"), told = root.querySelector(".told");
   const ranges = [...root.querySelectorAll(".keys input")], outs = [...root.querySelectorAll(".keys output")];
   let width = 640, X, Y;
@@ -137,7 +138,7 @@ function askCurve(root, model, keep) {
   ranges.forEach((range, i) => {
     range.addEventListener("input", () => { values[i] = +range.value; change(); });
     range.addEventListener("click", () => { values[i] = +range.value; change(); });
-    range.addEventListener("keydown", e => { if (e.key === "Enter") { values[i] = +range.value; change(); } });
+    range.addEventListener("keyup", e => { if (e.key === "Enter") { values[i] = +range.value; change(); } });
   });
   root.querySelector("button").addEventListener("click", () => { values.fill(null); change(); });
   draw();

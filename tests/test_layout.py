@@ -240,10 +240,10 @@ def test_readme_names_every_lesson():
     assert [name for name in names if name not in readme()] == []
 
 
-def test_readme_shows_the_figure_that_the_lesson_stores():
-    stored = notebook.pictures(notebook.read(ROOT / "notebooks/01_overfitting.ipynb"))[0]
-    shown, _ = re.findall(r"!\[.+\]\((.+\.(?:png|svg))\)", readme())
-    assert (ROOT / shown).read_bytes() == stored, "make execute puts it there"
+def test_readme_shows_pictures_that_exist():
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme())
+    assert "data/explorers/dance.svg" in shown
+    assert [path for path in shown if not (ROOT / path).is_file()] == []
 
 
 def test_readme_examples_run(capsys, monkeypatch, tmp_path):

@@ -40,7 +40,8 @@ def lab(args: argparse.Namespace) -> int:
     where, copied = lessons.working_copy()
     if copied:
         print(f"Copied {copied} files to {where}; what was there already is untouched.", flush=True)
-    first = next((p.name for p in sorted(where.glob("*.ipynb"))), "")
+    notebooks = sorted(where.glob("*.ipynb"), key=lambda p: (p.name != lessons.START, p.name))
+    first = notebooks[0].name if notebooks else ""
     command = [sys.executable, "-m", "jupyterlab", *_lab_options(args, where, first), *args.options]
     # A user's own kernel named python3 must not win over this environment's.
     env = {"JUPYTER_TOKEN": secrets.token_hex(24), **os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 COPY = "coursekit-course"  # folder into which an installed package copies its lessons
+START = "start.ipynb"
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,13 @@ def working_copy(target: str | Path = COPY) -> tuple[Path, int]:
 
 
 def lessons() -> list[Path]:
-    """Notebooks of the course in reading order."""
-    return sorted(p for p in folder().glob("*.ipynb") if not p.name.startswith("."))
+    """Notebooks of the course in reading order, without its start page."""
+    return sorted(folder().glob("[0-9]*.ipynb"))
+
+
+def start_page() -> list[Path]:
+    """The notebook that a learner sees first, as a list of one, or of none."""
+    return [path for path in [folder() / START] if path.is_file()]
 
 
 def select(names: Iterable[str | Path]) -> list[Path]:
@@ -78,7 +84,7 @@ def select(names: Iterable[str | Path]) -> list[Path]:
     ValueError
         If a name is neither an .ipynb file nor the beginning of exactly one lesson.
     """
-    known, chosen = lessons(), []
+    known, chosen = start_page() + lessons(), []
     for name in names:
         if Path(name).is_file() and Path(name).suffix == ".ipynb":
             chosen.append(Path(name).resolve())

@@ -3,7 +3,7 @@
 
 // One color per role, as in coursekit.plots; text gets darker shades of the same hues.
 export const LIGHT = `--bg:#fff;--ink:#1c1c1c;--muted:#595959;--grid:#dedede;--band:#ececec;
---plain:#6f6f6f;--soft:#a6a6a6;--strong:#008a64;--strong-ink:#00704f;--against:#c85200;--against-ink:#a84400;`;
+--plain:#8a8a8a;--soft:#a6a6a6;--strong:#008a64;--strong-ink:#00704f;--against:#c85200;--against-ink:#a84400;`;
 export const DARK = `--bg:#161616;--ink:#ededed;--muted:#b4b4b4;--grid:#393939;--band:#2b2b2b;
 --plain:#a6a6a6;--soft:#757575;--strong:#2fc796;--strong-ink:#4fd9ac;--against:#ff8b3d;--against-ink:#ffa468;`;
 

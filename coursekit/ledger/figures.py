@@ -14,11 +14,11 @@ from coursekit.ledger.rule import Comparison
 # The course's colors, as `plots` gives them to verdicts; gray for what is open.
 COLORS = {
     "for": plots.COLORS["treated"],
-    "against": plots.COLORS["test"],
+    "against": plots.COLORS["other"],
     "small": plots.COLORS["train"],
     "open": "#777777",
 }
-PROMISED = plots.COLORS["other"]
+PROMISED = plots.COLORS["test"]
 # Filled where the size is known; hollow where only the sign is, or nothing.
 MARKERS = {
     "helps": ("^", True),
