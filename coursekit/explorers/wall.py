@@ -54,9 +54,11 @@ class Film:
     new_acc, new_loss : (T + 1, S) array
         By the true labels of all other rows of the pool, which are neither learned nor validated
         on: many digits for a look at a mechanism, and the test set stays closed.
+    confidence : (T + 1, S) array
+        Probability that a network gives to its own answers on the same rows, on average.
     cool_loss : (T + 1, S) array
-        The same loss after each network's outputs were divided by one number (a temperature),
-        chosen on its validation rows: what is left of the loss if confidence is set right.
+        The loss on these rows after each network's outputs were divided by one number (a
+        temperature), chosen on its validation rows: what is left if confidence is set right.
     test_loss : (T + 1, S) array
     test_right : (T + 1, S, N_test) array of bool
         Which test digits are read rightly.
@@ -74,6 +76,7 @@ class Film:
     wrong_val_acc: np.ndarray
     new_acc: np.ndarray
     new_loss: np.ndarray
+    confidence: np.ndarray
     cool_loss: np.ndarray
     test_loss: np.ndarray
     test_right: np.ndarray
@@ -133,6 +136,7 @@ def film(task: Task, recipe: Recipe = RECIPE, make_net=None) -> Film:
                 "wrong_val_acc": (val.argmax(-1) == told).double().mean(1),
                 "new_acc": (new.argmax(-1) == y_new).double().mean(1),
                 "new_loss": _loss(new, y_new),
+                "confidence": new.softmax(-1).amax(-1).double().mean(1),
                 "cool_loss": _loss(new / _temperature(val, y)[:, None, None], y_new),
                 "test_loss": _loss(test, y_test),
                 "test_right": test.argmax(-1) == y_test,
