@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab quick test run check format execute bench bench-grading situations gpu pins clean
+.PHONY: help lab quick test run check format execute bench bench-grading situations site gpu pins clean
 
 READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
@@ -46,6 +46,9 @@ format: $(READY)  ## put code and notebooks into the format
 
 execute: $(READY)  ## refresh the stored outputs of all notebooks
 	@.venv/bin/coursekit run --in-place
+
+site: $(READY)  ## build the web edition from stored outputs into build/site, in about a minute
+	@.venv/bin/python site/build.py --jobs 2
 
 situations: $(READY)  ## what graders and libraries have met in the world, and what became of it here
 	@.venv/bin/python tests/situations.py

@@ -471,7 +471,9 @@ def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):
              (("clear", 0.05), ("noisy", -0.05))}  # fmt: skip
     origin = {"record": own.hash, "world": "digits"}
     result = results.Result(own, tuple(rule.compare(own, sides)), origin)
-    assert cards.headline(result) == "depends (1 of 2 conditions): where it is clear"
+    assert cards.headline(result) == (
+        "depends (of 2 conditions 1 for it, 1 against it): where it is clear"
+    )
 
 
 def test_every_answer_of_depends_has_its_sentence():

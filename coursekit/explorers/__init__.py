@@ -16,13 +16,23 @@ from pathlib import Path
 from coursekit.results.files import data_folder
 
 HERE = Path(__file__).resolve().parent
-TITLES = {"dance": "The dance of the intervals", "wall": "The memorization wall"}
+TITLES = {
+    "dance": "The dance of the intervals",
+    "masks": "A network in pieces",
+    "wall": "The memorization wall",
+}
 # Where each explorer may open; the first value of each is its opening state.
 STATES = {
     "dance": {
         "seeds": (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96),
         "epochs": (40, 80),
         "draw": range(1, 1000),
+    },
+    "masks": {
+        "rate": (0, 10, 20, 30, 40, 50, 60, 70, 80),  # percent
+        "masks": range(1, 1001),
+        "digit": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9),
+        "unit": (2, 1, *range(3, 17)),
     },
     "wall": {
         "epoch": (*range(21), *range(22, 41, 2), *range(45, 81, 5), *range(90, 121, 10)),

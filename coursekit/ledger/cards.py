@@ -55,10 +55,25 @@ def _numbers(c: Comparison) -> list[str]:
     return means + [f"{v:+.{digits}f}" for v in (c.difference, c.low, c.high)]
 
 
+STANDINGS = {
+    "for": "for it",
+    "against": "against it",
+    "small": "too small to matter",
+    "open": "open",
+}
+
+
 def headline(result: Result) -> str:
-    """The answer with its count and, of "depends", when it holds."""
-    n, of = result.counts
-    count = f" ({n} of {of} conditions)" if of > 1 and result.answer != "not tested" else ""
+    """The answer with its counts and, of "depends", when it holds."""
+    told = Counter(c.standing for c in result.comparisons if c.standing != "untested")
+    of = told.total()
+    if of < 2 or result.answer == "not tested":
+        count = ""
+    elif len(told) == 1:
+        count = f" ({of} of {of} conditions {STANDINGS[next(iter(told))]})"
+    else:
+        counts = (f"{told[s]} {name}" for s, name in STANDINGS.items() if told[s])
+        count = f" (of {of} conditions {', '.join(counts)})"
     when = record.conditions_of_yes().get(result.id, "") if result.answer == "depends" else ""
     return f"{result.answer}{count}" + (f": {when}" if when else "")
 

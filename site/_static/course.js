@@ -1,0 +1,44 @@
+// What scrolls can be reached by keyboard; the board of the ledger can be narrowed to one answer.
+function scrollable() {
+  for (const one of document.querySelectorAll(".figure, .scroll, .pst-scrollable-table-container, table, pre, mjx-container[display=true]")) {
+    const overflow = getComputedStyle(one).overflowX;
+    if (one.scrollWidth > one.clientWidth + 1 && overflow !== "visible") {
+      one.tabIndex = 0;
+    }
+  }
+}
+
+function narrowing(board) {
+  const rows = [...board.querySelectorAll("tbody tr")];
+  const answer = row => row.querySelector(".answer")?.dataset.answer;
+  const present = [...new Set(rows.map(answer))];
+  const bar = document.createElement("fieldset");
+  bar.className = "narrow";
+  bar.innerHTML = "<legend>Show</legend>";
+  const status = document.createElement("p");
+  status.setAttribute("role", "status");
+  const order = ["yes", "depends", "too small to matter", "the opposite", "not yet known", "not tested", "not run yet"];
+  for (const word of ["all", ...order.filter(one => present.includes(one))]) {
+    const label = document.createElement("label"), input = document.createElement("input");
+    Object.assign(input, { type: "radio", name: "narrow", value: word, checked: word === "all" });
+    const n = word === "all" ? rows.length : rows.filter(row => answer(row) === word).length;
+    const sign = board.querySelector(`.sign.${word.replaceAll(" ", "-")}`)?.cloneNode(true) ?? "";
+    label.append(input, sign, ` ${word} `, Object.assign(document.createElement("span"), { textContent: n }));
+    bar.append(label);
+    input.addEventListener("change", () => {
+      for (const row of rows) row.hidden = word !== "all" && answer(row) !== word;
+      for (const part of board.querySelectorAll("section section")) part.hidden = ![...part.querySelectorAll("tbody tr")].some(row => !row.hidden);
+      status.textContent = word === "all" ? `All ${n} claims.` : `${n} of ${rows.length} claims: ${word}.`;
+    });
+  }
+  board.querySelector(".tally ul").remove(); // the choices count as well
+  board.querySelector(".tally").after(bar, status);
+}
+
+document.querySelectorAll("article.bd-article").forEach(article => { if (article.querySelector(".tally.board")) narrowing(article); });
+// The words of a fold say what it is; a label would hide them from whoever listens.
+document.querySelectorAll("details.hide > summary").forEach(one => one.removeAttribute("aria-label"));
+scrollable();
+addEventListener("resize", scrollable);
+addEventListener("load", scrollable);
+document.addEventListener("toggle", scrollable, true);
