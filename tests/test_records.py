@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import linecache
+import re
 import sys
 from pathlib import Path
 
@@ -439,6 +440,9 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
     svg = (tmp_path / "pages" / "C02.svg").read_text()
     assert svg.startswith("<svg")
     assert 'fill="currentColor"' in svg  # text takes the color of a dark page, too
+    styles = re.findall(r"<style[^>]*>(.*?)</style>", svg, re.S)
+    assert styles
+    assert all(rule.strip().startswith(".forest ") for rule in styles)
     assert "what a source promises" in svg
     assert not (tmp_path / "pages" / "C03.svg").exists()
     assert "[C01](C01.md)" in (tmp_path / "pages" / "index.md").read_text()

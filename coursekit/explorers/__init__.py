@@ -18,7 +18,11 @@ from coursekit.results.files import data_folder
 HERE = Path(__file__).resolve().parent
 TITLES = {
     "dance": "The dance of the intervals",
+    "curve": "A curve through twenty points",
     "answers": "The map of answers",
+    "decay": "What weight decay leaves of a weight",
+    "masks": "A network in pieces",
+    "wall": "The memorization wall",
 }
 
 
@@ -26,11 +30,23 @@ def _steps(low: float, high: float, step: float) -> tuple[float, ...]:
     return tuple(round(low + step * i, 2) for i in range(round((high - low) / step) + 1))
 
 
+_DECADES = (*(float(f"{m}e{d}") for d in range(-6, 2) for m in (1, 2, 5)), 100.0)
 # Where each explorer may open; the first value of each is its opening state.
 STATES = {
     "dance": {
         "seeds": (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96),
         "epochs": (40, 80),
+        "draw": range(1, 1000),
+    },
+    "curve": {
+        "parameters": (
+            *(4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25),
+            *(26, 28, 30, 33, 36, 40, 45, 50, 60, 70, 80, 100, 120, 150, 200, 250, 300, 400),
+        ),
+        "noise": (0.3, 0, 0.1, 0.5),
+        "ridge": (0, 0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+        "even": (0, 1),  # places: at random, or evenly spaced
+        "fan": (0, 1),  # whether forty other draws of the noise are shown
         "draw": range(1, 1000),
     },
     "answers": {
@@ -39,6 +55,23 @@ STATES = {
         "w1": (1.7, *_steps(-2.9, 2.9, 0.01)),
         "w2": (0.6, *_steps(-1.9, 1.9, 0.01)),
         "cloud": (0, 1),
+    },
+    "decay": {
+        "steps": (0, 10, 20, 50, *range(100, 1000, 100), 1000, 1200, 1500, 2000, 3000, 5000, 10000),
+        "strength": (0.5, *(v for v in _DECADES if v != 0.5 and v <= 10)),
+        "quiet": (1e-4, *(v for v in _DECADES if v != 1e-4)),
+        "loud": (10.0, *(v for v in _DECADES if v != 10)),
+        "guessed": (0, 1, 2),
+    },
+    "masks": {
+        "rate": (0, 10, 20, 30, 40, 50, 60, 70, 80),  # percent
+        "masks": range(1, 1001),
+        "digit": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9),
+        "unit": (2, 1, *range(3, 17)),
+    },
+    "wall": {
+        "epoch": (*range(21), *range(22, 41, 2), *range(45, 81, 5), *range(90, 121, 10)),
+        "network": (1, 2, 3, 4),
     },
 }
 

@@ -61,6 +61,7 @@ const CSS = `<style>
 .dance .budget label[data-closed]{color:var(--muted);cursor:default}
 .dance .body{display:grid;gap:1.4em 2.2em;grid-template-columns:minmax(0,1fr)}
 @container (min-width:820px){.dance .body{grid-template-columns:minmax(0,1fr) 320px}}
+.dance .pile path,.dance .own path{stroke-linecap:round} /* a drawing of matplotlib beside it sets "butt" for the whole page */
 .dance .plot{min-width:0}.dance .plot svg{width:100%}
 .dance .row{transition:transform .22s cubic-bezier(.3,.7,.3,1)}.dance .row .bar{transition:transform .22s cubic-bezier(.3,.7,.3,1)}
 .dance .words{list-style:none;margin:0 0 1.6em;padding:0}

@@ -92,7 +92,9 @@ def forest_svg(result: Result) -> str:
     svg = told.getvalue()
     # Text and axes take the color of the page, dark or light.
     svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
-    return svg.replace("<svg ", '<svg fill="currentColor" ', 1)
+    # Matplotlib's style is for all that a file holds; on a page it must not reach other drawings.
+    svg = svg.replace("*{stroke", ".forest *{stroke")
+    return svg.replace("<svg ", '<svg class="forest" fill="currentColor" ', 1)
 
 
 class Shown:
