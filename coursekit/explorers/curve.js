@@ -181,7 +181,7 @@ export function render({ model, el }) {
     s += `<g clip-path="url(#${id}p)" stroke="var(--bg)" stroke-width="1.5" fill="var(--ink)">` + Array.from(seen, (v, i) => `<circle cx="${x(t[i]).toFixed(1)}" cy="${y(v).toFixed(1)}" r="5.2"/>`).join("") + "</g>";
     const narrow = width < 520, mark = (color, more) => line(0, -4.5, 19, -4.5, color, more);
     const labels = [[`<circle cx="9" cy="-4.5" r="5" fill="var(--ink)"/>`, "twenty points", "points"], [mark("var(--ink)", 'stroke-width="2" stroke-dasharray="7 5"'), "the truth", "truth"]];
-    labels.push(...state.fan ? [[mark(tone, 'stroke-width="1"'), `${N_DRAWS} other draws`, "draws"], [mark("var(--against)", 'stroke-width="3"'), "the mean of all draws", "mean"]] : [[mark(tone, 'stroke-width="3"'), "the fitted curve", "fitted curve"]]);
+    labels.push(...state.fan ? [[mark(tone, 'stroke-width="1"'), `${N_DRAWS} other draws`, "draws"], [mark("var(--against)", 'stroke-width="3"'), "their mean", "mean"]] : [[mark(tone, 'stroke-width="3"'), "the fitted curve", "fitted curve"]]);
     let at = LEFT;
     for (const [sign, long, short] of labels) { const words = narrow ? short : long; s += `<g transform="translate(${at} 24)">${sign}${text(25, 0, words, "start", "ink")}</g>`; at += 25 + 7 * words.length + (narrow ? 10 : 20); }
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`); svg.innerHTML = s;
