@@ -49,7 +49,8 @@ def test_no_rule_changes_an_answer(rate):
     keep, drop, untouched = (
         masks.forward(net, x, f)[0].argmax(1) for f in (1 - rate / 100, rate / 100, 1)
     )
-    assert (keep == drop).all() and (keep == untouched).all()
+    assert (keep == drop).all()
+    assert (keep == untouched).all()
 
 
 def test_the_digits_are_the_first_of_each_kind():
