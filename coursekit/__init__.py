@@ -27,8 +27,10 @@ PUBLIC = (
     "widgets",
     "explorers",
     "claims",
+    "ledger",
     "exercises",
     "full_size",
+    "start",
 )
 
 

@@ -34,7 +34,7 @@ QUESTIONS = {
     "10": "Which blocks of a deep network can be skipped, and what is left of it?",
 }
 # What lies behind a fold.
-FOLDS = {"hide-cell": "code and result", "hide-input": "the code", "hide-output": "the answer"}
+FOLDS = {"hide-output": "the answer", "hide-cell": "code and result", "hide-input": "the code"}
 WIDE = 560  # pixels; a wider picture is not shrunk to a telephone, but moves below the finger
 NOT_RUN = "not run yet"
 
@@ -184,6 +184,8 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
             cell["source"] = links(source, path)
             continue
         cell["source"] = re.sub(r"^# NBVAL_\w+\n", "", source)
+        if {"hide-input", "hide-output"} <= set(tags):  # one fold, and not the code's within another
+            cell["metadata"]["tags"] = ["hide-cell"]
         fold = next((words for tag, words in FOLDS.items() if tag in tags), None)
         if fold:
             prompts = {"code_prompt_show": f"Show {fold}", "code_prompt_hide": f"Hide {fold}"}

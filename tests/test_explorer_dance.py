@@ -1,5 +1,6 @@
 """The dance of the intervals: its numbers against the ledger's rule, and what only it does."""
 
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -59,7 +60,7 @@ def mulberry(seed):
 
 
 def orders(size, most, draw):
-    rand = mulberry(draw)
+    rand = mulberry(draw + 9)
     for _ in range(50):
         order = list(range(size))
         for i in range(most):
@@ -212,6 +213,15 @@ def test_key_and_mouse_move_picture_and_sentence(browser, written):
         assert page.evaluate("location.hash") == "#seeds=1&epochs=40&draw=2"
         assert "draw=2)" in page.inner_text(".line")
         assert heard == []
+
+
+@needs_chromium
+def test_it_opens_on_a_draw_in_which_ada_and_ben_disagree(browser, written):
+    ada, ben = (points(40)[order[0]] for order in islice(orders(960, 96, 1), 2))
+    assert ada > 0 > ben
+    with visit(browser, written) as (page, _):
+        assert "they disagree" in page.inner_text(".pair")
+        assert "opens on a draw in which" in page.text_content(".dance")
 
 
 @needs_chromium

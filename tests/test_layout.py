@@ -35,7 +35,7 @@ LAYERS = (
     {"train", "sweep"},
     {"measure", "intervals", "judge"},
     {"course", "full_size"},
-    {"claims", "ledger", "plots", "widgets", "explorers", "exercises"},
+    {"claims", "ledger", "plots", "widgets", "explorers", "exercises", "start"},
     {"grading"},
     {"commands", "__main__"},
 )

@@ -60,11 +60,11 @@ const CSS = `<style>
 .answers .two{display:grid;grid-template-columns:auto minmax(0,1fr) 3.7em;gap:.1em .8em;align-items:center;margin-top:.7em}
 .answers .two output{text-align:right}.answers .two .small{grid-column:1/4}
 .answers .cloud{margin:.9em 0 0}.answers .cloud label{display:inline-block;margin-right:1.1em}.answers .cloud legend{margin-bottom:.15em}
-.answers .regions{width:100%;font-size:1em}.answers .regions th,.answers .regions td{padding:.12em 0 .12em .5em;border-bottom:0}
+.answers .regions{width:100%;font-size:1em}.answers .regions th,.answers .regions td{padding:.12em 0 .12em .5em;border-bottom:0}.ex .answers .regions td{text-align:right!important}
 .answers .regions thead th{color:var(--muted);font-weight:400;font-size:.88em}
 .answers .regions th:first-child{padding-left:0}.answers .regions td b{font-weight:700}.answers .regions tr.none td{color:var(--muted)!important}
 .answers .regions i{display:inline-block;width:15px;height:15px;border-radius:3px;margin-right:.5em;vertical-align:-.15em;border:1.5px solid var(--strong);position:relative;overflow:hidden}
-.answers .piles{margin-top:.9em}.answers .piles svg{width:100%}
+.answers .piles{margin-top:.9em}.answers .piles svg{width:100%;max-width:420px}
 @container (max-width:720px){.answers .top{grid-template-columns:minmax(0,1fr)}}
 </style>`;
 
@@ -229,6 +229,6 @@ export function render({ model, el }) {
   svg.addEventListener("pointermove", event => { if (held) follow(event); });
   for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => { held = false; svg.classList.remove("held"); });
   draw();
-  const ends = [onWidth($(".plot"), v => { width = v; side = $(".side").clientWidth; build(); draw(); }), ownKeys(root)];
+  const ends = [onWidth($(".plot"), v => { width = v; side = Math.min(420, $(".side").clientWidth); build(); draw(); }), ownKeys(root)];
   return () => ends.forEach(f => f());
 }

@@ -3,7 +3,8 @@
 import { calm, keeper, line, mean, median, minus, onWidth, ownKeys, random, remembered, scale, shuffled, signed, stage, text } from "./kit.js";
 export default { render };
 
-export const N_STUDIES = 50, N_PAIRS = 10000;
+// Draw 1 is the tenth of its generator: the first in which Ada and Ben, of one seed, disagree.
+export const N_STUDIES = 50, N_PAIRS = 10000, FIRST_DRAW = 10;
 export const WORDS = ["helps", "helps, size open", "too small to matter", "not yet known", "hurts, size open", "hurts"];
 
 // Differences in right answers, with dropout minus without, one whole number per seed.
@@ -23,7 +24,7 @@ export function study(points, { t, skew, smallest }) {
 
 // Which seeds the fifty teams train, in which order: a larger study goes on with its own seeds.
 export function orders(size, most, draw) {
-  const rand = random(draw);
+  const rand = random(draw + FIRST_DRAW - 1);
   return Array.from({ length: N_STUDIES }, () => shuffled(size, most, rand));
 }
 
@@ -62,6 +63,7 @@ const CSS = `<style>
 .dance .body{display:grid;gap:1.4em 2.2em;grid-template-columns:minmax(0,1fr)}
 @container (min-width:820px){.dance .body{grid-template-columns:minmax(0,1fr) 320px}}
 .dance .pile path,.dance .own path{stroke-linecap:round} /* a drawing of matplotlib beside it sets "butt" for the whole page */
+.dance .scroll table{min-width:min(100%,27em)}
 .dance .plot{min-width:0}.dance .plot svg{width:100%}
 .dance .row{transition:transform .22s cubic-bezier(.3,.7,.3,1)}.dance .row .bar{transition:transform .22s cubic-bezier(.3,.7,.3,1)}
 .dance .words{list-style:none;margin:0 0 1.6em;padding:0}
@@ -113,7 +115,7 @@ export function render({ model, el }) {
   <details class="numbers"><summary>The numbers behind the picture</summary><div class="scroll" tabindex="0" role="region" aria-label="Table of the fifty studies"></div></details>
   <details><summary>What was trained, and how the intervals are made</summary><p class="small">${data.recipe}. Versions: ${data.versions}; ${data.date}.
   A study draws its seeds without replacement. Its interval is the one of the course's ledger: mean ± <i>t s</i>/√<i>n</i> at 95.5 %, made a little wider where a few seeds stand far out. It speaks for new seeds and these ${data.n_test} test digits. Other digits have a chance of their own, which the ledger adds: a standard error of ${budgets.map(e => `${data.examples[e].toFixed(2)} points after ${e} epochs`).join(" and ")}, which no number of seeds makes smaller.
-  Ada and Ben disagree if the mean difference is above zero for one and not for the other; shares are counted over ${N_PAIRS.toLocaleString("en")} pairs of teams without a common seed (± 1 point).</p></details>
+  Ada and Ben disagree if the mean difference is above zero for one and not for the other; the picture opens on a draw in which, with one seed each, they do. Shares are counted over ${N_PAIRS.toLocaleString("en")} pairs of teams without a common seed (± 1 point).</p></details>
   <p class="small" style="margin-top:.6em">The same in a notebook: <code class="line"></code></p></div>`);
   const $ = q => root.querySelector(q), all = q => [...root.querySelectorAll(q)];
   const keep = keeper(model), settle = calm(root), slider = $(".seeds"), radios = all(".budget input"), svg = $("[data-picture]"), teams = $(".teams");
@@ -213,7 +215,7 @@ export function render({ model, el }) {
     radios.forEach(r => { const closed = budgets.indexOf(+r.value) >= Math.max(1, open); r.disabled = closed; r.checked = +r.value === state.epochs; r.parentNode.toggleAttribute("data-closed", closed); r.nextElementSibling.textContent = closed ? " (guess first)" : ""; });
     if (!open) return;
     const at = stops.indexOf(state.seeds), now = share(state.epochs)[at], told = now > 0 && now < 0.005 ? "fewer than 1" : Math.round(100 * now);
-    $(".result").innerHTML = `With ${state.seeds === 1 ? "one seed" : state.seeds + " seeds"} each and ${state.epochs} epochs, <b>${told} of 100</b> pairs of teams disagree.` + (state.seeds === 1 && guesses[state.epochs] !== undefined ? ` You guessed ${guesses[state.epochs]}.` : "") + (open === 2 ? " The question needs its budget: move between 40 and 80 epochs." : "");
+    $(".result").innerHTML = `With ${state.seeds === 1 ? "one seed" : state.seeds + " seeds"} each and ${state.epochs} epochs, <b>${told} of 100</b> pairs of teams disagree.` + (state.seeds === 1 && guesses[state.epochs] !== undefined ? ` You guessed ${guesses[state.epochs]}.` : "") + (open === 2 ? " You may now move between 40 and 80 epochs." : "");
     const chart = $(".trail"), W = Math.max(220, sideWidth), H = 170, tx = scale(0, stops.length - 1, 34, W - 12), ty = scale(0, 60, H - 38, 10);
     let s = "";
     for (const v of [0, 25, 50]) s += line(34, ty(v), W, ty(v), v ? "var(--grid)" : "var(--plain)") + text(28, ty(v) + 4, v, "end");

@@ -55,27 +55,43 @@ def _numbers(c: Comparison) -> list[str]:
     return means + [f"{v:+.{digits}f}" for v in (c.difference, c.low, c.high)]
 
 
-STANDINGS = {
-    "for": "for it",
-    "against": "against it",
-    "small": "too small to matter",
-    "open": "open",
-}
+# How a comparison stands to its claim, in the order in which they are counted.
+STANDINGS = (
+    "for it",
+    "for it with the size open",
+    "too small to matter",
+    "against it",
+    "against it with the size open",
+    "open",
+)
+
+
+def stands(c: Comparison) -> str:
+    """How a comparison stands to its claim, one of `STANDINGS`."""
+    if c.standing == "small":
+        return "too small to matter"
+    if c.standing != "open":
+        return f"{c.standing} it"
+    signs = {"helps, size open": "for it", "hurts, size open": "against it"}
+    # Of a claim that two sides are equal, either sign is as open as the other.
+    if c.condition.wants == "helps" and c.word in signs:
+        return f"{signs[c.word]} with the size open"
+    return "open"
 
 
 def headline(result: Result) -> str:
     """The answer with its counts and, of "depends", when it holds."""
-    told = Counter(c.standing for c in result.comparisons if c.standing != "untested")
-    of = told.total()
-    if of < 2 or result.answer == "not tested":
-        count = ""
-    elif len(told) == 1:
-        count = f" ({of} of {of} conditions {STANDINGS[next(iter(told))]})"
-    else:
-        counts = (f"{told[s]} {name}" for s, name in STANDINGS.items() if told[s])
+    told = Counter(stands(c) for c in result.comparisons if c.standing != "untested")
+    of, answer, count = told.total(), result.answer, ""
+    if answer == "not yet known" and set(told) <= {*STANDINGS[:2]}:
+        answer = "not yet known whether by enough to matter"
+    if of > 1 and result.answer != "not tested":
+        counts = [f"{told[name]} {name}" for name in STANDINGS if told[name]]
         count = f" (of {of} conditions {', '.join(counts)})"
+        if len(counts) == 1:
+            count = f" ({of} of {of} conditions {next(iter(told))})"
     when = record.conditions_of_yes().get(result.id, "") if result.answer == "depends" else ""
-    return f"{result.answer}{count}" + (f": {when}" if when else "")
+    return f"{answer}{count}" + (f": {when}" if when else "")
 
 
 def line(result: Result) -> str:
@@ -152,7 +168,11 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     yield "tuned", own.tuned
     yield "held still", own.fixed
     yield "setting", own.setting
-    yield "scope", worlds.find(origin["world"]).note
+    chosen = experiments().get(own.id)
+    if chosen and "world" in chosen.takes:
+        yield "scope", worlds.find(origin["world"]).note
+    else:
+        yield "scope", "what the setting says; no other data were tried"
     yield "said by", "; ".join(_sources(own)) + (f": {own.said}" if own.said else "")
     if own.would_change:
         yield "would change", own.would_change
@@ -300,9 +320,10 @@ def page(result: Result) -> str:
 
 
 CAPTION = (
-    "Each condition in units of the smallest effect that matters: within the band it is too small "
-    "to matter. Lines are intervals that hold for all conditions together, over seeds and test "
-    "examples."
+    "Each condition in units of the smallest effect that matters: within the gray band it is too "
+    "small to matter, and beyond two units the axis is logarithmic. To the right is what the "
+    "question asks about; green speaks for it, orange against it. Lines are intervals that hold "
+    "for all conditions together, over seeds and test examples."
 )
 
 

@@ -128,7 +128,10 @@ class Shown:
         figure = forest_svg(result)
         if figure:
             alt = html.escape(cards.alt(result), quote=True)
-            figure = f'<div role="img" aria-label="{alt}">{figure}</div>'
+            figure = (
+                f'<div role="img" aria-label="{alt}">{figure}</div>'
+                f"<p><small>{html.escape(cards.CAPTION)}</small></p>"
+            )
         return (
             f"<p><strong>{own.id} {question}</strong><br>{sign} {answer}</p>{figure}"
             f"<details><summary>{len(result.comparisons)} conditions in numbers</summary>"
