@@ -43,6 +43,16 @@ def test_a_fresh_training_comes_out_alike(monkeypatch):
     assert b.abs().max() > 0
 
 
+@pytest.mark.parametrize("rate", masks.RATES[1:])
+def test_no_rule_changes_an_answer(rate):
+    net, x = stored()["nets"][str(rate)], data.load("digits").x_test.flatten(1).numpy()
+    keep, drop, untouched = (
+        masks.forward(net, x, f)[0].argmax(1) for f in (1 - rate / 100, rate / 100, 1)
+    )
+    assert (keep == drop).all()
+    assert (keep == untouched).all()
+
+
 def test_the_digits_are_the_first_of_each_kind():
     task = data.load("digits")
     for digit in range(10):

@@ -67,7 +67,7 @@ STATES = {
         "rate": (0, 10, 20, 30, 40, 50, 60, 70, 80),  # percent
         "masks": range(1, 1001),
         "digit": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9),
-        "unit": (2, 1, *range(3, 17)),
+        "unit": (9, *range(1, 9), *range(10, 17)),
     },
     "wall": {
         "epoch": (*range(21), *range(22, 41, 2), *range(45, 81, 5), *range(90, 121, 10)),
