@@ -89,8 +89,8 @@ export function render({ model, el }) {
   const squeeze = e => Math.log(1 + e / 5);
   const CHARTS = [
     { name: "wrongly labeled digits", unit: "%", low: 0, high: 100, ticks: [0, 50, 100], lines: [["true", "var(--strong)"], ["wrong", "var(--against)"]] },
-    { name: "validation digits read rightly", unit: "%", low: 0, high: 100, ticks: [0, 50, 100], lines: [["val_acc", "var(--ink)"]] },
-    { name: "loss on validation digits", unit: "nats", low: 0.5, high: 2.5, ticks: [0.5, 1, 1.5, 2, 2.5], lines: [["val_loss", "var(--ink)"]] },
+    { name: "validation accuracy", unit: "%", low: 0, high: 100, ticks: [0, 50, 100], lines: [["val_acc", "var(--ink)"]] },
+    { name: "validation loss", unit: "nats", low: 0.5, high: 2.5, ticks: [0.5, 1, 1.5, 2, 2.5], lines: [["val_loss", "var(--ink)"]] },
   ];
   const axes = i => { const c = at.charts[i], k = CHARTS[i]; const x = scale(squeeze(0), squeeze(stops[last]), c.x + 30, c.x + c.w - 12); return [e => x(squeeze(e)), scale(k.low, k.high, c.y + c.h - 36, c.y + 26)]; };
   const path = pairs => pairs.map(([a, b], i) => `${i ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
