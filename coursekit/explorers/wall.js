@@ -1,5 +1,5 @@
 // The memorization wall: what a network answers on each of its 200 training digits, epoch by epoch,
-// and what new digits say about the moment to stop. Plain module in anywidget's format.
+// and what validation digits say about the moment to stop. Plain module in anywidget's format.
 import { calm, keeper, line, minus, onWidth, ownKeys, remembered, scale, signed, stage, text } from "./kit.js";
 export default { render };
 
@@ -89,8 +89,8 @@ export function render({ model, el }) {
   const squeeze = e => Math.log(1 + e / 5);
   const CHARTS = [
     { name: "wrongly labeled digits", unit: "%", low: 0, high: 100, ticks: [0, 50, 100], lines: [["true", "var(--strong)"], ["wrong", "var(--against)"]] },
-    { name: "new digits read rightly", unit: "%", low: 0, high: 100, ticks: [0, 50, 100], lines: [["val_acc", "var(--ink)"]] },
-    { name: "loss on new digits", unit: "nats", low: 0.5, high: 2.5, ticks: [0.5, 1, 1.5, 2, 2.5], lines: [["val_loss", "var(--ink)"]] },
+    { name: "validation accuracy", unit: "%", low: 0, high: 100, ticks: [0, 50, 100], lines: [["val_acc", "var(--ink)"]] },
+    { name: "validation loss", unit: "nats", low: 0.5, high: 2.5, ticks: [0.5, 1, 1.5, 2, 2.5], lines: [["val_loss", "var(--ink)"]] },
   ];
   const axes = i => { const c = at.charts[i], k = CHARTS[i]; const x = scale(squeeze(0), squeeze(stops[last]), c.x + 30, c.x + c.w - 12); return [e => x(squeeze(e)), scale(k.low, k.high, c.y + c.h - 36, c.y + 26)]; };
   const path = pairs => pairs.map(([a, b], i) => `${i ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
@@ -184,7 +184,7 @@ export function render({ model, el }) {
   function speak() {
     const stop = stops.indexOf(state.epoch), t = tally(nets[state.network - 1], stop), e = state.epoch;
     const when = e === 0 ? "Before the first step" : e === 1 ? "After one epoch" : `After ${e} epochs`;
-    $(".say").textContent = `${when}, network ${state.network} answers ${t.told} of the ${t.right} rightly labeled digits as it was told. Of the ${t.wrong} wrongly labeled ones it calls ${t.true} by their true name, against what it was told, and ${t.heart} by the wrong one. Over ${data.n_seeds} networks, in percent with 95\u00a0% intervals: ${pm(data.true[stop])} by the true name, ${pm(data.wrong[stop])} by the wrong one; of new digits they read ${pm(data.val_acc[stop])} rightly.`;
+    $(".say").textContent = `${when}, network ${state.network} answers ${t.told} of the ${t.right} rightly labeled digits as it was told. Of the ${t.wrong} wrongly labeled ones it calls ${t.true} by their true name, against what it was told, and ${t.heart} by the wrong one. Over ${data.n_seeds} networks, in percent with 95\u00a0% intervals: ${pm(data.true[stop])} by the true name, ${pm(data.wrong[stop])} by the wrong one; of the validation digits they read ${pm(data.val_acc[stop])} rightly.`;
   }
   function judge() {
     if (flag === null) return;
@@ -193,7 +193,7 @@ export function render({ model, el }) {
   }
   function table() {
     if (!$(".numbers").open) return;
-    const head = ["epoch", "right labels answered", "true digit", "wrong label", "new digits", "loss, nats"], n = nets[state.network - 1];
+    const head = ["epoch", "right labels answered", "true digit", "wrong label", "validation digits", "loss, nats"], n = nets[state.network - 1];
     const rows = stops.slice(0, seen + 1).map((e, i) => `<tr><th scope="row">${e}</th><td>${pm(data.right[i], 1)}</td><td>${pm(data.true[i], 1)}</td><td>${pm(data.wrong[i], 1)}</td><td>${pm(data.val_acc[i], 1)}</td><td>${pm(data.val_loss[i], 3)}</td></tr>`);
     $(".scroll").innerHTML = `<table><caption>${data.n_seeds} networks, percent where no unit is named: mean ± half width of the 95\u00a0% interval${seen < last ? `; as far as epoch ${stops[seen]}` : ""}</caption><thead><tr>${head.map(h => `<th scope="col">${h}</th>`).join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
   }
