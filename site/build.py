@@ -184,7 +184,7 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
             cell["source"] = links(source, path)
             continue
         cell["source"] = re.sub(r"^# NBVAL_\w+\n", "", source)
-        if {"hide-input", "hide-output"} <= set(tags):  # one fold, and not the code's within another
+        if {"hide-input", "hide-output"} <= set(tags):  # one fold for both
             cell["metadata"]["tags"] = ["hide-cell"]
         fold = next((words for tag, words in FOLDS.items() if tag in tags), None)
         if fold:
