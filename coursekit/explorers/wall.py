@@ -131,16 +131,16 @@ def film(task: Task, recipe: Recipe = RECIPE, make_net=None) -> Film:
                 "answers": train.argmax(-1).to(torch.int8),
                 "train_loss": _loss(train, dealt.y_train),
                 "val_loss": _loss(val, y),
-                "val_acc": (val.argmax(-1) == y).double().mean(1),
+                "val_acc": _mean(val.argmax(-1) == y),
                 "wrong_val_loss": _loss(val, told),
-                "wrong_val_acc": (val.argmax(-1) == told).double().mean(1),
-                "new_acc": (new.argmax(-1) == y_new).double().mean(1),
+                "wrong_val_acc": _mean(val.argmax(-1) == told),
+                "new_acc": _mean(new.argmax(-1) == y_new),
                 "new_loss": _loss(new, y_new),
-                "confidence": new.softmax(-1).amax(-1).double().mean(1),
+                "confidence": _mean(new.softmax(-1).amax(-1)),
                 "cool_loss": _loss(new / _temperature(val, y)[:, None, None], y_new),
                 "test_loss": _loss(test, y_test),
                 "test_right": test.argmax(-1) == y_test,
-                "distance": torch.cat(moved, 1).norm(dim=1).double(),
+                "distance": torch.cat(moved, 1).norm(dim=1).cpu().double(),
             }
         )
 
@@ -159,9 +159,9 @@ def film(task: Task, recipe: Recipe = RECIPE, make_net=None) -> Film:
 
 def wrong_labels(task: Task, seeds) -> torch.Tensor:
     """Labels of the validation rows (S, n_val), as many of them replaced as in training."""
-    rows: Deal = task.deal(seeds)
-    noisy = [task._noisy(task.y, seed)[row] for seed, row in zip(seeds, rows.val_rows, strict=True)]
-    return torch.stack(noisy)
+    y, rows = task.y.cpu(), task.deal(seeds).val_rows.cpu()
+    noisy = [task._noisy(y, seed)[row] for seed, row in zip(seeds, rows, strict=True)]
+    return torch.stack(noisy).to(task.device)
 
 
 def _others(task: Task, dealt: Deal) -> torch.Tensor:
@@ -173,8 +173,9 @@ def _others(task: Task, dealt: Deal) -> torch.Tensor:
 
 def _temperature(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Of 60 divisors between 0.1 and 10, the one with the lowest loss for each network, (S,)."""
-    tries = torch.logspace(-1, 1, 60, device=logits.device)
-    return tries[torch.stack([_loss(logits / t, y) for t in tries]).argmin(0)]
+    tries = torch.logspace(-1, 1, 60)
+    best = tries[torch.stack([_loss(logits / t, y) for t in tries]).argmin(0)]
+    return best.to(logits.device)
 
 
 def _rows(pool, which):
@@ -182,7 +183,11 @@ def _rows(pool, which):
 
 
 def _loss(logits, y):
-    return F.cross_entropy(logits.mT, y, reduction="none").double().mean(1)
+    return _mean(F.cross_entropy(logits.mT, y, reduction="none"))
+
+
+def _mean(values):
+    return values.cpu().double().mean(1)  # mps has no double precision
 
 
 def measure() -> dict:
@@ -190,8 +195,8 @@ def measure() -> dict:
     own, recipe = task(), RECIPE
     starts = range(0, N_SEEDS, BLOCK)
     films = [film(own, replace(recipe, first_seed=first)) for first in starts]
-    digits = (own.x * 16).round().long().flatten(1)  # (pool, 64)
-    rows = own.deal(range(SHOWN)).train_rows
+    digits = (own.x.cpu() * 16).round().long().flatten(1)  # (pool, 64)
+    rows = own.deal(range(SHOWN)).train_rows.cpu()
     return {
         "stops": STOPS,
         "networks": [_network(films[0], digits[rows[s]].numpy(), s) for s in range(SHOWN)],
