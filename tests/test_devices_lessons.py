@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from coursekit.datasets.download import SOURCES
 from coursekit.datasets.tasks import Task
 from coursekit.exercises import bank
 from coursekit.exercises.exercise import RIGHT
+from coursekit.explorers import wall
 from coursekit.ledger import experiments as second_edition
 from coursekit.ledger import record, worlds
 
@@ -58,12 +59,27 @@ def shortened(engine):
     return trained
 
 
+def shortened_film(real):
+    """A film of one epoch; its last moment stands for all that would follow."""
+
+    def filmed(task, recipe=wall.RECIPE, make_net=None):
+        one = real(task, replace(recipe, epochs=min(EPOCHS, recipe.epochs)), make_net)
+        missing = recipe.epochs + 1 - len(one.answers)
+        curves = {f.name: getattr(one, f.name) for f in fields(one)}
+        still = {"given": one.given, "truth": one.truth}
+        filled = {k: np.concatenate([v, *[v[-1:]] * missing]) for k, v in curves.items()}
+        return replace(one, **filled | still)
+
+    return filmed
+
+
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch, tmp_path):
     """A place where everything that names no device happens on the pretended one."""
     short = shortened(train.train)
     for module in (train, sweep):  # both know it by this name
         monkeypatch.setattr(module, "train", short)
+    monkeypatch.setattr(wall, "film", shortened_film(wall.film))
     monkeypatch.setattr(data, "load", loading(request.param, data.load))
     monkeypatch.setattr(full_size, "missing", lambda name: [])
     monkeypatch.setattr(full_size, "folder", lambda: tmp_path)
