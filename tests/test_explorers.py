@@ -277,7 +277,9 @@ def test_dark_print_and_reduced_motion(browser, written):
 @needs_chromium
 def test_the_look_at_motion_catches(browser, written):
     with visit(browser, written, color_scheme="light") as (page, _):
-        page.wait_for_timeout(300)  # nothing moves while the page is new
+        page.wait_for_timeout(300)  # nothing moves while the page is new, or a slider is dragged
+        dial(page).focus()
+        page.keyboard.press("ArrowRight")
         assert page.evaluate(MOVES) > 0
 
 
@@ -394,7 +396,7 @@ def lab(tmp_path_factory):
     with subprocess.Popen([sys.executable, *line], cwd=folder, env=env, **quiet) as server:
         try:
             wait_for(f"http://127.0.0.1:{port}/api?token=key", server)
-            yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token=key"
+            yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token=key"
         finally:
             server.terminate()
 
