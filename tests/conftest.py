@@ -42,9 +42,10 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.line(INSTALL.strip())
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while it is open, nothing else in the process may run an event loop.
+@pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium, once for all tests of a process."""
+    """Chromium, once for all tests of a module."""
     from browsing import CHROMIUM
 
     if CHROMIUM is None:

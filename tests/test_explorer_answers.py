@@ -197,6 +197,7 @@ def test_the_ring_follows_the_mouse(page):
 
 def test_a_table_stands_behind_the_picture(page):
     page.click(".numbers summary")
+    page.locator(".numbers tbody tr").first.wait_for()
     assert page.locator(".numbers tbody tr").count() == 6
     page.focus(".strength")
     page.keyboard.press("End")

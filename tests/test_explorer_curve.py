@@ -16,16 +16,6 @@ CASES = [(4, 0, 0, 1), (13, 0.1, 0, 2), (19, 0, 0, 3), (20, 0, 0, 1), (20, 0, 1,
 CASES += [(20, 0.001, 0, 4), (22, 0, 0, 4), (60, 1, 1, 1), (400, 0, 0, 999), (400, 10, 0, 5)]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as tool:
-        open_one = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield open_one
-        open_one.close()
-
-
 @pytest.fixture
 def page(browser, tmp_path):
     path = tmp_path / "curve.html"

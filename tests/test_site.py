@@ -254,16 +254,6 @@ def test_each_claim_lesson_and_sheet_has_a_page(site):
 # In a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as tool:
-        open_one = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield open_one
-        open_one.close()
-
-
 def weight(path):
     """Bytes that a server sends for a file: all of them send text compressed."""
     content = path.read_bytes()
