@@ -556,7 +556,7 @@ def differences(
     {'digits': 'helps', 'iris': 'too small to matter'}
     """
     words = _words(effects, smallest, better)
-    digits = max(1, 1 - int(np.floor(np.log10(smallest))))  # as many as the reader can use
+    digits = _digits(smallest)
     ax.axvspan(-smallest, smallest, color=GRAY, alpha=0.2, linewidth=0)
     ax.axvline(0, color=GRAY, linewidth=1)
     for y, (name, (mean, low, high)) in enumerate(effects.items()):
@@ -621,7 +621,7 @@ def effects(
     Dropout pays. dropout: helps, +3.1 (+1.8 to +4.4) points.
     """
     words = _words(effects, smallest, better)
-    digits = max(1, 1 - int(np.floor(np.log10(smallest))))
+    digits = _digits(smallest)
     if not alt:
         rows = [
             f"{name}: {words[name]}, {mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
@@ -631,6 +631,11 @@ def effects(
     with figure(alt, height=1.15 + 0.52 * len(effects), width=8) as ax:
         differences(ax, effects, smallest=smallest, unit=unit, better=better)
         ax.set_title(title)
+
+
+def _digits(smallest: float) -> int:
+    """Decimals of effects: as many as the reader can use."""
+    return max(1, 1 - int(np.floor(np.log10(smallest))))
 
 
 SIZE_OPEN = ", size open"

@@ -7,7 +7,6 @@ the same: `against` then tells what was measured.
 
 import math
 import os
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -521,14 +520,10 @@ def _prompt() -> type:
     import anywidget
     import traitlets
 
-    from coursekit.explorers import HERE
-
-    # One module without imports, as `explorers.bundle` makes them.
-    texts = (HERE / "kit.js", HERE.parent / "predict.js")
-    kit, own = (path.read_text(encoding="utf-8") for path in texts)
+    from coursekit.explorers import with_kit
 
     class Prompt(anywidget.AnyWidget):
-        _esm = kit + re.sub(r"^import .*$", "", own, flags=re.M)
+        _esm = with_kit(Path(__file__).with_name("predict.js"))
         kind = traitlets.Unicode().tag(sync=True)
         question = traitlets.Unicode().tag(sync=True)
         value = traitlets.Any(None, allow_none=True).tag(sync=True)

@@ -1,17 +1,12 @@
 """The curve through twenty points: the browser's algebra against numpy, the bars against new sets,
 and what the reader sees only where he or she has been."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 from coursekit import explorers
 from coursekit.explorers import curve
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 CASES = [(4, 0, 0, 1), (13, 0.1, 0, 2), (19, 0, 0, 3), (20, 0, 0, 1), (20, 0, 1, 4)]
 CASES += [(20, 0.001, 0, 4), (22, 0, 0, 4), (60, 1, 1, 1), (400, 0, 0, 999), (400, 10, 0, 5)]
 

@@ -10,6 +10,7 @@ from browsing import in_browser, needs_chromium, visit, written_page
 
 from coursekit import explorers
 from coursekit.explorers import dance
+from coursekit.explorers.curve import mulberry
 from coursekit.ledger import rule
 from coursekit.ledger.evidence import plain
 from coursekit.ledger.record import Condition
@@ -46,17 +47,6 @@ STUDIES = """(own, data, { seeds, epochs, draw }) => {
     const orders = own.orders(points.length, 96, draw).map(o => o.slice(0, seeds));
     return orders.map(o => ({ ...own.study(o.map(i => points[i]), data), seeds: o }));
 }"""
-
-
-def mulberry(seed):
-    """Mulberry32, as in kit.js."""
-    whole = 2**32
-    a = seed
-    while True:
-        a = (a + 0x6D2B79F5) % whole
-        t = (a ^ a >> 15) * (a | 1) % whole
-        t ^= (t + (t ^ t >> 7) * (t | 61) % whole) % whole
-        yield (t ^ t >> 14) / whole
 
 
 def orders(size, most, draw):
@@ -262,6 +252,7 @@ def test_a_table_stands_behind_the_picture(browser, written):
         page.focus(".seeds")
         page.keyboard.press("ArrowRight")
         page.click(".numbers summary")
+        page.locator(".numbers tbody tr").first.wait_for()  # it is made when it opens
         assert page.locator(".numbers tbody tr").count() == 50
         told = page.locator(".numbers td.word").all_inner_texts()
         counts = dict(zip(WORDS, map(int, page.locator(".words b").all_inner_texts()), strict=True))

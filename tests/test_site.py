@@ -4,17 +4,13 @@ What looks at a page returns a list of defects, and every such look is given a s
 """
 
 import base64
-import functools
 import gzip
-import http.server
 import importlib.util
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,17 +19,13 @@ from urllib.parse import unquote, urlsplit
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+from browsing import NARROW, WIDE, needs_chromium, serving, too_wide
 
 from coursekit import claims, explorers, plots
 from coursekit.ledger import record, results
 
 pytest.importorskip("myst_nb")
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-WIDE, NARROW = {"width": 1100, "height": 900}, {"width": 390, "height": 844}
 SETTLED = next((id for id in record.records() if results.known(id)), None)
 WAITING = next((id for id in record.records() if not results.known(id)), None)
 GREEN = plots.COLORS["treated"]
@@ -284,11 +276,6 @@ def visit(browser, site, name, size=WIDE, **options):
     context.close()
 
 
-def too_wide(page):
-    inside, there = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    return [] if inside <= there else [f"{inside} of {there} pixels"]
-
-
 @needs_chromium
 @pytest.mark.parametrize("name", [*SAMPLE, "search"])
 def test_a_page_is_light_quiet_and_fits_a_telephone(browser, site, name):
@@ -406,13 +393,8 @@ def test_search_works_in_a_folder_of_files(browser, site):
 
 @pytest.fixture(scope="module")
 def served(site):
-    # Under file:// axe's own preload of styles fills the console with errors.
-    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    handler = functools.partial(quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{{}}.html"
-        server.shutdown()
+    with serving(site) as address:
+        yield f"{address}/{{}}.html"
 
 
 def violations(page):

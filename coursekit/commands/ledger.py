@@ -18,10 +18,8 @@ def select(ids: Iterable[str], lesson: str | None, headline: bool) -> list[str]:
     known = record.records()
     chosen = [record.find(id).id for id in ids] or list(known)
     if lesson:
-        lessons = sorted({own.lesson for own in known.values()})
-        if lesson not in lessons:
-            raise ValueError(f"expected a lesson among {', '.join(lessons)}, got {lesson!r}")
-        chosen = [id for id in chosen if known[id].lesson == lesson]
+        of_lesson = record.of_lesson(lesson)
+        chosen = [id for id in chosen if id in of_lesson]
     return [id for id in chosen if known[id].headline or not headline]
 
 

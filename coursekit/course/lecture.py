@@ -102,6 +102,9 @@ def _title(cell) -> str:
     if heading:
         return heading[1]
     for output in cell.get("outputs", []):
+        words = output.get("data", {}).get("text/plain", "").strip()
+        if words and len(output["data"]) > 1:  # a figure, a prompt or a claim
+            return _short(words.splitlines()[0])
         for kind in ("image/svg+xml", "image/png"):
             alt = output.get("metadata", {}).get(kind, {}).get("alt")
             if alt:

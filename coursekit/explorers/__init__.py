@@ -88,8 +88,12 @@ def stored(name: str) -> dict:
 
 def bundle(name: str) -> str:
     """Return the kit and the explorer's module as one module without imports."""
-    kit = (HERE / "kit.js").read_text(encoding="utf-8")
-    own = (HERE / f"{_known(name)}.js").read_text(encoding="utf-8")
+    return with_kit(HERE / f"{_known(name)}.js")
+
+
+def with_kit(module: Path) -> str:
+    """Return the kit and a module that imports from it as one module without imports."""
+    kit, own = (path.read_text(encoding="utf-8") for path in (HERE / "kit.js", module))
     return kit + re.sub(r"^import .*$", "", own, flags=re.M)
 
 

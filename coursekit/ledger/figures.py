@@ -175,10 +175,7 @@ class Listed:
 
     def __init__(self, number: str, world: str = "digits"):
         self.world = world
-        self.ids = [own.id for own in record.records().values() if own.lesson == number]
-        if not self.ids:
-            known = sorted({own.lesson for own in record.records().values()})
-            raise ValueError(f"expected a lesson among {', '.join(known)}, got {number!r}")
+        self.ids = record.of_lesson(number)
 
     def __repr__(self) -> str:
         return cards.board(self.ids, self.world)

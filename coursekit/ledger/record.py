@@ -297,6 +297,21 @@ def articles() -> dict[str, dict]:
 
 
 @cache
+def of_lesson(number: str) -> list[str]:
+    """Ids of the claims of a lesson, as in "04".
+
+    Raises
+    ------
+    ValueError
+        If no claim belongs to it.
+    """
+    found = [own.id for own in records().values() if own.lesson == number]
+    if not found:
+        known = sorted({own.lesson for own in records().values()})
+        raise ValueError(f"expected a lesson among {', '.join(known)}, got {number!r}")
+    return found
+
+
 def conditions_of_yes() -> dict[str, str]:
     """Return, by claim, the sentence that says when an answer of "depends" holds.
 
