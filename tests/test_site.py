@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
-from browsing import NARROW, WIDE, needs_chromium, serving, too_wide
+from browsing import NARROW, WIDE, counted, eventually, needs_chromium, serving, too_wide
 
 from coursekit import claims, explorers, plots
 from coursekit.ledger import record, results
@@ -318,10 +318,11 @@ def test_explorers_live_on_pages(browser, site):
             page.focus(".ex .seeds")
             page.keyboard.press("End")
             assert page.inner_text(".ex .say").startswith("96 seeds per study")
-            page.wait_for_timeout(200)
-            assert page.evaluate("location.hash") == (
-                "#seeds=96&epochs=40&draw=1" if name == "index" else ""
-            )
+            if name == "index":
+                eventually(page, "location.hash", "#seeds=96&epochs=40&draw=1")
+            else:
+                page.wait_for_timeout(200)
+                assert page.evaluate("location.hash") == ""
             assert heard == []
 
 
@@ -351,8 +352,8 @@ def test_explorers_and_figures_follow_the_switch(browser, site):
 def test_folds_formulas_and_answers(browser, site):
     with visit(browser, site, TRIAL) as (page, heard, _):
         page.wait_for_selector("mjx-container")
-        assert page.locator("mjx-container").count() == 2
-        assert page.locator("mjx-merror").count() == 0
+        counted(page, "mjx-container", 2)
+        counted(page, "mjx-merror", 0)
         folds = page.locator("div.cell details.hide > summary").all_inner_texts()
         assert [" ".join(text.split()) for text in folds] == [
             "Show the code", "Show the answer", "Show code and result",
