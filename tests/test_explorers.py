@@ -135,8 +135,6 @@ def unmoved(page, act):
         after = page.evaluate(LOOKS)
         pairs = zip(("sentence", "picture"), before, after, strict=True)
         still = [name for name, a, b in pairs if a == b]
-            n for n, a, b in zip(("sentence", "picture"), before, after, strict=True) if a == b
-        ]
         if not still:
             break
         page.wait_for_timeout(100)
