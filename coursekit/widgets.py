@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from coursekit import plots
-from coursekit.claims import Claim
 from coursekit.course import learner
 from coursekit.judge import OUTCOMES, Verdict
 
@@ -68,12 +67,12 @@ class Guess:
         self.choice = choice
         _remember(self.question, choice)
 
-    def against(self, measured: "Verdict | Claim | str") -> None:
+    def against(self, measured: "Verdict | str") -> None:
         """Tell the measurement, beside the prediction if there is one.
 
         Parameters
         ----------
-        measured : Verdict, Claim or str
+        measured : Verdict or str
             A string must be one of the options.
 
         Raises
@@ -81,7 +80,7 @@ class Guess:
         ValueError
             If the measurement is not among the options.
         """
-        if isinstance(measured, Verdict | Claim):
+        if isinstance(measured, Verdict):
             print(measured)
         answer = _answer(measured)
         if answer not in self.options:
@@ -613,10 +612,8 @@ def _remember(question: str, choice: object) -> None:
 # Words and numbers
 
 
-def _answer(measured: "Verdict | Claim | str") -> str:
-    if isinstance(measured, Verdict):
-        return measured.outcome
-    return measured.judgement if isinstance(measured, Claim) else measured
+def _answer(measured: "Verdict | str") -> str:
+    return measured.outcome if isinstance(measured, Verdict) else measured
 
 
 def _no_guess() -> str:

@@ -474,7 +474,7 @@ def declared(own: record.Record) -> str:
         if text:
             text = text[:1].upper() + text[1:]
             out += [f"**{name}.** {text if text.endswith(('.', '?', '!')) else text + '.'}", ""]
-    out += ["## Run it", "", "```console", f"coursekit ledger run {own.id}", "```", ""]
+    out += ["## Run it", "", "```console", f"coursekit claims run {own.id}", "```", ""]
     return "\n".join(out)
 
 

@@ -20,15 +20,13 @@ import torch
 from pretend import pretend
 
 from coursekit import data, exercises, full_size, sweep, train
-from coursekit.claims.experiments import experiments
 from coursekit.course import lessons
 from coursekit.datasets.download import SOURCES
 from coursekit.datasets.tasks import Task
 from coursekit.exercises import bank
 from coursekit.exercises.exercise import RIGHT
 from coursekit.explorers import wall
-from coursekit.ledger import experiments as second_edition
-from coursekit.ledger import record, worlds
+from coursekit.ledger import experiments, record, worlds
 
 # What goes wrong on the first GPU goes wrong on the second one too, and more: it is not the current
 # one. All three kinds of device are in `test_devices`.
@@ -156,16 +154,7 @@ def assigned(source: str) -> set[str]:
     return {node.id for node in names if isinstance(node.ctx, ast.Store)}
 
 
-EXPERIMENTS = {e.function.__name__: e for e in experiments().values()}
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_experiment_of_a_claim_runs_on_a_device(device, name):
-    experiment = EXPERIMENTS[name]
-    experiment(range(3) if experiment.n_seeds else None)
-
-
-LEDGER = {e.name: e for e in second_edition.experiments().values()}
+LEDGER = {e.name: e for e in experiments.experiments().values()}
 # All of them take half an hour: COURSEKIT_WHOLE_LEDGER=1 runs them before claims are registered.
 SOME = (
     "augmentation.flips",

@@ -55,7 +55,6 @@ NO_EXAMPLE = {
     "widgets.predictions_file": ENGINE,
 }
 CANNOT_RAISE = {
-    "claims.board": "a claim holds only verdicts that were checked",
     "models.linear": "it has no setting that could be wrong",
 }
 

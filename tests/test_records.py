@@ -376,7 +376,7 @@ def test_stored_results_follow_the_schema(ledger, tmp_path):
         (lambda text: text[: len(text) // 2], "cut short"),
         (lambda text: text.replace('"answer":"yes"', '"answer":"the opposite"'), "hold its answer"),
         (lambda text: text.replace('"identity":{"holds"', '"other":{"holds"'), "another record"),
-        (lambda text: None, "no such file; try `coursekit ledger run C03`"),
+        (lambda text: None, "no such file; try `coursekit claims run C03`"),
     ],
 )
 def test_a_damaged_result_is_not_believed(ledger, tmp_path, damage, words):
@@ -431,7 +431,7 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
     found = stored(["C01", "C02", "C03"], tmp_path / "kept")
     c02 = cards.card(found["C02"])
     told = ("Is it quick, and good?", "fewer", "not worse", "no such data", "percent", "compares")
-    for words in (*told, "made-up numbers", "registered", "coursekit ledger run C02", "lines"):
+    for words in (*told, "made-up numbers", "registered", "coursekit claims run C02", "lines"):
         assert words in c02
     pages = cards.write_pages(["C01", "C02", "C03", "C04"], tmp_path / "pages")
     assert [p.name for p in pages] == ["C01.md", "C02.md", "C03.md"]
@@ -500,9 +500,9 @@ def test_agreement_counts_only_what_could_move(ledger, tmp_path):
 
 def test_the_command_registers_runs_and_shows(ledger, tmp_path, capsys):
     kept = ["--kept", str(tmp_path / "kept")]
-    assert cli.main(["ledger", "register"]) == 0
+    assert cli.main(["claims", "register"]) == 0
     assert "registered: C01, C02, C03, C04" in capsys.readouterr().out
-    assert cli.main(["ledger", "run", "--all", *kept]) == 0
+    assert cli.main(["claims", "run", "--all", *kept]) == 0
     assert "[2/2]" in capsys.readouterr().out
     kept = [results.stored(id) for id in ("C01", "C02", "C03")]
     assert [results.objection(result) for result in kept] == [None] * 3
@@ -515,7 +515,7 @@ def test_the_command_registers_runs_and_shows(ledger, tmp_path, capsys):
         (["pages", "--out", str(tmp_path / "pages")], "3 pages in"),
         (["export", "--out", str(tmp_path)], "seeds.csv"),
     ):
-        assert cli.main(["ledger", *arguments]) == 0
+        assert cli.main(["claims", *arguments]) == 0
         assert words in capsys.readouterr().out
     for arguments, words in (
         (["run"], "expected claims to run"),
@@ -523,7 +523,7 @@ def test_the_command_registers_runs_and_shows(ledger, tmp_path, capsys):
         (["list", "--lesson", "77"], "a lesson among 04"),
         (["list", "--world", "moon"], "a world among"),
     ):
-        assert cli.main(["ledger", *arguments]) == 1
+        assert cli.main(["claims", *arguments]) == 1
         assert words in capsys.readouterr().err
 
 

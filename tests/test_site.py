@@ -177,7 +177,7 @@ def test_what_waits_for_its_run_says_what_will_be_measured():
         text = build.declared(record.find(id))
         assert "not run yet" in text
         assert "**Compares.**" in text
-        assert f"coursekit ledger run {id}" in text
+        assert f"coursekit claims run {id}" in text
 
 
 # All pages, as files

@@ -1,4 +1,4 @@
-"""The commands of the course: `coursekit lab`, `run`, `check`, `lecture`, `ledger`, and others.
+"""The commands of the course: `coursekit lab`, `run`, `check`, `lecture`, `claims`, and others.
 
 Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
 """
@@ -112,7 +112,7 @@ def verdicts(args: argparse.Namespace) -> int:
     """Rerun notebooks on other seeds and thread counts; print the verdicts that change."""
     from joblib import Parallel, delayed
 
-    from coursekit.commands import studies
+    from coursekit.commands.workers import workers
     from coursekit.course import lessons
 
     shifts = range(1, args.runs + 1)
@@ -120,7 +120,7 @@ def verdicts(args: argparse.Namespace) -> int:
     reruns = [(path, setting) for path in _selected(args.notebooks) for setting in settings]
     jobs = (delayed(lessons.rerun)(path, timeout=args.timeout, **own) for path, own in reruns)
     worst = 0
-    with studies.workers(args.jobs, args.scheduler):
+    with workers(args.jobs, args.scheduler):
         results = Parallel(return_as="generator")(jobs)
         for (path, own), (done, n_marked, found) in zip(reruns, results, strict=True):
             label = f"{path.stem}, first seed {own['first_seed']}, {own['threads']} thread(s)"
@@ -135,41 +135,8 @@ def verdicts(args: argparse.Namespace) -> int:
 
 
 def claims(args: argparse.Namespace) -> int:
-    """List the claims of the ledger, settle them anew, or show what is stored of them."""
-    from coursekit.claims import claim, replication, results
-    from coursekit.commands import studies
-
-    ids = studies.select(args.ids, args.topic)
-    if args.action == "list" or (args.action == "show" and not (args.ids or args.topic)):
-        print(results.table(ids))
-        return 0
-    if args.action == "show":
-        print("\n".join(results.card(results.stored(id)) for id in ids))
-        return 0
-    if not (args.ids or args.topic or args.all):
-        raise ValueError("expected claims to run, got none; try `claims run C44` or --all")
-    out = results.folder() if args.out is None else Path(args.out)
-    total, fresh, failed = studies.n_experiments(ids), [], False
-    with studies.workers(args.jobs, args.scheduler):
-        settled = studies.settle_many(ids, first_seed=args.first_seed, n_seeds=args.seeds)
-        for number, done in enumerate(settled, 1):
-            fresh += done.claims
-            failed |= done.error is not None
-            error = f"\n  FAILED: {done.error}" if done.error else ""
-            print(f"[{number}/{total}] {done.label} ... {done.seconds:.1f} s{error}", flush=True)
-            for found in done.claims:
-                whole = args.dry or args.ids
-                print(found if whole else f"  {found.id} {found.judgement}", flush=True)
-                if not args.dry:
-                    claim.write(found, out / f"{found.id}.json")
-    if args.dry:
-        print(replication.against(fresh))
-    return int(failed)
-
-
-def ledger(args: argparse.Namespace) -> int:
-    """Claims, second edition: list, show, register, run them; write pages and tables."""
-    from coursekit.commands import ledger as commands
+    """List, show, register and run claims; write their pages and tables."""
+    from coursekit.commands import claims as commands
 
     return commands.act(args)
 
@@ -307,18 +274,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
     sub = command(claims)
-    sub.add_argument("action", nargs="?", choices=["list", "run", "show"], default="list")
-    sub.add_argument("ids", nargs="*", metavar="ID", help='as in "C44"; default: all')
-    about = 'a topic such as "dropout", or a lesson such as "04"; may be given again'
-    sub.add_argument("--topic", action="append", default=[], metavar="T", help=about)
-    sub.add_argument("--all", action="store_true", help="run everything")
-    sub.add_argument("--dry", action="store_true", help="run, but store nothing")
-    sub.add_argument("--out", metavar="DIR", help="folder of the results; default: data/claims")
-    sub.add_argument("--first-seed", type=int, metavar="N", help="first seed; default: 0")
-    sub.add_argument("--seeds", type=int, metavar="N", help="default: what each one declares")
-    sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
-    sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
-    sub = command(ledger)
     actions = ["list", "show", "register", "run", "agree", "rates", "pages", "export"]
     sub.add_argument("action", nargs="?", choices=actions, default="list")
     sub.add_argument("ids", nargs="*", metavar="ID", help='as in "C44"; default: all')

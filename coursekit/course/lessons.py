@@ -107,7 +107,6 @@ def execute(
     timeout: float = 900.0,
     first_seed: int | None = None,
     threads: int | None = None,
-    record: Path | None = None,
 ) -> Execution:
     """Run a notebook in a fresh kernel and store the result, outputs included, as `out`.
 
@@ -125,8 +124,6 @@ def execute(
         Value of `COURSEKIT_FIRST_SEED`: the first seed of every experiment, at least 0.
     threads : int, optional
         Value of `OMP_NUM_THREADS`, at least 1.
-    record : path, optional
-        Folder that keeps each claim that the notebook settles, as JSON.
 
     Returns
     -------
@@ -143,8 +140,6 @@ def execute(
     if not timeout > 0:
         raise ValueError(f"expected timeout > 0 seconds, got {timeout}; try 900")
     env = _environment(first_seed, threads)
-    if record is not None:
-        env["COURSEKIT_RECORD"] = str(record)
     start = time.perf_counter()
     try:
         nb = read(path)

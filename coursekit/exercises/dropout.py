@@ -12,9 +12,9 @@ is_dropout_active = dropout_modes.is_dropout_active
 
 
 def _rates() -> str:
-    from coursekit import claims
+    from coursekit.ledger import results
 
-    return claims.stored("C45").judgement
+    return results.stored("C45").answer
 
 
 best_rate = Question(
@@ -22,12 +22,13 @@ best_rate = Question(
     lesson="04",
     points=3,
     prompt="""
-"Rates between 0.2 and 0.5 beat all others." What did our measurement say, over clean, noisy and
-canvas digits, each with 16 and with 128 units?""",
-    options=("confirmed", "confirmed with conditions", "refuted", "undecided"),
+"Take a rate between 0.2 and 0.5." We compared the best of these rates with the best of all
+others, on clean, noisy and shifted digits, each with 16 and with 128 units in a layer. Are rates
+of 0.2 to 0.5 as good as any other?""",
+    options=("yes", "depends", "the opposite", "not yet known"),
     measure=_rates,
     guide="""\
 A good explanation names what decides about the best rate (the width of the layer, the noise in the
 labels, early stopping), says that an interval that crosses the smallest effect decides nothing, and
-does not turn "undecided" into "wrong".""",
+does not turn "not yet known" into "wrong".""",
 )

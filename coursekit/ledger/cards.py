@@ -145,7 +145,7 @@ def _card(result: Result) -> Iterator[str]:
     yield ""
     for name, text in _facts(result):
         yield from _wrapped(text, f"  {name:<12} ")
-    yield from _wrapped(f"coursekit ledger run {own.id}", f"  {'again':<12} ")
+    yield from _wrapped(f"coursekit claims run {own.id}", f"  {'again':<12} ")
     yield from _wrapped(cite(result), f"  {'cite':<12} ")
     seconds, lines = origin["seconds"], lines_of_code(own.id)
     yield f"  {'cost':<12} {seconds:,.0f} seconds, {lines} lines"
@@ -310,7 +310,7 @@ def page(result: Result) -> str:
         "## Run it again, cite it",
         "",
         "```",
-        f"coursekit ledger run {own.id}",
+        f"coursekit claims run {own.id}",
         "```",
         "",
         cite(result),

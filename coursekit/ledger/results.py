@@ -123,7 +123,7 @@ def read(file: Path) -> Result:
     if not file.exists():
         raise ValueError(
             f"expected a stored result in {file}, got no such file; "
-            f"try `coursekit ledger run {file.stem}`"
+            f"try `coursekit claims run {file.stem}`"
         )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -135,12 +135,12 @@ def read(file: Path) -> Result:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"expected a stored result in {file}, got a file that was cut short, altered or made "
-            f"by another record ({error}); try `coursekit ledger run {file.stem}`"
+            f"by another record ({error}); try `coursekit claims run {file.stem}`"
         ) from error
     if not intact or result.answer != content["answer"]:
         raise ValueError(
             f"expected {file} to hold its answer, got {content['answer']!r} stored and "
-            f"{result.answer!r} by the rule; try `coursekit ledger run {file.stem}`"
+            f"{result.answer!r} by the rule; try `coursekit claims run {file.stem}`"
         )
     return result
 

@@ -1,4 +1,4 @@
-"""`coursekit ledger`: list, show, register and run claims; write their pages and tables."""
+"""`coursekit claims`: list, show, register and run claims; write their pages and tables."""
 
 import argparse
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ def select(ids: Iterable[str], lesson: str | None, headline: bool) -> list[str]:
 
 
 def act(args: argparse.Namespace) -> int:
-    """Do what `coursekit ledger ACTION` says; return the exit status."""
+    """Do what `coursekit claims ACTION` says; return the exit status."""
     from coursekit.ledger import agreement, cards, export, rates, results, worlds
 
     worlds.find(args.world)
@@ -53,11 +53,11 @@ def act(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, ids: list[str]) -> int:
-    from coursekit.commands.studies import workers
+    from coursekit.commands.workers import workers
     from coursekit.ledger import cards, results, runner, worlds
 
     if not (args.ids or args.lesson or args.headline or args.all):
-        raise ValueError("expected claims to run, got none; try `ledger run C44` or --all")
+        raise ValueError("expected claims to run, got none; try `claims run C44` or --all")
     world, failed = worlds.find(args.world), False
     out = results.folder(args.world) if args.out is None else Path(args.out)
     total = len(runner.selected(ids, world))
