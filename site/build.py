@@ -178,14 +178,13 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
         Of the sources; pictures are written there.
     """
     kept = [c for c in own["cells"] if "lecturer" not in c["metadata"].get("tags", [])]
+    kept = [part for cell in kept for part in answer_first(cell)]
     for i, cell in enumerate(kept):
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
         if cell["cell_type"] == "markdown":
             cell["source"] = links(source, path)
             continue
         cell["source"] = re.sub(r"^# NBVAL_\w+\n", "", source)
-        if {"hide-input", "hide-output"} <= set(tags):  # one fold for both
-            cell["metadata"]["tags"] = ["hide-cell"]
         fold = next((words for tag, words in FOLDS.items() if tag in tags), None)
         if fold:
             prompts = {"code_prompt_show": f"Show {fold}", "code_prompt_hide": f"Hide {fold}"}
@@ -196,6 +195,16 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
                 output["data"] = markup(output, key, folder, path)
                 output["metadata"] = {}
     return own | {"cells": kept}
+
+
+def answer_first(cell: dict) -> list[dict]:
+    """A cell whose code and answer are folded, as two: the answer, and below it the code."""
+    tags = set(cell["metadata"].get("tags", []))
+    if not {"hide-input", "hide-output"} <= tags:
+        return [cell]
+    names = (["remove-input", "hide-output"], ["hide-input"])
+    answer, code = (cell | {"metadata": cell["metadata"] | {"tags": own}} for own in names)
+    return [answer, code | {"outputs": []}]
 
 
 def markup(output: dict, key: str, folder: Path, path: Path) -> dict:
