@@ -151,7 +151,7 @@ def test_outputs_become_markup(tmp_path):
     again = folded["outputs"][1]["data"]["text/html"]
     names = [set(re.findall(r'(?: id="|href="#)([^"]+)', text)) for text in (drawn, again)]
     assert not names[0] & names[1]
-    figure, second = (o["data"]["text/html"] for o in own["cells"][5]["outputs"])
+    figure, second = (o["data"]["text/html"] for o in own["cells"][7]["outputs"])
     assert figure == second
     assert figure.count('alt="A line that rises"') == 2
     assert "base64" not in figure
