@@ -26,6 +26,7 @@ PUBLIC = (
     "plots",
     "widgets",
     "explorers",
+    "playground",
     "claims",
     "ledger",
     "exercises",
