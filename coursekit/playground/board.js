@@ -24,18 +24,18 @@ const CSS = `<style>
 .play progress::-webkit-progress-bar{background:var(--band)}.play progress::-webkit-progress-value{background:var(--strong)}.play progress::-moz-progress-bar{background:var(--strong)}
 .play .say{min-height:4.45em}
 .play .plot svg{width:100%}
-.play .row{display:flex;flex-wrap:wrap;gap:.4em .7em;align-items:center;margin:.5em 0}
-.play .row button,.play td button{font-size:.88em;min-height:30px;padding:.1em .7em}
+.play .acts{display:flex;flex-wrap:wrap;gap:.4em .7em;align-items:center;margin:.5em 0}
+.play .acts button,.play td button{font-size:.88em;min-height:30px;padding:.1em .7em}
 .play td button{min-height:26px;padding:0 .6em}
-.play pre{font:.84em/1.5 ui-monospace,Menlo,Consolas,monospace;background:var(--band);color:var(--ink);padding:.7em .9em;border-radius:7px;overflow:auto;margin:.3em 0;white-space:pre;max-height:26em}
-.play td.word{white-space:normal;min-width:7.5em}.play td.long{min-width:13em}.play td,.play th{vertical-align:top}
+.play pre{font:.84em/1.5 ui-monospace,Menlo,Consolas,monospace;background:var(--band);color:var(--ink);padding:.7em .9em;border-radius:7px;overflow:auto;margin:.3em 0;white-space:pre}
+.play .tries td,.play .tries th{white-space:normal;vertical-align:top;padding-right:.8em;min-width:3em}.play .tries td:nth-child(2),.play .tries td:nth-child(3){min-width:8em}.play .tries td:nth-child(n+6):not(:last-child){min-width:6em}.play .numbers thead th{white-space:normal;vertical-align:bottom;max-width:8em}
 .play a{color:var(--strong-ink)}
 @container (max-width:600px){.play .cols{grid-template-columns:minmax(0,1fr)}.play .view{margin-top:1.1em}.play .dials{display:grid;grid-template-columns:1fr 1fr;gap:0 1.2em}}
 </style>`;
 const escaped = words => String(words).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 const plainly = v => (v !== 0 && Math.abs(v) < 0.001 ? minus(v.toExponential(0)) : String(v));
 const NAMES = { "to the end": "Trained to the end", "both stopped": "Both stopped at their best epoch", "early stopping alone": "Early stopping alone, nothing else" };
-const TONES = { helps: "strong", hurts: "against", "too small to matter": "ink", "not yet known": "plain", diverged: "plain" };
+const TONES = { helps: "strong", hurts: "against", "too small to matter": "ink", "not yet known": "plain", diverged: "plain", "the same": "plain" };
 const LOSS = { acc: { name: "accuracy", unit: "points", smallest: 1, times: 100, digits: 1, better: "higher" }, loss: { name: "loss", unit: "nats", smallest: 0.02, times: 1, digits: 2, better: "lower" } };
 
 // Values that are missing break a line in two.
@@ -76,8 +76,8 @@ export function render({ model, el }) {
   ${pick("data", "Data", options(Object.keys(facts.pools), form.data, v => facts.pools[v].words))}
   ${pick("n_train", "Examples", "")}${pick("label_noise", "Wrong labels", options(facts.label_noise, form.label_noise, v => `${Math.round(100 * v)} % redrawn`))}
   ${pick("model", "Network", "")}${pick("epochs", "Epochs", options(facts.epochs, form.epochs))}${pick("n_seeds", "Seeds", options(facts.n_seeds, form.n_seeds))}
-  </div><div class="row"><span class="small which"></span><button type="button" class="fresh">New seeds</button></div></fieldset>
-  <fieldset><legend>What is switched on</legend><div class="dials">${dials}</div><div class="row"><button type="button" class="none">All off</button></div></fieldset></form>
+  </div><div class="acts"><span class="small which"></span><button type="button" class="fresh">New seeds</button></div></fieldset>
+  <fieldset><legend>What is switched on</legend><div class="dials">${dials}</div><div class="acts"><button type="button" class="none">All off</button></div></fieldset></form>
   <div class="view"><div class="bar"><button type="button" class="main go">Train</button><button type="button" class="halt">Stop</button>
   <fieldset class="metric" aria-label="What is drawn"><label><input type="radio" name="${id}m" value="acc" checked>accuracy</label><label><input type="radio" name="${id}m" value="loss">loss</label></fieldset></div>
   <progress max="1" value="0" aria-label="Epochs trained"></progress>
@@ -85,8 +85,8 @@ export function render({ model, el }) {
   <div class="plot"><svg class="chart curves" data-picture role="img"></svg><svg class="chart gap" role="img"></svg><svg class="chart verdicts" role="img"></svg></div>
   <p class="small changes"></p></div></div>
   <details class="tries"><summary>What you tried</summary><div class="scroll" tabindex="0" role="region" aria-label="Table of what was tried"></div>
-  <p class="small many"></p><div class="row"><a class="file" download="playground.csv">Download the table</a><button type="button" class="forget">Empty the list</button></div></details>
-  <details class="lines"><summary>The lines of code that do the same</summary><pre tabindex="0" aria-label="Code"></pre><div class="row"><button type="button" class="copy">Copy</button><span class="small copied" role="status"></span></div></details>
+  <p class="small many"></p><div class="acts"><a class="file" download="playground.csv">Download the table</a><button type="button" class="forget">Empty the list</button></div></details>
+  <details class="lines"><summary>The lines of code that do the same</summary><pre tabindex="0" aria-label="Code"></pre><div class="acts"><button type="button" class="copy">Copy</button><span class="small copied" role="status"></span></div></details>
   <details class="numbers"><summary>The numbers behind the picture</summary><div class="scroll" tabindex="0" role="region" aria-label="Table of the curves"></div></details>
   <details><summary>What is drawn, and what it does not say</summary><p class="small">Each seed has its own examples, initial weights and order of batches, and both sides share them. Lines are means over the seeds; around validation, a shade from the lowest to the highest seed. A dot marks the epoch at which the validation loss was lowest, in the middle of the seeds. Differences are paired by seed, with Student's 95 % interval for each epoch on its own; they cover the chance of seeds, not that of having only these data.
   Where a side is stopped at its best epoch, the same examples choose the epoch and judge it, so both look a little better than they are. The shaded strip around zero is too small to matter: one point of accuracy, or 0.02 nats.</p></details></div>`);
@@ -108,7 +108,7 @@ export function render({ model, el }) {
   function fill() {
     const trains = busy();
     for (const name of ["data", "n_train", "label_noise", "model", "epochs", "n_seeds"]) { input(name).value = String(form[name]); input(name).disabled = trains; }
-    $(".which").textContent = `${form.first_seed} to ${form.first_seed + form.n_seeds - 1}`;
+    $(".which").textContent = `Seeds ${form.first_seed} to ${form.first_seed + form.n_seeds - 1}`;
     $(".fresh").disabled = trains;
     for (const [name, own] of Object.entries(facts.strengths)) {
       const dial = $(`[data-dial="${name}"]`), node = input(name), why = wrong()[name], out = dial.querySelector("output"), words = dial.querySelector(".why");
@@ -158,26 +158,29 @@ export function render({ model, el }) {
     $("progress").value = run.epochs ? run.done / run.epochs : 0;
     $(".changes").textContent = (run.changes || []).map(([epoch, words]) => `From epoch ${epoch}: ${words}.`).join(" ");
   }
-  const L = 44, R = 92;
+  const L = 50, R = 92;
   function axes(run, top, bottom, x, ticks, y, unit, named) {
     const epochs = run.epochs || form.epochs;
     let s = ticks.map(v => line(L, y(v), width - R, y(v)) + text(L - 7, y(v) + 4.5, minus(v) + unit, "end")).join("");
     const every = steps(0, epochs, width < 460 ? 3 : 6).filter(v => v >= 1 && Number.isInteger(v));
     s += every.map(v => text(x(v), bottom + 17, v)).join("");
-    if (named) s += text(width - R + 8, bottom + 17, "epochs", "start");
+    if (named) s += text(width - R + 18, bottom + 17, "epochs", "start");
     return s;
   }
   const across = run => scale(1, Math.max(2, run.epochs || form.epochs), L + 2, width - R);
+  // The first epochs climb steeply: axes are chosen by what comes after them.
+  const settledFrom = run => Math.ceil(0.15 * (run.epochs || form.epochs));
   const marks = (run, x, top, bottom) => (run.changes || []).map(([epoch]) => line(x(epoch), top, x(epoch), bottom, "var(--ink)", 'stroke-dasharray="2 4"')).join("");
   function drawCurves(run, m) {
     const svg = $(".curves"), H = 262, top = 30, bottom = H - 26, x = across(run), sides = has(run) ? [["plain", run.plain], ["treated", run.treated]] : [];
     const name = metric === "acc" ? "acc" : "loss", values = part => sides.flatMap(([, side]) => side[`${part}_${name}`].flat().filter(v => v !== null));
     let low, high;
+    const from = settledFrom(run);
     if (metric === "acc") {
-      const early = sides.flatMap(([, side]) => side.val_acc[1].slice(2).filter(v => v !== null));
-      low = early.length ? Math.max(0, Math.floor(10 * Math.min(...early) - 0.2) / 10) : 0; high = 1;
+      const seen = sides.flatMap(([, side]) => side.val_acc[0].slice(from).filter(v => v !== null));
+      low = seen.length ? Math.max(0, Math.floor(10 * Math.min(...seen) - 0.5) / 10) : 0; high = 1;
     } else {
-      const v = [...sides.flatMap(([, side]) => side.val_loss[2].slice(2)), ...sides.flatMap(([, side]) => side.val_loss[0])].filter(v => v !== null);
+      const v = [...sides.flatMap(([, side]) => side.val_loss[2].slice(from)), ...sides.flatMap(([, side]) => side.val_loss[0])].filter(v => v !== null);
       low = 0; high = v.length ? Math.max(0.2, Math.min(Math.max(...v), 4 * Math.min(...v) + 1)) : 2.5;
       high = steps(0, high).at(-1) >= high ? high : steps(0, high).at(-1) + (steps(0, high)[1] - 0);
     }
@@ -197,7 +200,8 @@ export function render({ model, el }) {
       const end = last(val[0]);
       if (end) labels.push([role === "plain" ? "without" : "with it", x(end[0]), y(end[1]), tone]);
     }
-    const inside = v => Math.min(bottom, Math.max(top, v)), ys = apart(labels.map(([, , v]) => inside(v)), 17, top + 4, bottom - 2);
+    const wanted = labels.map(([, , v]) => Math.min(bottom - 2, Math.max(top + 4, v))), near = labels.length > 1 && Math.abs(labels[0][1] - labels[1][1]) < 72;
+    const ys = near ? apart(wanted, 17, top + 4, bottom - 2) : wanted;
     labels.forEach(([words, at, , tone], k) => { s += `<text x="${(at + 9).toFixed(1)}" y="${(ys[k] + 4.5).toFixed(1)}" class="bold halo" style="fill:var(--${tone === "plain" ? "muted" : "strong-ink"})">${words}</text>`; });
     if (!sides.length) s += text((L + width - R) / 2, (top + bottom) / 2, "curves appear here", "middle");
     show(svg, H, s, sides.length ? curvesInWords(run, name) : "Empty axes: curves appear while networks train.");
@@ -209,7 +213,7 @@ export function render({ model, el }) {
   }
   function drawGap(run, m) {
     const svg = $(".gap"), H = 172, top = 30, bottom = H - 26, x = across(run), d = has(run) ? run.difference[metric] : [[], [], []];
-    const settled = [...d[1].slice(4), ...d[2].slice(4)].filter(v => v !== null), reach = Math.max(3 * m.smallest, ...settled.map(Math.abs)) * 1.08;
+    const from = settledFrom(run), settled = [...d[1].slice(from), ...d[2].slice(from)].filter(v => v !== null), reach = Math.max(3 * m.smallest, ...settled.map(Math.abs)) * 1.08;
     const y = scale(-reach, reach, bottom, top), ticks = steps(-reach, reach, 4);
     let s = text(0, 15, width < 460 ? "With minus without, validation" : `With minus without, on validation (${m.better} is better)`, "start", "ink bold");
     s += `<rect x="${L}" y="${y(m.smallest).toFixed(1)}" width="${width - R - L}" height="${(y(-m.smallest) - y(m.smallest)).toFixed(1)}" fill="var(--band)"/>`;
@@ -224,21 +228,22 @@ export function render({ model, el }) {
     const svg = $(".verdicts"), rows = run.verdicts?.[metric];
     if (!rows) { svg.style.display = "none"; svg.innerHTML = ""; return; }
     svg.style.display = "";
-    const ROW = 48, top = 30, H = top + ROW * rows.length + 24, ends = rows.flatMap(r => r.effect || []), reach = Math.max(2 * m.smallest, ...ends.map(Math.abs)) * 1.08, x = scale(-reach, reach, 8, width - 8);
-    const axisY = top + ROW * rows.length + 2;
+    const ROW = 50, top = 32, H = top + ROW * rows.length + 24, W = width - 168, ends = rows.flatMap(r => r.effect || []), reach = Math.max(2 * m.smallest, ...ends.map(Math.abs)) * 1.08, x = scale(-reach, reach, 8, W);
+    const axisY = top + ROW * rows.length, numbers = e => `${signed(e[0], m.digits)} (${signed(e[1], m.digits)} to ${signed(e[2], m.digits)})`;
     let s = text(0, 15, `What came out, in ${m.unit} (${m.better} is better)`, "start", "ink bold");
-    s += `<rect x="${x(-m.smallest)}" y="${top - 4}" width="${x(m.smallest) - x(-m.smallest)}" height="${axisY - top + 4}" fill="var(--band)"/>` + line(x(0), top - 4, x(0), axisY, "var(--plain)");
-    s += steps(-reach, reach, width < 460 ? 4 : 6).filter(v => x(v) > 20 && x(v) < width - 20).map(v => text(x(v), axisY + 16, v === 0 ? "0" : signed(v, v % 1 ? m.digits : 0))).join("");
+    s += `<rect x="${x(-m.smallest).toFixed(1)}" y="${top - 4}" width="${(x(m.smallest) - x(-m.smallest)).toFixed(1)}" height="${axisY - top + 4}" fill="var(--band)"/>` + line(x(0), top - 4, x(0), axisY, "var(--plain)");
+    s += steps(-reach, reach, width < 520 ? 4 : 6).filter(v => x(v) > 16 && x(v) < W - 12).map(v => text(x(v), axisY + 16, v === 0 ? "0" : signed(v, v % 1 ? m.digits : 0))).join("");
     rows.forEach((row, k) => {
-      const y0 = top + ROW * k, y = y0 + 31, base = row.word.replace(", size open", ""), tone = TONES[base], hollow = base === "not yet known" || base !== row.word;
-      s += text(0, y0 + 13, NAMES[row.name], "start", "ink halo") + `<text x="${width}" y="${y0 + 13}" text-anchor="end" class="bold halo" style="fill:var(--${tone === "plain" ? "muted" : tone === "ink" ? "ink" : tone + "-ink"})">${row.word}</text>`;
+      const y0 = top + ROW * k, y = y0 + 32, base = row.word.replace(", size open", ""), tone = TONES[base], hollow = base === "not yet known" || base !== row.word;
+      s += text(0, y0 + 13, NAMES[row.name], "start", "ink halo") + `<text x="${width - 158}" y="${y0 + 22}" class="bold" style="fill:var(--${{ plain: "muted", ink: "ink" }[tone] || tone + "-ink"})">${row.word}</text>`;
       if (!row.effect) return;
+      s += text(width - 158, y0 + 38, numbers(row.effect), "start");
       const [mean, low, high] = row.effect, at = x(mean), r = 6, color = `var(--${tone})`, look = `fill="${hollow ? "var(--bg)" : color}" stroke="${color}" stroke-width="2.5"`;
-      s += line(x(low), y, x(high), y, color, 'stroke-width="3.5" stroke-linecap="round"');
+      s += line(x(low).toFixed(1), y, x(high).toFixed(1), y, color, 'stroke-width="3.5" stroke-linecap="round"');
       const up = mean > 0 ? 1 : -1;
       s += base === "not yet known" ? `<circle cx="${at}" cy="${y}" r="${r}" ${look}/>` : base === "too small to matter" ? `<rect x="${at - 5}" y="${y - 5}" width="10" height="10" ${look}/>` : `<path d="M${at + up * 8} ${y}l${-up * 13} -7v14z" ${look} stroke-linejoin="round"/>`;
     });
-    const said = rows.map(r => `${NAMES[r.name]}: ${r.word}${r.effect ? `, ${signed(r.effect[0], m.digits)} (${signed(r.effect[1], m.digits)} to ${signed(r.effect[2], m.digits)}) ${m.unit}` : ""}`);
+    const said = rows.map(r => `${NAMES[r.name]}: ${r.word}${r.effect ? `, ${numbers(r.effect)} ${m.unit}` : ""}`);
     show(svg, H, s, `Verdicts with 95 % intervals over the seeds. ${said.join("; ")}.`);
   }
   function show(svg, height, inner, words) {
@@ -257,13 +262,14 @@ export function render({ model, el }) {
   // The list
   const COLUMNS = ["try", "with", "data", "n_train", "label_noise", "model", "epochs", "seeds", "plain_accuracy", "accuracy", "difference", "low", "high", "word", "accuracy_stopped", "stopped_difference", "stopped_low", "stopped_high", "stopped_word", "best_epoch", "diverged", "tries_on_these_seeds", "together_low", "together_high", "together_word"];
   let file = null;
+  const where = r => `${r.n_train} ${facts.pools[r.data]?.words ?? r.data}, ${Math.round(100 * r.label_noise)} % wrong; ${facts.models[r.model] ?? r.model}; ${r.epochs} epochs`;
   function list() {
     const rows = model.get("tried"), ends = (r, p) => `${signed(r[`${p}low`])} to ${signed(r[`${p}high`])}`;
     $(".tries summary").textContent = rows.length ? `What you tried (${rows.length})` : "What you tried";
-    $(".tries .row").hidden = !rows.length; $(".tries .row").style.display = rows.length ? "" : "none";
+    $(".tries .acts").style.display = rows.length ? "" : "none";
     if (!rows.length) { $(".tries .scroll").innerHTML = "<p class='small'>Every training leaves a row here.</p>"; $(".many").textContent = ""; return; }
-    const head = [["", "word"], ["with", "word"], ["on", "word"], ["seeds", ""], ["without, %", ""], ["with, %", ""], ["difference, points", ""], ["", "word"], ["both stopped", "word"], ["counted with all tries", "word"], ["", ""]];
-    $(".tries .scroll").innerHTML = `<table><caption>Validation accuracy at the end of training; newest first</caption><thead><tr>${head.map(([h, c]) => (h ? `<th scope="col" class="${c}">${h}</th>` : "<td></td>")).join("")}</tr></thead><tbody>${rows.map((r, i) => `<tr><th scope="row">${r.try}</th><td class="word long">${escaped(r.with)}</td><td class="word">${escaped(`${r.n_train} ${facts.pools[r.data]?.words.split(",")[0] ?? r.data}, ${Math.round(100 * r.label_noise)} % wrong; ${r.model}; ${r.epochs} epochs`)}</td><td>${r.seeds}</td><td>${r.plain_accuracy.toFixed(1)}</td><td>${r.accuracy.toFixed(1)}</td><td>${signed(r.difference)} (${ends(r, "")})</td><td class="word">${r.word}</td><td class="word">${r.stopped_word}, ${signed(r.stopped_difference)}</td><td class="word">${r.together_word} (${ends(r, "together_")}; ${r.tries_on_these_seeds === 1 ? "the only try" : `${r.tries_on_these_seeds} tries`} on these seeds)</td><td><button type="button" data-row="${i}" aria-label="Use try ${r.try} again">Use again</button></td></tr>`).reverse().join("")}</tbody></table>`;
+    const head = ["try", "with", "on", "seeds", "without and with it, %", "difference, points", "both stopped", "counted with all tries on these seeds", "again"];
+    $(".tries .scroll").innerHTML = `<table><caption>Validation accuracy at the end of training, newest first</caption><thead><tr>${head.map(h => `<th scope="col" class="word">${h}</th>`).join("")}</tr></thead><tbody>${rows.map((r, i) => `<tr><th scope="row">${r.try}</th>${[r.with, where(r), r.seeds, `${r.plain_accuracy.toFixed(1)} and ${r.accuracy.toFixed(1)}`, `${r.word}: ${signed(r.difference)} (${ends(r, "")})`, `${r.stopped_word}: ${signed(r.stopped_difference)}`, r.tries_on_these_seeds === 1 ? "the only one" : `${r.together_word} (${ends(r, "together_")}), among ${r.tries_on_these_seeds}`].map(v => `<td class="word">${escaped(v)}</td>`).join("")}<td class="word"><button type="button" data-row="${i}" aria-label="Use the setting of try ${r.try}">Use</button></td></tr>`).reverse().join("")}</tbody></table>`;
     const most = Math.max(...rows.map(r => r.tries_on_these_seeds));
     $(".many").textContent = most > 1 ? `Of ${most} tries on the same seeds, the best looks better than it is. The last column widens each interval so that all of them hold together; even that is too kind, because you chose each try after seeing the one before. Choose one, press New seeds, and ask once more.` : "";
     all("[data-row]").forEach(node => { node.disabled = busy(); node.addEventListener("click", () => { Object.assign(form, rows[Number(node.dataset.row)].setting); offer(); fill(); codeOf = Number(node.dataset.row); send("form", { form: { ...form } }); send("code", { row: codeOf }); }); });

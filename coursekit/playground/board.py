@@ -16,8 +16,8 @@ from coursekit.results.runs import Runs
 HOME = Path(__file__).resolve().parent
 SEEDS, EPOCHS = (8, 4, 16, 24), (60, 30, 120, 240)
 STATIC = (
-    "The playground is alive in JupyterLab only: open this page there, click on the cell, and press "
-    "Shift + Enter."
+    "The playground is alive in JupyterLab only: open this page there, click on the cell, and "
+    "press Shift + Enter."
 )
 
 
@@ -85,8 +85,16 @@ class Playground:
         self.setting = setting
 
     def change(self, **strengths: float) -> None:
-        """Change strengths while it trains, from the next epoch on."""
+        """Change strengths while it trains, from the next epoch on; of several the last counts.
+
+        Raises
+        ------
+        ValueError
+            If there is no such strength, it does not fit, or it is fixed while something trains.
+        """
+        setting = replace(self.setting, **strengths)
         self._session.change(**strengths)
+        self.setting = setting
 
     def stop(self) -> None:
         """Stop after the epoch that is under way."""
@@ -130,9 +138,7 @@ class Playground:
                 return
             hidden = ("differences", "code")
             with widget.hold_sync():
-                widget.tried = [
-                    {k: v for k, v in row.items() if k not in hidden} for row in rows
-                ]
+                widget.tried = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
                 widget.run, widget.say = self._session.run, self._session.say
                 widget.busy, widget.code = self._session.busy, self.code
 
@@ -141,9 +147,10 @@ class Playground:
         do = content.get("do")
         try:
             if do == "train":
-                self.setting = Setting(**content["form"])
-                self._session.start(self.setting)
-            elif do == "form":
+                setting = Setting(**content["form"])
+                self._session.start(setting)
+                self.setting = setting
+            elif do == "form" and not self._session.busy:
                 self.setting = Setting(**content["form"])
                 self._session.run = self._session.run | {"code": None}
                 self._widget.form = _form(self.setting)
@@ -232,7 +239,7 @@ def _form(setting: Setting) -> dict:
 
 def _recalled() -> list[dict]:
     kept = learner.recall(tried_file())
-    rows = [kept[name] for name in sorted(kept)]
+    rows = [{k: v for k, v in kept[name].items() if k != "when"} for name in sorted(kept)]
     return [row for row in rows if {"differences", "setting", "code"} <= row.keys()]
 
 

@@ -20,7 +20,6 @@ from coursekit.plots import word
 from coursekit.results.runs import Runs
 
 METRIC = {"acc": METRICS["accuracy"], "loss": METRICS["nll"]}
-NOUN = {"acc": "validation accuracy", "loss": "validation loss"}
 BETTER = {"acc": +1, "loss": -1}
 COMPARED = ("to the end", "both stopped", "early stopping alone")
 PAUSE = 0.1  # seconds from one picture to the next
@@ -217,6 +216,7 @@ class Session:
             "plain": _summary(without),
             "treated": _summary(with_it),
             "difference": _difference(without.until(done), with_it),
+            "code": treated.start.code(treated.changes),
         }
 
     def _finish(self, treated: Training, without: Curves, with_it: Curves) -> None:
@@ -231,7 +231,8 @@ class Session:
             "code": start.code(treated.changes),
         }
         self.say = _conclusion(treated, verdicts, with_it)
-        self._add_row(treated, start, without, with_it, effects)
+        if treated.start.on or treated.changes:  # else there is nothing that was tried
+            self._add_row(treated, start, without, with_it, effects)
 
     def _add_row(self, treated, start, without, with_it, effects) -> None:
         words = start.words
@@ -316,6 +317,9 @@ def _verdicts(without: Curves, with_it: Curves) -> tuple[dict, dict]:
             if not np.isfinite([control, treated]).all():
                 found[metric].append({"name": name, "word": "diverged"})
                 continue
+            if np.array_equal(control, treated):
+                found[metric].append({"name": name, "word": "the same"})
+                continue
             mean, low, high = paired_interval(scale * control, scale * treated)
             said = word(low, high, smallest, BETTER[metric])
             ends = _list(np.array([mean, low, high]))
@@ -377,27 +381,34 @@ def _conclusion(treated: Training, verdicts: dict, with_it: Curves) -> str:
             f"The loss of {with_it.diverged} of {setting.n_seeds} networks stopped being finite: "
             "there is nothing to compare. Try weaker strengths."
         )
+    end, stopped, alone = verdicts["acc"]
     if not treated.start.on and not treated.changes:
-        return "Nothing was switched on, so both sides are the same. Move a slider, and train."
-    end, stopped, _ = verdicts["acc"]
-    name = treated.start.words if not treated.changes else "what you did"
-    name = name if treated.start.on or treated.changes else "nothing"
-    when = "" if treated.done else f" (you stopped after epoch {done} of {setting.epochs})"
+        return (
+            "Nothing was switched on, so both sides are the same. "
+            f"What early stopping alone does to them: {alone['word']}{_numbers(alone, ' points')}."
+        )
+    name = treated.start.words if treated.start.on and not treated.changes else "what you did"
+    when = f"After {done} epochs" if treated.done else f"Stopped after epoch {done}"
+    n = f"95 % interval, {setting.n_seeds} seeds"
     return (
-        f"At the end{when}, {_told(name, end)}, over {setting.n_seeds} seeds. "
-        f"With both sides stopped at their best epoch, {_told('it', stopped)}."
+        f"{when}, {_SAID[end['word']].format(name)}{_numbers(end, ' points of accuracy', n)}. "
+        f"With both sides stopped at their best epoch: {stopped['word']}{_numbers(stopped)}."
     )
 
 
-def _told(name: str, verdict: dict) -> str:
-    mean, low, high = verdict["effect"]
-    numbers = f"{_signed(mean)} points (95 % interval {_signed(low)} to {_signed(high)})"
-    said = {
-        "helps": f"{name} helps: {numbers}",
-        "hurts": f"{name} hurts: {numbers}",
-        "too small to matter": f"{name} makes a difference too small to matter: {numbers}",
-        "helps, size open": f"{name} helps, but how much is open: {numbers}",
-        "hurts, size open": f"{name} hurts, but how much is open: {numbers}",
-        "not yet known": f"it is not yet known whether {name} helps: {numbers}",
-    }
-    return said[verdict["word"]]
+_SAID = {
+    "helps": "{} helps",
+    "hurts": "{} hurts",
+    "too small to matter": "the effect of {} is too small to matter",
+    "helps, size open": "{} helps, but how much is open",
+    "hurts, size open": "{} hurts, but how much is open",
+    "not yet known": "it is not yet known what {} does",
+    "the same": "{} makes no difference at any seed",
+}
+
+
+def _numbers(verdict: dict, unit: str = "", more: str = "") -> str:
+    if "effect" not in verdict:
+        return ""
+    mean, low, high = map(_signed, verdict["effect"])
+    return f", {mean}{unit} ({low} to {high}{'; ' if more else ''}{more})"

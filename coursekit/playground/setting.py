@@ -32,24 +32,29 @@ class Pool(NamedTuple):
 
 
 POOLS = {
-    "digits": Pool(
-        "handwritten digits", (200, 50, 100, 300), 500, ("mlp", "cnn", "resnet", "linear"), True
-    ),
+    "digits": Pool("digits", (200, 50, 100, 300), 500, ("mlp", "cnn", "resnet", "linear"), True),
     "canvas_digits": Pool(
-        "digits at random places", (200, 50, 100, 300), 500, ("mlp", "cnn", "resnet", "linear"), True
+        "digits on a canvas",
+        (200, 50, 100, 300),
+        500,
+        ("mlp", "cnn", "resnet", "linear"),
+        True,
     ),
     "mnist1d": Pool(
-        "MNIST-1D, ten shapes as signals", (500, 200, 1000), 1000, ("mlp", "cnn", "resnet", "linear")
+        "MNIST-1D signals",
+        (500, 200, 1000),
+        1000,
+        ("mlp", "cnn", "resnet", "linear"),
     ),
-    "moons": Pool("two moons, in the plane", (50, 20, 100), 500, ("mlp", "resnet", "linear")),
-    "wine": Pool("wines, a table", (50, 20), 60, ("mlp", "resnet", "linear")),
-    "breast_cancer": Pool("tumors, a table", (100, 30), 200, ("mlp", "resnet", "linear")),
+    "moons": Pool("two moons", (50, 20, 100), 500, ("mlp", "resnet", "linear")),
+    "wine": Pool("wines", (50, 20), 60, ("mlp", "resnet", "linear")),
+    "breast_cancer": Pool("tumors", (100, 30), 200, ("mlp", "resnet", "linear")),
 }
 MODELS = {
-    "mlp": "two hidden layers of 128",
-    "cnn": "small convolutional network",
-    "resnet": "twelve residual blocks",
-    "linear": "no hidden layer",
+    "mlp": "MLP, 2 × 128",
+    "cnn": "small CNN",
+    "resnet": "ResNet, 12 blocks",
+    "linear": "linear",
 }
 NOISE = (0.2, 0.0, 0.1, 0.4)
 
@@ -274,12 +279,10 @@ class Setting:
             n_classes = self.task().n_classes
             mix = partial(mixing.random_mixup, alpha=self.mixup, n_classes=n_classes)
         if self.smoothing:
-            objective = partial(
-                F.cross_entropy, reduction="none", label_smoothing=self.smoothing
-            )
+            objective = partial(F.cross_entropy, reduction="none", label_smoothing=self.smoothing)
         return Hooks(objective, penalty, augment, mix)
 
-    def code(self, changes: Mapping[int, Mapping[str, float]] = {}) -> str:  # noqa: B006, read only
+    def code(self, changes: Mapping[int, Mapping[str, float]] = {}) -> str:
         """Lines of Python that train the plain networks and these, and compare them.
 
         Parameters
@@ -291,17 +294,20 @@ class Setting:
         body = "\n".join([
             f'task = data.load("{self.data}", n_train={self.n_train}, '
             f"n_val={POOLS[self.data].n_val}, label_noise={self.label_noise:g})",
-            f"recipe = Recipe(epochs={self.epochs}, batch_size={BATCH}, "
-            f'optimizer="adamw", lr={self.lr:g}, '
-            f"n_seeds={self.n_seeds}, first_seed={self.first_seed})",
+            "recipe = Recipe(",
+            f'    epochs={self.epochs}, batch_size={BATCH}, optimizer="adamw", lr={self.lr:g},',
+            f"    n_seeds={self.n_seeds}, first_seed={self.first_seed},",
+            ")",
             f"plain = fit({self.plain._network()}, task, recipe)",
             treated,
             "",
-            "# Paired by seed, at the end of training, on validation data: the test set stays closed.",
-            "effect = intervals.paired_interval("
-            "100 * plain.val_acc[:, -1], 100 * treated.val_acc[:, -1])",
-            f'plots.effects({{"{self.words}": effect}}, title="With minus without", '
-            'smallest=1, unit="points")',
+            "# Paired by seed, at the end, on validation data: the test set stays closed.",
+            "before, after = (100 * runs.val_acc[:, -1] for runs in (plain, treated))",
+            "effect = intervals.paired_interval(before, after)",
+            "plots.effects(",
+            f'    {{"{self.words}{", changed on the way" if changes else ""}": effect}},',
+            '    title="With minus without", smallest=1, unit="points",',
+            ")",
         ])  # fmt: skip
         return f"{_imports(body)}\n\n{body}\n"
 
