@@ -158,13 +158,13 @@ export function render({ model, el }) {
     $("progress").value = run.epochs ? run.done / run.epochs : 0;
     $(".changes").textContent = (run.changes || []).map(([epoch, words]) => `From epoch ${epoch}: ${words}.`).join(" ");
   }
-  const L = 50, R = 92;
+  const L = 50, R = 84;
   function axes(run, top, bottom, x, ticks, y, unit, named) {
     const epochs = run.epochs || form.epochs;
     let s = ticks.map(v => line(L, y(v), width - R, y(v)) + text(L - 7, y(v) + 4.5, minus(v) + unit, "end")).join("");
     const every = steps(0, epochs, width < 460 ? 3 : 6).filter(v => v >= 1 && Number.isInteger(v));
     s += every.map(v => text(x(v), bottom + 17, v)).join("");
-    if (named) s += text(width - R + 18, bottom + 17, "epochs", "start");
+    if (named) s += text(width - R + 16, bottom + 17, "epochs", "start");
     return s;
   }
   const across = run => scale(1, Math.max(2, run.epochs || form.epochs), L + 2, width - R);
@@ -215,12 +215,12 @@ export function render({ model, el }) {
     const svg = $(".gap"), H = 172, top = 30, bottom = H - 26, x = across(run), d = has(run) ? run.difference[metric] : [[], [], []];
     const from = settledFrom(run), settled = [...d[1].slice(from), ...d[2].slice(from)].filter(v => v !== null), reach = Math.max(3 * m.smallest, ...settled.map(Math.abs)) * 1.08;
     const y = scale(-reach, reach, bottom, top), ticks = steps(-reach, reach, 4);
-    let s = text(0, 15, width < 460 ? "With minus without, validation" : `With minus without, on validation (${m.better} is better)`, "start", "ink bold");
+    let s = text(0, 15, width < 480 ? `With minus without, in ${m.unit}` : `With minus without on validation, in ${m.unit} (${m.better} is better)`, "start", "ink bold");
     s += `<rect x="${L}" y="${y(m.smallest).toFixed(1)}" width="${width - R - L}" height="${(y(-m.smallest) - y(m.smallest)).toFixed(1)}" fill="var(--band)"/>`;
     s += axes(run, top, bottom, x, ticks, y, "", true) + line(L, y(0), width - R, y(0), "var(--plain)") + marks(run, x, top, bottom);
     s += `<clipPath id="${id}g"><rect x="${L}" y="${top - 3}" width="${width - L}" height="${bottom - top + 6}"/></clipPath><g clip-path="url(#${id}g)"><path d="${band(d[1], d[2], x, y)}" fill="var(--strong)" opacity=".22"/><path d="${path(d[0], x, y)}" fill="none" stroke="var(--strong)" stroke-width="2.5"/></g>`;
     const end = last(d[0]);
-    if (end) s += `<text x="${(x(end[0]) + 9).toFixed(1)}" y="${(Math.min(bottom, Math.max(top + 6, y(end[1]))) + 4.5).toFixed(1)}" class="bold halo" style="fill:var(--strong-ink)">${signed(end[1], m.digits)} ${m.unit}</text>`;
+    if (end) s += `<text x="${(x(end[0]) + 9).toFixed(1)}" y="${(Math.min(bottom, Math.max(top + 6, y(end[1]))) + 4.5).toFixed(1)}" class="bold halo" style="fill:var(--strong-ink)">${signed(end[1], m.digits)}</text>`;
     const low = last(d[1]), high = last(d[2]);
     show(svg, H, s, end ? `Difference on validation data at epoch ${end[0]}: ${signed(end[1], m.digits)} ${m.unit}, 95 % interval ${signed(low[1], m.digits)} to ${signed(high[1], m.digits)}.` : "Empty axes: the difference appears while networks train.");
   }
