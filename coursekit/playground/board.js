@@ -34,7 +34,7 @@ const CSS = `<style>
 </style>`;
 const escaped = words => String(words).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 const plainly = v => (v !== 0 && Math.abs(v) < 0.001 ? minus(v.toExponential(0)) : String(v));
-const NAMES = { "to the end": "Trained to the end", "both stopped": "Both stopped at their best epoch", "early stopping alone": "Early stopping alone, nothing else" };
+const NAMES = { "to the end": "At the last epoch", "both stopped": "Both stopped at their best epoch", "early stopping alone": "Early stopping alone, nothing else" };
 const TONES = { helps: "strong", hurts: "against", "too small to matter": "ink", "not yet known": "plain", diverged: "plain", "the same": "plain" };
 const LOSS = { acc: { name: "accuracy", unit: "points", smallest: 1, times: 100, digits: 1, better: "higher" }, loss: { name: "loss", unit: "nats", smallest: 0.02, times: 1, digits: 2, better: "lower" } };
 
@@ -262,7 +262,7 @@ export function render({ model, el }) {
   // The list
   const COLUMNS = ["try", "with", "data", "n_train", "label_noise", "model", "epochs", "seeds", "plain_accuracy", "accuracy", "difference", "low", "high", "word", "accuracy_stopped", "stopped_difference", "stopped_low", "stopped_high", "stopped_word", "best_epoch", "diverged", "tries_on_these_seeds", "together_low", "together_high", "together_word"];
   let file = null;
-  const where = r => `${r.n_train} ${facts.pools[r.data]?.words ?? r.data}, ${Math.round(100 * r.label_noise)} % wrong; ${facts.models[r.model] ?? r.model}; ${r.epochs} epochs`;
+  const where = r => `${r.n_train} ${facts.pools[r.data]?.words ?? r.data}, ${Math.round(100 * r.label_noise)} % of labels redrawn; ${facts.models[r.model] ?? r.model}; ${r.epochs} epochs`;
   function list() {
     const rows = model.get("tried"), ends = (r, p) => `${signed(r[`${p}low`])} to ${signed(r[`${p}high`])}`;
     $(".tries summary").textContent = rows.length ? `What you tried (${rows.length})` : "What you tried";

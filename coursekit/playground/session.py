@@ -391,7 +391,7 @@ def _conclusion(treated: Training, verdicts: dict, with_it: Curves) -> str:
     when = f"After {done} epochs" if treated.done else f"Stopped after epoch {done}"
     n = f"95 % interval, {setting.n_seeds} seeds"
     return (
-        f"{when}, {_SAID[end['word']].format(name)}{_numbers(end, ' points of accuracy', n)}. "
+        f"{when}, {_SAID[end['word']].format(name)}{_numbers(end, ' points of accuracy', n, ':')}. "
         f"With both sides stopped at their best epoch: {stopped['word']}{_numbers(stopped)}."
     )
 
@@ -407,8 +407,8 @@ _SAID = {
 }
 
 
-def _numbers(verdict: dict, unit: str = "", more: str = "") -> str:
+def _numbers(verdict: dict, unit: str = "", more: str = "", mark: str = ",") -> str:
     if "effect" not in verdict:
         return ""
     mean, low, high = map(_signed, verdict["effect"])
-    return f", {mean}{unit} ({low} to {high}{'; ' if more else ''}{more})"
+    return f"{mark} {mean}{unit} ({low} to {high}{'; ' if more else ''}{more})"
