@@ -243,7 +243,8 @@ def test_plain_networks_are_trained_once(every_epoch):
 
 
 def test_the_verdict_is_that_of_the_course(every_epoch):
-    own = finished(Setting(**QUICK, dropout=0.3))
+    own = finished(Setting(**QUICK | {"epochs": 40}, label_noise=0.4, dropout=0.3))
+    assert own.plain.val_loss.argmin(1).max() < 39  # so that stopping makes a difference
     before, after = own.plain.val_acc[:, -1], own.treated.val_acc[:, -1]
     theirs = judge.raises("it helps", before, after, "accuracy").interval
     [end, stopped, alone] = own.run["verdicts"]["acc"]
@@ -357,10 +358,42 @@ def test_a_damaged_list_is_empty(tmp_path):
 def test_code_is_that_of_the_form_or_of_what_was_trained(every_epoch):
     play = playground.show(**QUICK, dropout=0.3)
     assert play.code == play.setting.code()
-    play.start(dropout=0.4)
+    play.start(dropout=0.4, epochs=30)
+    while play._session.run.get("done", 0) < 2:
+        play.wait(0.01)
+    play.change(dropout=0.1)
     play.wait(60)
-    assert play.code == Setting(**QUICK, dropout=0.4).code()
-    assert play.treated.val_acc.shape == (3, 5)
+    [(epoch, words)] = play._session.run["changes"]
+    assert words == "dropout 0.1"
+    assert f"changes={{{epoch}: {{'dropout': 0.1}}}}" in play.code
+    assert play.setting == Setting(**QUICK | {"epochs": 30}, dropout=0.1)
+    assert play.treated.val_acc.shape == (3, 30)
+
+
+def test_what_the_page_asks_for_is_done_or_answered(every_epoch):
+    play = playground.show(**QUICK)
+    play._widget = widget = board._widget()(facts=board.facts(play.setting), form={})
+    play._heard(widget, {"do": "form", "form": {**QUICK, "dropout": 0.3}}, [])
+    assert widget.form["dropout"] == 0.3
+    assert "dropout=0.3" in widget.code
+    play._heard(widget, {"do": "train", "form": {**QUICK, "dropout": 0.3}}, [])
+    play.wait(60)
+    assert (widget.busy, widget.say, len(widget.tried)) == (False, play.say, 1)
+    assert {"differences", "code"}.isdisjoint(widget.tried[0])
+    play._heard(widget, {"do": "form", "form": {**QUICK, "l2": 0.1}}, [])
+    assert "dropout" not in widget.code
+    play._heard(widget, {"do": "code", "row": 0}, [])
+    assert widget.code == play.tried[0]["code"]
+    for wrong, sentence in (
+        ({"do": "train", "form": {"data": "moon"}}, "Unknown data 'moon'; expected one of"),
+        ({"do": "train", "form": {"speed": 3}}, "unexpected keyword argument 'speed'"),
+        ({"do": "change", "strengths": {"batch_norm": True}}, "stop first"),
+    ):
+        play._heard(widget, wrong, [])
+        assert sentence in widget.say
+        assert not play._session.busy
+    play._heard(widget, {"do": "forget"}, [])
+    assert widget.tried == []
 
 
 # Without a browser
