@@ -8,6 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 from browsing import jupyterlab, needs_chromium, overlaps, violations
+from pretend import pretend
 
 from coursekit import judge, playground, plots
 from coursekit.course import lessons
@@ -309,6 +310,19 @@ def test_one_at_a_time(every_epoch):
     own.stop()
     own.wait(60)
     assert not own.busy
+
+
+@pytest.mark.parametrize("asked", [EVERYTHING, {"model": "resnet", "survival": 0.5}])
+def test_it_trains_on_a_device(monkeypatch, asked):
+    load = setting.data.load
+    with pretend("cuda:1"):
+        setting._load.cache_clear()
+        monkeypatch.setattr(setting.data, "load", lambda *a, **o: load(*a, device="cuda:1", **o))
+        own = Session()
+        own._train(Setting(**QUICK | asked))
+        assert own.treated.device.startswith("cuda:1")
+        assert own.say.startswith("After 5 epochs, ")
+    setting._load.cache_clear()
 
 
 # The list
