@@ -68,6 +68,25 @@ def visit(browser, path, size=WIDE, **options):
     context.close()
 
 
+def eventually(page, script, wanted):
+    """Wait until a script's value is the wanted one: what events start comes when it comes."""
+    try:
+        page.wait_for_function(
+            "([script, wanted]) => JSON.stringify(eval(script)) === wanted",
+            arg=[script, json.dumps(wanted, separators=(",", ":"), ensure_ascii=False)],
+            timeout=10_000,
+        )
+    except Exception as late:  # Playwright's own kind: it may not be installed
+        if type(late).__name__ != "TimeoutError":
+            raise
+        raise AssertionError(f"{script}: {page.evaluate(script)!r}, not {wanted!r}") from None
+
+
+def counted(page, selector, n):
+    """Wait until a page has so many of something."""
+    eventually(page, f"document.querySelectorAll({json.dumps(selector)}).length", n)
+
+
 @contextmanager
 def serving(folder: Path):
     """A folder by HTTP: under file:// axe's own preload of styles fills the console with errors."""

@@ -30,6 +30,7 @@ const CSS = `<style>
 .play pre{font:.84em/1.5 ui-monospace,Menlo,Consolas,monospace;background:var(--band);color:var(--ink);padding:.7em .9em;border-radius:7px;overflow:auto;margin:.3em 0;white-space:pre}
 .play .tries td,.play .tries th{white-space:normal;vertical-align:top;padding-right:.8em;min-width:3em}.play .tries td:nth-child(2),.play .tries td:nth-child(3){min-width:8em}.play .tries td:nth-child(n+6):not(:last-child){min-width:6em}.play .numbers thead th{white-space:normal;vertical-align:bottom;max-width:8em}
 .play a{color:var(--strong-ink)}
+@container (min-width:460px) and (max-width:600px){.play .pick{grid-template-columns:auto minmax(0,1fr) auto minmax(0,1fr)}}
 @container (max-width:600px){.play .cols{grid-template-columns:minmax(0,1fr)}.play .view{margin-top:1.1em}.play .dials{display:grid;grid-template-columns:1fr 1fr;gap:0 1.2em}}
 </style>`;
 const escaped = words => String(words).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
