@@ -1,7 +1,7 @@
 """Measure what other texts assert: the support package of the course on regularization.
 
-A notebook imports the modules that lie flat in this folder, and `regularizers`, `linear`,
-`explorers`, `ledger` and `exercises`; what lies in the other folders is machinery behind them.
+A notebook imports the modules that lie flat in this folder, and `regularizers`, `linear`, `ledger`,
+`explorers`, `playground` and `exercises`; what lies in the other folders is machinery behind them.
 Submodules load on first use, so `import coursekit` costs milliseconds and does not touch torch.
 """
 
@@ -26,6 +26,7 @@ PUBLIC = (
     "plots",
     "widgets",
     "explorers",
+    "playground",
     "claims",
     "ledger",
     "exercises",
