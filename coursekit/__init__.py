@@ -28,6 +28,7 @@ PUBLIC = (
     "explorers",
     "claims",
     "ledger",
+    "rosetta",
     "exercises",
     "full_size",
     "start",
