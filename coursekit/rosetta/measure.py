@@ -14,13 +14,21 @@ from itertools import combinations
 
 import numpy as np
 
-from coursekit.rosetta import examples, noise, norms, optimizers, penalties, stopping
+from coursekit.rosetta import examples, noise, norms, optimizers, penalties, stopping, whole
 from coursekit.rosetta.row import LIBRARIES, ROWS, Row, distance, measured
 
 __all__ = ["GROUPS", "HOW_TO_GET_KERAS", "Outcome", "outcomes", "versions"]
 
 HOW_TO_GET_KERAS = 'pip install "coursekit[keras]"'
-MODULES = (penalties, optimizers, noise, norms, examples, stopping)  # in the order of the table
+MODULES = (
+    penalties,
+    optimizers,
+    noise,
+    norms,
+    examples,
+    stopping,
+    whole,
+)  # in the order of the table
 GROUPS = tuple(
     dict.fromkeys(one.group for m in MODULES for one in vars(m).values() if isinstance(one, Row))
 )

@@ -43,7 +43,7 @@ html[data-theme=dark] body .rosetta,body[data-jp-theme-light=false] .rosetta{{{D
 .rosetta .box.trap{{border-color:var(--against)}}
 .rosetta .box>b{{font-weight:650}}
 .rosetta pre{{background:var(--band);color:var(--ink);border:0;border-radius:5px;margin:.25em 0;padding:.55em .7em;line-height:1.4;white-space:pre-wrap}}
-.rosetta pre code{{white-space:pre-wrap}}
+.rosetta pre code{{white-space:pre-wrap}}.rosetta pre span{{display:block;padding-left:2ch;text-indent:-2ch}}
 @container (max-width:640px){{
  .rosetta table,.rosetta tbody,.rosetta tr,.rosetta td,.rosetta th{{display:block;width:100%}}
  .rosetta thead{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
@@ -161,7 +161,7 @@ def _cell(one: Outcome, library: str) -> str:
 def _short(code: str) -> str:
     """One line of code that may break where a reader would break it, and its comment in words."""
     code, _, comment = code.partition("  # ")
-    broken = re.sub(r"([(=,] ?)(?=[^)])", r"\1<wbr>", code)
+    broken = re.sub(r"([(,] ?)(?=[^)])", r"\1<wbr>", code)
     broken = "<wbr>".join(escape(part) for part in broken.split("<wbr>"))
     words = f' <span class="none">{escape(comment)}</span>' if comment else ""
     return f"<code>{broken}</code>{words}"
@@ -182,7 +182,8 @@ def _inside(one: Outcome) -> str:
     off += f' <span class="unit">{row.unit}</span>' if off and row.unit else ""
     boxes.append(f'<div class="box trap"><b>Wrong:</b>{off}{_code(row.source("wrong"))}</div>')
     pairs = "; ".join(f"{names(pair)}: {number(off)}" for pair, off in one.off.items())
-    pairs = f'<p class="unit">Largest difference. {pairs}.</p>' if pairs else ""
+    when = " after 1 and 50 steps" if row.trains else ""
+    pairs = f'<p class="unit">Largest difference{when}. {pairs}.</p>' if pairs else ""
     return (
         f"<p>{_rich(row.same)}</p><p><b>Trap.</b> {_rich(row.trap)}</p>"
         f'<div class="boxes">{"".join(boxes)}</div>{pairs}'
@@ -190,7 +191,8 @@ def _inside(one: Outcome) -> str:
 
 
 def _code(source: str) -> str:
-    return f"<pre><code>{escape(source)}</code></pre>"
+    lines = "".join(f"<span>{escape(line)}\n</span>" for line in source.rstrip().split("\n"))
+    return f"<pre><code>{lines}</code></pre>"
 
 
 def _rich(text: str) -> str:

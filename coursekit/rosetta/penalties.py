@@ -9,7 +9,7 @@ from sklearn.linear_model import (
     Ridge,
     SGDRegressor,
 )
-from sklearn.neural_network import MLPRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from coursekit.rosetta.row import row
 from coursekit.rosetta.shared import (
@@ -67,6 +67,46 @@ class L2:
         kernels = {"params": [net.weight], "weight_decay": 0.1}
         optimizer = torch.optim.SGD([kernels, {"params": [net.bias]}], lr=0.1)
         return fit_torch(net, optimizer, steps)
+
+
+@row(GROUP, "L2 in a classifier")
+class Classifier:
+    """The mean cross-entropy is the same in all three, so nothing is halved but the penalties:
+    `weight_decay` = 2c, and alpha = 2c times the rows of a batch."""
+
+    short = {
+        "keras": "kernel_regularizer=L2(c)",
+        "torch": "SGD(weight_decay=2 * c)  # on kernels",
+        "sklearn": "MLPClassifier(alpha=2 * c * rows)",
+    }
+    trap = """The default alpha of 0.0001 in batches of 200 rows is a `weight_decay` of 0.0000005,
+    which is nearly nothing. The wrong line copies `weight_decay` as alpha."""
+
+    def keras(steps):
+        layer = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.1))
+        model = keras.Sequential([layer])
+        model.compile(keras.optimizers.SGD(0.5), keras.losses.BinaryCrossentropy(from_logits=True))
+        return fit_keras(model, steps, labels[:, None].float())
+
+    def torch(steps):
+        net = linear()
+        kernels = {"params": [net.weight], "weight_decay": 2 * 0.1}
+        optimizer = torch.optim.SGD([kernels, {"params": [net.bias]}], lr=0.5)
+
+        def loss():
+            return F.binary_cross_entropy_with_logits(net(x)[:, 0], labels.float())
+
+        return fit_torch(net, optimizer, steps, loss)
+
+    def sklearn(steps):
+        plain = {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.5}
+        model = MLPClassifier(alpha=2 * 0.1 * 64, **plain)
+        return fit_sklearn(model, steps, labels.numpy())
+
+    def wrong(steps):
+        plain = {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.5}
+        model = MLPClassifier(alpha=2 * 0.1, **plain)
+        return fit_sklearn(model, steps, labels.numpy())
 
 
 @row(GROUP, "Ridge, at the minimum")
@@ -234,9 +274,9 @@ class L1:
 @row(GROUP, "L1 with exact zeros")
 class Zeros:
     """`Lasso` sets weights to exactly zero. Gradient steps can do the same if the penalty leaves
-    the loss, and each step is followed by a soft threshold of lr · c. PyTorch has it as `softshrink`;
-    in Keras it fits into a kernel constraint, which is any function of the kernel that is called
-    behind each step. Compared are the weights and the number of zeros."""
+    the loss, and each step is followed by a soft threshold of lr · c. PyTorch has it as
+    `softshrink`; in Keras it fits into a kernel constraint, which is any function of the kernel
+    that is called behind each step. Compared are the weights and the number of zeros."""
 
     short = {
         "keras": "kernel_constraint=lambda w: soft_shrink(w, lr * c)",

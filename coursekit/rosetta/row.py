@@ -34,6 +34,11 @@ class Row:
     tolerance: float = 1e-5
     unit: str = ""
 
+    @property
+    def trains(self) -> bool:
+        """Whether weights are compared after 1 and after 50 steps."""
+        return "steps" in inspect.signature(self.wrong).parameters
+
     def source(self, library: str) -> str:
         """What is shown of a snippet: the lines of its function, and of `wrong` for "wrong"."""
         function = self.wrong if library == "wrong" else self.code[library]
