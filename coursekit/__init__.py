@@ -2,7 +2,8 @@
 
 A notebook imports the modules that lie flat in this folder, and `regularizers`, `linear`, `claims`,
 `ledger`, `explorers`, `rosetta` and `exercises`; what lies in the other folders is machinery behind
-them. Submodules load on first use, so `import coursekit` costs milliseconds and does not touch torch.
+them. Submodules load on first use, so `import coursekit` costs milliseconds and does not touch
+torch.
 """
 
 from importlib import import_module

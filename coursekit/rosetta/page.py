@@ -42,8 +42,8 @@ html[data-theme=dark] body .rosetta,body[data-jp-theme-light=false] .rosetta{{{D
 .rosetta .box{{min-width:0;border-left:4px solid var(--grid);padding:0 0 0 .7em}}
 .rosetta .box.trap{{border-color:var(--against)}}
 .rosetta .box>b{{font-weight:650}}
-.rosetta pre{{background:var(--band);color:var(--ink);border:0;border-radius:5px;margin:.25em 0;padding:.55em .7em;line-height:1.4;white-space:pre-wrap}}
-.rosetta pre code{{white-space:pre-wrap}}.rosetta pre span{{display:block;padding-left:2ch;text-indent:-2ch}}
+.rosetta pre{{background:var(--band);color:var(--ink);border:0;border-radius:5px;margin:.25em 0;padding:.55em .7em;line-height:1.4;white-space:pre-wrap;word-break:normal}}
+.rosetta pre code{{white-space:pre-wrap;word-break:normal}}.rosetta pre span{{display:block;padding-left:2ch;text-indent:-2ch}}
 @container (max-width:640px){{
  .rosetta table,.rosetta tbody,.rosetta tr,.rosetta td,.rosetta th{{display:block;width:100%}}
  .rosetta thead{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}

@@ -397,6 +397,49 @@ class Biases:
         return fit_keras(model, steps)
 
 
+@row(GROUP, "L1 of everything")
+class L1Biases:
+    """A sum over `net.parameters()`, as it stands in many guides, punishes biases too. In Keras
+    that is a kernel regularizer and a bias regularizer, in each layer."""
+
+    short = {
+        "keras": "kernel_regularizer=L1(c), bias_regularizer=L1(c)",
+        "torch": "loss + c * sum(p.abs().sum() for p in net.parameters())",
+        "sklearn": None,
+    }
+    lacks = {"sklearn": "No equivalent: `Lasso` leaves the intercept alone, always."}
+    trap = """A bias does not choose a column, so there is nothing to gain from a zero there. The
+    wrong line takes the kernels only, which is what was meant."""
+
+    def missing():
+        return not [name for name in Lasso().get_params() if "bias" in name]
+
+    def keras(steps):
+        penalty = keras.regularizers.L1(0.1)
+        layer = keras.layers.Dense(1, kernel_regularizer=penalty, bias_regularizer=penalty)
+        model = keras.Sequential([layer])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        return fit_keras(model, steps)
+
+    def torch(steps):
+        net = linear()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+        def loss():
+            return F.mse_loss(net(x), y) + 0.1 * sum(p.abs().sum() for p in net.parameters())
+
+        return fit_torch(net, optimizer, steps, loss)
+
+    def wrong(steps):
+        net = linear()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+        def loss():
+            return F.mse_loss(net(x), y) + 0.1 * net.weight.abs().sum()
+
+        return fit_torch(net, optimizer, steps, loss)
+
+
 @row(GROUP, "Activities")
 class Activities:
     """`activity_regularizer` punishes what a layer says, summed over its units and *divided by the
