@@ -10,7 +10,8 @@ from browsing import NARROW, needs_chromium, serving, too_wide, violations, visi
 
 from coursekit import rosetta
 from coursekit.rosetta import measure, page
-from coursekit.rosetta.row import LIBRARIES, ROWS
+from coursekit.rosetta.measure import ROWS
+from coursekit.rosetta.row import LIBRARIES
 
 WITH_TWO = ("torch", "sklearn")
 NO_KERAS = f"Keras is not installed: {measure.HOW_TO_GET_KERAS}"

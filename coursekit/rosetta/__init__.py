@@ -5,9 +5,9 @@ equivalent and the row says why. A wrong line stands beside each row, and is run
 """
 
 from coursekit.rosetta import page
-from coursekit.rosetta.measure import Outcome, outcomes, versions
+from coursekit.rosetta.measure import ROWS, Outcome, outcomes, versions
 from coursekit.rosetta.page import Page
-from coursekit.rosetta.row import ROWS, Row
+from coursekit.rosetta.row import Row
 
 __all__ = ["ROWS", "Outcome", "Page", "Row", "find", "outcomes", "show", "table", "versions"]
 

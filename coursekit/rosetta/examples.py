@@ -165,7 +165,7 @@ class ExampleWeights:
 
     short = {
         "keras": "model.fit(x, y, sample_weight=v)",
-        "torch": "(v * loss_of_each).mean()",
+        "torch": "(v * each).mean()  # each: losses of the examples",
         "sklearn": "LogisticRegression().fit(X, y, sample_weight=v)",
     }
     trap = """scikit-learn's *networks* divide by the sum of weights instead (those that take

@@ -15,9 +15,10 @@ from itertools import combinations
 import numpy as np
 
 from coursekit.rosetta import examples, noise, norms, optimizers, penalties, stopping, whole
-from coursekit.rosetta.row import LIBRARIES, ROWS, Row, distance, measured
+from coursekit.rosetta import row as rows
+from coursekit.rosetta.row import LIBRARIES, Row, distance, measured
 
-__all__ = ["GROUPS", "HOW_TO_GET_KERAS", "Outcome", "outcomes", "versions"]
+__all__ = ["GROUPS", "HOW_TO_GET_KERAS", "ROWS", "Outcome", "outcomes", "versions"]
 
 HOW_TO_GET_KERAS = 'pip install "coursekit[keras]"'
 MODULES = (
@@ -32,6 +33,7 @@ MODULES = (
 GROUPS = tuple(
     dict.fromkeys(one.group for m in MODULES for one in vars(m).values() if isinstance(one, Row))
 )
+ROWS = dict(sorted(rows.ROWS.items(), key=lambda item: GROUPS.index(item[1].group)))
 PACKAGES = {"keras": "keras", "torch": "torch", "sklearn": "scikit-learn"}
 MOVED = 1e-3  # what the wrong line has to be off by, in the row's unit
 
@@ -89,8 +91,7 @@ def outcomes() -> dict[str, Outcome]:
         If the process in which they run breaks down.
     """
     code = f"import sys; from {__name__} import in_process; in_process(sys.argv[1:])"
-    in_order = sorted(ROWS, key=lambda name: GROUPS.index(ROWS[name].group))
-    return {name: judged(ROWS[name], found) for name, found in _run(code, in_order).items()}
+    return {name: judged(ROWS[name], found) for name, found in _run(code, list(ROWS)).items()}
 
 
 def _run(code: str, names: Sequence[str]) -> dict[str, dict]:

@@ -148,7 +148,7 @@ class Excluded:
 
     short = {
         "keras": 'optimizer.exclude_from_weight_decay(var_names=["bias"])',
-        "torch": 'AdamW([{"params": kernels}, {"params": biases, "weight_decay": 0}])',
+        "torch": 'AdamW([{"params": [net.weight]}, {"params": [net.bias], "weight_decay": 0}])',
         "sklearn": None,
     }
     lacks = {"sklearn": "No equivalent: nothing decays there; alpha never touches an intercept."}

@@ -279,7 +279,7 @@ class Zeros:
     that is called behind each step. Compared are the weights and the number of zeros."""
 
     short = {
-        "keras": "kernel_constraint=lambda w: soft_shrink(w, lr * c)",
+        "keras": "kernel_constraint=shrink  # soft_shrink(kernel, lr * c)",
         "torch": "softshrink(w, lr * c)  # behind step()",
         "sklearn": "Lasso(alpha=c / 2)",
     }

@@ -51,9 +51,9 @@ images = torch.randn(8, 6, 6, 3, generator=_draws)  # 8 images of 6 x 6 points, 
 def numbers(value) -> np.ndarray:
     """Any library's numbers as an array of NumPy."""
     if isinstance(value, Tensor):
-        value = value.detach().cpu()
+        value = value.detach().cpu().numpy()
     elif not isinstance(value, (np.ndarray, float, int)) and hasattr(value, "value"):
-        value = value.value.detach().cpu()  # a variable of Keras, which computes with PyTorch
+        value = value.value.detach().cpu().numpy()  # a variable of Keras, on PyTorch
     return np.array(value, dtype=float)
 
 
