@@ -25,30 +25,30 @@ html[data-theme=dark] body .rosetta,body[data-jp-theme-light=false] .rosetta{{{D
 .rosetta .group{{border:0;border-top:2px solid var(--ink);margin:0;padding:.5em 0;background:none;box-shadow:none}}
 .rosetta .group>summary{{font-size:1.08em;font-weight:650;color:var(--ink);background:none;padding:0}}
 .rosetta .count{{font-weight:400;color:var(--muted);font-size:.88em}}
-.rosetta table{{display:table;border-collapse:collapse;width:100%;margin:.4em 0 .2em;table-layout:fixed;font-size:1em;color:var(--ink);border:0}}
+.rosetta table{{display:table;border-collapse:collapse;width:100%;margin:.4em 0 .2em;table-layout:fixed!important;font-size:1em;color:var(--ink);border:0}}
 .rosetta caption{{text-align:left;color:var(--muted);caption-side:top;padding:.2em 0}}
 .rosetta tr,.rosetta th,.rosetta td{{background:none!important;color:var(--ink);border:0;font-weight:400;
- text-align:left!important;vertical-align:top;white-space:normal;padding:.4em .8em .1em 0;max-width:none}}
-.rosetta thead th{{color:var(--muted);font-size:.88em;border-bottom:1px solid var(--grid)}}
+ text-align:left!important;vertical-align:top;white-space:normal;max-width:none;border:0!important;padding:.4em .8em .1em 0!important}}
+.rosetta thead th{{color:var(--muted);font-size:.88em;border-bottom:1px solid var(--grid)!important}}
 .rosetta tbody th{{font-weight:650}}
-.rosetta td.more{{border-bottom:1px solid var(--grid);padding:.05em 0 .5em}}
+.rosetta td.more{{border-bottom:1px solid var(--grid)!important;padding:.05em 0 .5em!important}}
 .rosetta td.more summary{{color:var(--muted);font-size:.92em;width:max-content;max-width:100%}}
-.rosetta col.name{{width:19%}}.rosetta col.off{{width:11%}}
-.rosetta code{{font:.86em/1.4 ui-monospace,Menlo,Consolas,monospace;background:none;border:0;color:var(--ink);padding:0;overflow-wrap:anywhere}}
+.rosetta col.name{{width:18%}}.rosetta col.off{{width:13%}}
+.rosetta.rosetta code{{font:.83em/1.4 ui-monospace,Menlo,Consolas,monospace!important;background:none!important;border:0!important;color:var(--ink)!important;padding:0!important;margin:0;overflow-wrap:anywhere;display:inline;white-space:normal}}
 .rosetta .none,.rosetta .unit{{color:var(--muted)}}
-.rosetta .equal{{color:var(--strong);font-weight:650;white-space:nowrap}}
+.rosetta .equal{{color:var(--strong);font-weight:650}}
 .rosetta .wrong{{color:var(--against);font-weight:650}}
 .rosetta .boxes{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25em),1fr));gap:.7em;margin:.5em 0}}
 .rosetta .box{{min-width:0;border-left:4px solid var(--grid);padding:0 0 0 .7em}}
 .rosetta .box.trap{{border-color:var(--against)}}
 .rosetta .box>b{{font-weight:650}}
-.rosetta pre{{background:var(--band);color:var(--ink);border:0;border-radius:5px;margin:.25em 0;padding:.55em .7em;line-height:1.4;white-space:pre-wrap;word-break:normal}}
-.rosetta pre code{{white-space:pre-wrap;word-break:normal}}.rosetta pre span{{display:block;padding-left:2ch;text-indent:-2ch}}
+.rosetta.rosetta pre{{background:var(--band);color:var(--ink);border:0;box-shadow:none;border-radius:5px;margin:.25em 0;padding:.55em .7em;line-height:1.4;white-space:pre-wrap;word-break:normal}}
+.rosetta.rosetta pre code{{white-space:pre-wrap;word-break:normal}}.rosetta pre span{{display:block;padding-left:2ch;text-indent:-2ch}}
 @container (max-width:640px){{
  .rosetta table,.rosetta tbody,.rosetta tr,.rosetta td,.rosetta th{{display:block;width:100%}}
  .rosetta thead{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
  .rosetta tbody td[data-of]::before{{content:attr(data-of) ": ";color:var(--muted);font-size:.88em}}
- .rosetta tr,.rosetta td{{padding:.1em 0}}.rosetta td.more{{padding-bottom:.6em}}
+ .rosetta tr,.rosetta td,.rosetta th{{padding:.1em 0!important}}.rosetta td.more{{padding-bottom:.6em!important}}
 }}"""  # noqa: E501
 
 
@@ -87,9 +87,10 @@ def single(one: Outcome) -> Page:
 
 
 def count(found: list[Outcome]) -> str:
-    """How many rows hold, in words."""
+    """How many rows there are and whether they hold, in words."""
     n, good = len(found), sum(one.holds for one in found)
-    return f"{n} rows, all hold" if n == good else f"{n} rows, {n - good} broken"
+    rows = "1 row" if n == 1 else f"{n} rows"
+    return f"{rows}, all equal" if n == good else f"{rows}, {n - good} broken"
 
 
 def line(one: Outcome) -> str:
@@ -161,7 +162,7 @@ def _cell(one: Outcome, library: str) -> str:
 def _short(code: str) -> str:
     """One line of code that may break where a reader would break it, and its comment in words."""
     code, _, comment = code.partition("  # ")
-    broken = re.sub(r"([(,] ?)(?=[^)])", r"\1<wbr>", code)
+    broken = re.sub(r"(, ?|\((?=[^)]{12}))", r"\1<wbr>", code)
     broken = "<wbr>".join(escape(part) for part in broken.split("<wbr>"))
     words = f' <span class="none">{escape(comment)}</span>' if comment else ""
     return f"<code>{broken}</code>{words}"
