@@ -232,4 +232,4 @@ def test_companions_of_one_kind(browser, tmp_path):
         assert "(all 7s)" in sentence(page)
         page.locator(".ex .size").focus()
         page.keyboard.press("Home")
-        assert "this one companion (a 7)" in sentence(page)
+        assert "Beside this one companion (a 7)" in sentence(page)
