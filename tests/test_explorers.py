@@ -4,21 +4,16 @@ What only one of them does is tested in `test_explorer_NAME.py`. What looks at a
 of defects, and every such look is given a spoiled page as well.
 """
 
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import threading
-import urllib.request
-from pathlib import Path
 
 import nbformat
 import pytest
 from browsing import (
     NARROW,
     WIDE,
+    counted,
+    eventually,
+    jupyterlab,
     needs_chromium,
     overlaps,
     serving,
@@ -33,7 +28,6 @@ from browsing import (
 from coursekit import explorers
 from coursekit.commands.cli import main
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = list(explorers.TITLES)
 each = pytest.mark.parametrize("name", NAMES)
 
@@ -127,11 +121,16 @@ LOOKS = """() => [
 
 def unmoved(page, act):
     """What stayed as it was: sentence, picture."""
-    before = page.evaluate(LOOKS)
+    before, still = page.evaluate(LOOKS), ["sentence", "picture"]
     act()
-    page.wait_for_timeout(100)
-    after = page.evaluate(LOOKS)
-    return [n for n, a, b in zip(("sentence", "picture"), before, after, strict=True) if a == b]
+    for _ in range(20):
+        after = page.evaluate(LOOKS)
+        pairs = zip(("sentence", "picture"), before, after, strict=True)
+        still = [name for name, a, b in pairs if a == b]
+        if not still:
+            break
+        page.wait_for_timeout(100)
+    return still
 
 
 def dial(page):
@@ -153,12 +152,10 @@ def test_key_and_mouse_move_picture_and_sentence(browser, written):
         assert unmoved(page, lambda: click_on(page, 0.7)) == []
         assert len(page.inner_text(".ex .say")) > 40
         assert page.get_attribute(".ex .say", "aria-live") == "polite"
-        page.wait_for_timeout(200)
         line = page.inner_text(".ex .line")
         state = eval(line, {"explorers": explorers}).state
-        assert page.evaluate("location.hash") == "#" + "&".join(
-            f"{k}={v}" for k, v in state.items()
-        )
+        told = "#" + "&".join(f"{k}={v}" for k, v in state.items())
+        eventually(page, "location.hash", told)
         assert state != explorers.show(written.stem).state
         assert heard == []
 
@@ -268,7 +265,7 @@ def test_dark_print_and_reduced_motion(browser, written):
         assert page.evaluate(MOVES) == 0
         page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate(color) == "rgb(28, 28, 28)"
-        assert page.locator(".ex button:visible").count() == 0
+        counted(page, ".ex button:visible", 0)
         assert heard == []
     with visit(browser, written, color_scheme="light") as (page, _):
         assert page.evaluate(color) == "rgb(28, 28, 28)"
@@ -381,35 +378,8 @@ def lab(tmp_path_factory):
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, folder / f"{name}.ipynb")
     nbformat.write(as_stored(*NAMES), folder / "stored.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    line = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    line += ["--ServerApp.token=key", "--ServerApp.port_retries=0"]
-    env = {k: v for k, v in os.environ.items() if k != "COURSEKIT_STATIC"}
-    env |= {"HOME": str(folder), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
-    env |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
-    silent = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    silent.parent.mkdir(parents=True)
-    silent.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([sys.executable, *line], cwd=folder, env=env, **quiet) as server:
-        try:
-            wait_for(f"http://127.0.0.1:{port}/api?token=key", server)
-            yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token=key"
-        finally:
-            server.terminate()
-
-
-def wait_for(address, server):
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                return json.load(answer)
-        except OSError:
-            assert server.poll() is None, "JupyterLab ended"
-            threading.Event().wait(0.1)
-    raise AssertionError("JupyterLab does not answer")
+    with jupyterlab(folder) as addresses:
+        yield addresses
 
 
 @needs_chromium
@@ -460,5 +430,5 @@ def test_jupyterlab_shows_the_picture_that_a_notebook_stores(browser, lab):
     picture = page.wait_for_selector(".jp-OutputArea img", timeout=60_000)
     assert picture.get_attribute("alt") == explorers.description(NAMES[0])
     assert picture.evaluate("i => i.complete && i.naturalHeight > 150")
-    assert page.locator(".ex").count() == 0
+    counted(page, ".ex", 0)
     page.close()

@@ -22,6 +22,7 @@ TITLES = {
     "answers": "The map of answers",
     "decay": "What weight decay leaves of a weight",
     "masks": "A network in pieces",
+    "companions": "A digit and its companions",
     "wall": "The memorization wall",
 }
 
@@ -68,6 +69,14 @@ STATES = {
         "masks": range(1, 1001),
         "digit": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9),
         "unit": (9, *range(1, 9), *range(10, 17)),
+    },
+    "companions": {
+        "size": (10, 2, 3, 4, 5, 6, 8, 12, 16, 20, 24, 32, 40, 48, 56, 64),
+        "company": (10, *range(10)),  # 10: digits of all kinds
+        "stored": (0, 1),  # whether the statistics of training normalize, instead of the batch's
+        "draw": range(1, 201),
+        "digit": (4, 0, 1, 2, 3, 5, 6, 7, 8, 9),
+        "unit": (1, *range(2, 17)),
     },
     "wall": {
         "epoch": (*range(21), *range(22, 41, 2), *range(45, 81, 5), *range(90, 121, 10)),
