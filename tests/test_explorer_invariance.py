@@ -130,17 +130,6 @@ def test_what_was_told_fits_what_was_done():
     assert OWN["tested"] == invariance.TESTED
 
 
-def test_everything_is_drawn_at_the_strength_of_the_tests():
-    x = invariance.task().x[:20]
-    torch.manual_seed(0)
-    all_four = invariance.everything(x)
-    torch.manual_seed(0)
-    steps = x
-    for name in ("turn", "shift", "noise", "hole"):
-        steps = invariance.hook(name, 2)(steps)
-    assert torch.equal(all_four, steps)
-
-
 # Numbers in the browser
 
 COUNTS = """(own, data) => Object.keys(data.rows).flatMap((_, r) => [0, 1, 2, 3].flatMap(k =>
