@@ -259,7 +259,8 @@ def test_cells_are_chosen_by_keys_and_by_clicks(browser, written):
 def test_right_and_wrong_differ_by_more_than_color(browser, written):
     with visit(browser, written) as (page, _):
         page.locator("[data-cell='0,2']").click()
-        good = sum(a == b for a, b in zip(OWN["rows"]["nothing"][0]["answers"][2], OWN["truth"]))
+        said = OWN["rows"]["nothing"][0]["answers"][2]
+        good = sum(a == b for a, b in zip(said, OWN["truth"], strict=True))
         assert page.locator("[data-picture] text", has_text="\u2713").count() == good
         assert page.locator("[data-picture] text", has_text="\u2717").count() == 20 - good
         assert f"reads {good} of them rightly" in page.inner_text("[data-picture]")

@@ -1,9 +1,9 @@
 """Data of the explorer of invariance: what networks read that were trained on changed pictures.
 
 200 digits in the middle of a frame of 12 x 12 pixels are learned seven times: as they are, and
-moved, turned, mirrored, turned by half, with noise, or with a hole, anew in every step. Each network
-then reads 900 other digits seven times, changed in the same seven ways. `measure` is the experiment,
-and the lesson uses its parts: `task`, `hook`, `tests`, `right`.
+moved, turned, mirrored, turned by half, with noise, or with a hole, anew in every step. Each
+network then reads 900 other digits seven times, changed in the same seven ways. `measure` is the
+experiment, and the lesson uses its parts: `task` and `tests`.
 """
 
 from collections.abc import Callable
@@ -148,8 +148,8 @@ def measure() -> dict:
         "recipe": (
             "200 handwritten digits of 8 x 8 pixels in the middle of a black frame of 12 x 12 for "
             "each network; a network of two times 128 hidden units, Adam with a learning rate of "
-            f"{RECIPE.lr}, batches of {RECIPE.batch_size}, {RECIPE.epochs} epochs, and no stopping; "
-            f"{RECIPE.n_seeds} seeds, each with digits of its own, which are the same in all rows"
+            f"{RECIPE.lr}, batches of {RECIPE.batch_size}, {RECIPE.epochs} epochs, and no "
+            f"stopping; {RECIPE.n_seeds} seeds, each with digits of its own, which are the same in all rows"
         ),
     }
 
