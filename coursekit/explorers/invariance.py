@@ -149,7 +149,8 @@ def measure() -> dict:
             "200 handwritten digits of 8 x 8 pixels in the middle of a black frame of 12 x 12 for "
             "each network; a network of two times 128 hidden units, Adam with a learning rate of "
             f"{RECIPE.lr}, batches of {RECIPE.batch_size}, {RECIPE.epochs} epochs, and no "
-            f"stopping; {RECIPE.n_seeds} seeds, each with digits of its own, which are the same in all rows"
+            f"stopping; {RECIPE.n_seeds} seeds, each with digits of its own, which are the same in "
+            "all rows"
         ),
     }
 
