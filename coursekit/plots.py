@@ -659,17 +659,36 @@ def _words(effects: Mapping, smallest: float, better: int) -> dict[str, str]:
     for name, effect in effects.items():
         if len(effect) != 3 or not np.isfinite(effect).all() or sorted(effect[1:]) != [*effect[1:]]:
             raise ValueError(f"expected (mean, low, high) for {name!r}, got {effect}")
-        _, low, high = effect
-        low, high = (low, high) if better > 0 else (-high, -low)
-        if low > smallest or high < -smallest:
-            words[name] = "helps" if low > 0 else "hurts"
-        elif low > -smallest and high < smallest:
-            words[name] = "too small to matter"
-        elif low > 0 or high < 0:
-            words[name] = ("helps" if low > 0 else "hurts") + SIZE_OPEN
-        else:
-            words[name] = "not yet known"
+        words[name] = word(*effect[1:], smallest, better)
     return words
+
+
+def word(low: float, high: float, smallest: float, better: int = +1) -> str:
+    """The word of an interval, by the rule of the course's claims.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the interval of treated minus control.
+    smallest : float
+        The smallest effect that matters, in the same unit.
+    better : {+1, -1}
+        Whether higher or lower is better.
+
+    Examples
+    --------
+    >>> from coursekit import plots
+    >>> plots.word(1.8, 4.4, smallest=1), plots.word(0.3, 4.4, smallest=1)
+    ('helps', 'helps, size open')
+    """
+    low, high = (low, high) if better > 0 else (-high, -low)
+    if low > smallest or high < -smallest:
+        return "helps" if low > 0 else "hurts"
+    if low > -smallest and high < smallest:
+        return "too small to matter"
+    if low > 0 or high < 0:
+        return ("helps" if low > 0 else "hurts") + SIZE_OPEN
+    return "not yet known"
 
 
 def dots(ax: Axes, groups: Mapping[str, Sequence[float]], roles: Sequence[str] = ()) -> None:

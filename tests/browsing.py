@@ -3,8 +3,13 @@
 import functools
 import http.server
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 import threading
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +17,7 @@ import pytest
 
 from coursekit import explorers
 
+ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -90,6 +96,40 @@ def serving(folder: Path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@contextmanager
+def jupyterlab(folder: Path, **environment):
+    """JupyterLab on a folder: gives a pattern for the addresses of its notebooks."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    line += ["--ServerApp.token=key", "--ServerApp.port_retries=0"]
+    env = {k: v for k, v in os.environ.items() if k != "COURSEKIT_STATIC"}
+    env |= {"HOME": str(folder), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
+    env |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")} | environment
+    silent = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    silent.parent.mkdir(parents=True)
+    silent.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, *line], cwd=folder, env=env, **quiet) as server:
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/api?token=key", server)
+            yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token=key"
+        finally:
+            server.terminate()
+
+
+def _wait_for(address, server):
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            assert server.poll() is None, "JupyterLab ended"
+            threading.Event().wait(0.1)
+    raise AssertionError("JupyterLab does not answer")
 
 
 def violations(page, context=None):

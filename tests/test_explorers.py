@@ -4,15 +4,7 @@ What only one of them does is tested in `test_explorer_NAME.py`. What looks at a
 of defects, and every such look is given a spoiled page as well.
 """
 
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import threading
-import urllib.request
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -21,6 +13,7 @@ from browsing import (
     WIDE,
     counted,
     eventually,
+    jupyterlab,
     needs_chromium,
     overlaps,
     serving,
@@ -35,7 +28,6 @@ from browsing import (
 from coursekit import explorers
 from coursekit.commands.cli import main
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = list(explorers.TITLES)
 each = pytest.mark.parametrize("name", NAMES)
 
@@ -386,35 +378,8 @@ def lab(tmp_path_factory):
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, folder / f"{name}.ipynb")
     nbformat.write(as_stored(*NAMES), folder / "stored.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    line = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    line += ["--ServerApp.token=key", "--ServerApp.port_retries=0"]
-    env = {k: v for k, v in os.environ.items() if k != "COURSEKIT_STATIC"}
-    env |= {"HOME": str(folder), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
-    env |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
-    silent = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    silent.parent.mkdir(parents=True)
-    silent.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([sys.executable, *line], cwd=folder, env=env, **quiet) as server:
-        try:
-            wait_for(f"http://127.0.0.1:{port}/api?token=key", server)
-            yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token=key"
-        finally:
-            server.terminate()
-
-
-def wait_for(address, server):
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                return json.load(answer)
-        except OSError:
-            assert server.poll() is None, "JupyterLab ended"
-            threading.Event().wait(0.1)
-    raise AssertionError("JupyterLab does not answer")
+    with jupyterlab(folder) as addresses:
+        yield addresses
 
 
 @needs_chromium

@@ -35,7 +35,7 @@ LAYERS = (
     {"train", "sweep"},
     {"measure", "intervals", "judge"},
     {"course", "full_size"},
-    {"claims", "ledger", "plots", "widgets", "explorers", "exercises", "start"},
+    {"claims", "ledger", "plots", "widgets", "explorers", "playground", "exercises", "start"},
     {"grading"},
     {"commands", "__main__"},
 )

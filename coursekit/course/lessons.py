@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 COPY = "coursekit-course"  # folder into which an installed package copies its lessons
-START = "start.ipynb"
+START, PLAYGROUND = "start.ipynb", "playground.ipynb"
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,18 @@ def working_copy(target: str | Path = COPY) -> tuple[Path, int]:
 
 
 def lessons() -> list[Path]:
-    """Notebooks of the course in reading order, without its start page."""
+    """Notebooks of the course in reading order, without its start page and its playground."""
     return sorted(folder().glob("[0-9]*.ipynb"))
 
 
 def start_page() -> list[Path]:
     """The notebook that a learner sees first, as a list of one, or of none."""
     return [path for path in [folder() / START] if path.is_file()]
+
+
+def playground_page() -> list[Path]:
+    """The notebook in which everything can be tried, as a list of one, or of none."""
+    return [path for path in [folder() / PLAYGROUND] if path.is_file()]
 
 
 def select(names: Iterable[str | Path]) -> list[Path]:
@@ -84,7 +89,7 @@ def select(names: Iterable[str | Path]) -> list[Path]:
     ValueError
         If a name is neither an .ipynb file nor the beginning of exactly one lesson.
     """
-    known, chosen = start_page() + lessons(), []
+    known, chosen = start_page() + lessons() + playground_page(), []
     for name in names:
         if Path(name).is_file() and Path(name).suffix == ".ipynb":
             chosen.append(Path(name).resolve())
