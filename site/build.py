@@ -33,7 +33,7 @@ QUESTIONS = {
     "03": "One number, `weight_decay`, in three optimizers: what does it do in each?",
     "04": "A network that loses half of its units in each step: what does it gain?",
     "06": "Your prediction depends on the other images of the batch. When does that help?",
-    "07": "The same shift helps one data set and hurts another. Which one is yours?",
+    "07": "Tell a network what does not matter. It believes you, but who pays?",
     "09": "First what repeats, then what does not: when should you stop?",
     "10": "Which blocks of a deep network can be skipped, and what is left of it?",
     "16": "Keras, PyTorch, scikit-learn: is the line that looks the same the same?",

@@ -24,6 +24,7 @@ TITLES = {
     "masks": "A network in pieces",
     "companions": "A digit and its companions",
     "wall": "The memorization wall",
+    "invariance": "Trained with this, tested on that",
 }
 
 
@@ -81,6 +82,12 @@ STATES = {
     "wall": {
         "epoch": (*range(21), *range(22, 41, 2), *range(45, 81, 5), *range(90, 121, 10)),
         "network": (1, 2, 3, 4),
+    },
+    "invariance": {
+        "strength": (0, 1, 2, 3),  # of the changes in training; 2 is that of the tests
+        "trained": (2, 1, 3, 4, 5, 6, 7),  # rows, from the top
+        "tested": (2, 1, 3, 4, 5, 6, 7),  # columns, from the left
+        "open": (0, 1),  # whether all numbers are uncovered
     },
 }
 
