@@ -1,8 +1,9 @@
 """Measure what other texts assert: the support package of the course on regularization.
 
 A notebook imports the modules that lie flat in this folder, and `regularizers`, `linear`, `ledger`,
-`explorers`, `playground` and `exercises`; what lies in the other folders is machinery behind them.
-Submodules load on first use, so `import coursekit` costs milliseconds and does not touch torch.
+`explorers`, `playground`, `rosetta` and `exercises`; what lies in the other folders is
+machinery behind them. Submodules load on first use, so `import coursekit` costs milliseconds and
+does not touch torch.
 """
 
 from importlib import import_module
@@ -29,6 +30,7 @@ PUBLIC = (
     "playground",
     "claims",
     "ledger",
+    "rosetta",
     "exercises",
     "full_size",
     "start",

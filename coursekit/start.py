@@ -19,9 +19,10 @@ SEEN = {
     "03": "A strength that does not count: under Adam, quiet weights vanish at any of them.",
     "04": "Switch units off at random, and watch what the rest of the network is told.",
     "06": "A digit is read by the company it keeps: in training, the batch decides.",
-    "07": "The same shift gains thirty points on one data set and costs three on another.",
+    "07": "Tell a network what does not matter: it believes you, and pays with something else.",
     "09": "A wall of digits, learned one by one: first what repeats, then what is wrong.",
     "10": "Blocks that are skipped at random, and how deep a network then really is.",
+    "16": "Keras, PyTorch, scikit-learn: each line is run, and beside it the one that looks right.",
 }
 
 
@@ -45,7 +46,7 @@ class CourseMap:
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{row.title:44} {row.reading:3.0f} min   {row.done} of {row.tasks} exercises"
+            f"{row.title:50} {row.reading:3.0f} min   {row.done} of {row.tasks} exercises"
             for row in self.rows
         )
 
@@ -59,7 +60,7 @@ class CourseMap:
 def _cells(row: Row) -> str:
     lesson = f"<a href='{row.path.name}'>{escape(row.title)}</a>"
     sheet = f"<a href='exercises/{row.path.name}'>{row.done} of {row.tasks} done</a>"
-    done = sheet if row.tasks else ""
+    done = sheet if row.tasks else "none"
     values = (lesson, escape(row.seen), f"{row.reading:.0f}", done)
     return "".join(f"<td style='text-align:left'>{value}</td>" for value in values)
 

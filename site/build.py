@@ -33,9 +33,10 @@ QUESTIONS = {
     "03": "One number, `weight_decay`, in three optimizers: what does it do in each?",
     "04": "A network that loses half of its units in each step: what does it gain?",
     "06": "Your prediction depends on the other images of the batch. When does that help?",
-    "07": "The same shift helps one data set and hurts another. Which one is yours?",
+    "07": "Tell a network what does not matter. It believes you, but who pays?",
     "09": "First what repeats, then what does not: when should you stop?",
     "10": "Which blocks of a deep network can be skipped, and what is left of it?",
+    "16": "Keras, PyTorch, scikit-learn: is the line that looks the same the same?",
 }
 # What lies behind a fold.
 FOLDS = {"hide-output": "the answer", "hide-cell": "code and result", "hide-input": "the code"}
@@ -59,6 +60,7 @@ def gather(folder: Path) -> None:
     for path in guides():
         write(folder / path, links((ROOT / path).read_text(encoding="utf-8"), path))
     claims(folder / "ledger")
+    write(folder / "rosetta.md", rosetta())
     write(folder / "lessons.md", f"# Lessons\n\n{course_map()}\n\n{tree(lessons())}")
     sheets = [path for path in notebooks() if path.parent.name == "exercises"]
     intro = (
@@ -194,6 +196,24 @@ def course_map() -> str:
             f'<span class="asked">{asked}</span>{time}</li>'
         )
     return raw('<ul class="course">\n' + "\n".join(items) + "\n</ul>")
+
+
+def rosetta() -> str:
+    """The table of three libraries, as the lesson stores it, on a page of its own."""
+    [path] = (ROOT / path for path in lessons() if path.name.startswith("16"))
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    shown = (o.get("data", {}).get("text/html", "") for c in cells for o in c.get("outputs", []))
+    table = next(markup for one in shown if 'class="rosetta"' in (markup := "".join(one)))
+    return "\n\n".join(
+        [
+            "# One regularizer, three libraries",
+            "Find the line that you know, and read what the others write for it. Each row was run: "
+            "the same data, the same first weights, and the numbers that came out. A row unfolds "
+            "into its code, and into a translation that looks right and is wrong. How to read it, "
+            f"and five traps in full: [lesson 16](notebooks/{path.name}).",
+            raw(table),
+        ]
+    )
 
 
 # Links

@@ -59,7 +59,7 @@ html_show_sphinx = False
 html_show_search_summary = False  # it is fetched, which a page that was opened as a file may not
 html_permalinks_icon = "#"
 html_context = {"default_mode": "auto"}
-html_sidebars = {"index": [], "search": [], "ledger/*": [], "ledger/index": []}
+html_sidebars = {"index": [], "search": [], "rosetta": [], "ledger/*": [], "ledger/index": []}
 html_theme_options = {
     "logo": {"text": project, "image_light": "_static/mark.svg", "image_dark": "_static/mark.svg"},
     "navbar_align": "left",
@@ -116,7 +116,7 @@ def slim(app, exception):
 
 def no_neighbors(app, pagename, templatename, context, doctree):
     """On a page that opens a part, "previous" would be the last page of another one."""
-    if pagename in ("index", "lessons", "exercises", "guides", "ledger/index"):
+    if pagename in ("index", "lessons", "exercises", "guides", "ledger/index", "rosetta"):
         context["prev"] = context["next"] = None
 
 

@@ -35,7 +35,10 @@ LAYERS = (
     {"train", "sweep"},
     {"measure", "intervals", "judge"},
     {"course", "full_size"},
-    {"claims", "ledger", "plots", "widgets", "explorers", "playground", "exercises", "start"},
+    {
+        *("claims", "ledger", "plots", "widgets", "explorers", "playground", "exercises"),
+        *("rosetta", "start"),
+    },
     {"grading"},
     {"commands", "__main__"},
 )

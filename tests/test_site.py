@@ -37,6 +37,7 @@ SAMPLE = [
     *(f"ledger/{id}" for id in (SETTLED, WAITING) if id),
     "notebooks/04_dropout",
     "notebooks/exercises/04_dropout",
+    "rosetta",
     "docs/your_data",
     TRIAL,
 ]

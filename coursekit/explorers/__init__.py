@@ -22,7 +22,9 @@ TITLES = {
     "answers": "The map of answers",
     "decay": "What weight decay leaves of a weight",
     "masks": "A network in pieces",
+    "companions": "A digit and its companions",
     "wall": "The memorization wall",
+    "invariance": "Trained with this, tested on that",
 }
 
 
@@ -69,9 +71,23 @@ STATES = {
         "digit": (5, 0, 1, 2, 3, 4, 6, 7, 8, 9),
         "unit": (9, *range(1, 9), *range(10, 17)),
     },
+    "companions": {
+        "size": (10, 2, 3, 4, 5, 6, 8, 12, 16, 20, 24, 32, 40, 48, 56, 64),
+        "company": (10, *range(10)),  # 10: digits of all kinds
+        "stored": (0, 1),  # whether the statistics of training normalize, instead of the batch's
+        "draw": range(1, 201),
+        "digit": (4, 0, 1, 2, 3, 5, 6, 7, 8, 9),
+        "unit": (1, *range(2, 17)),
+    },
     "wall": {
         "epoch": (*range(21), *range(22, 41, 2), *range(45, 81, 5), *range(90, 121, 10)),
         "network": (1, 2, 3, 4),
+    },
+    "invariance": {
+        "strength": (0, 1, 2, 3),  # of the changes in training; 2 is that of the tests
+        "trained": (2, 1, 3, 4, 5, 6, 7),  # rows, from the top
+        "tested": (2, 1, 3, 4, 5, 6, 7),  # columns, from the left
+        "open": (0, 1),  # whether all numbers are uncovered
     },
 }
 
