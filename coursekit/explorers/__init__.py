@@ -23,6 +23,7 @@ TITLES = {
     "decay": "What weight decay leaves of a weight",
     "masks": "A network in pieces",
     "wall": "The memorization wall",
+    "filmstrip": "The film strip",
 }
 
 
@@ -72,6 +73,14 @@ STATES = {
     "wall": {
         "epoch": (*range(21), *range(22, 41, 2), *range(45, 81, 5), *range(90, 121, 10)),
         "network": (1, 2, 3, 4),
+    },
+    "filmstrip": {
+        "survival": (100, 90, 80, 70, 60, 50, 40, 30, 20),  # of the last block, percent
+        "rule": (0, 1),  # linear, or uniform with the same expected depth
+        "blocks": (12, 6, 24),
+        "step": (32, *range(1, 32), *range(33, 1001)),
+        "test": (0, 1),  # whether the rules for test time are shown
+        "trained": (0, 1),  # whether the trained networks are shown
     },
 }
 
