@@ -106,19 +106,19 @@ export function render({ model, el }) {
       if (lit) s += `<circle cx="${(cw < 22 ? x + bw / 2 : b).toFixed(1)}" cy="${y0}" r="${cw < 22 ? 2 : 3}" fill="var(--strong)"/>`;
     });
     // The film: newest step on top, perforated edges
-    const top = G.film, h = rows * rh;
-    s += `<rect x="0" y="${top - 5}" width="${LW}" height="${h + 10}" rx="4" fill="${NIGHT}" stroke="var(--grid)"/>`;
+    const top = G.film, shot = Math.min(rows, last), h = shot * rh;
+    s += `<rect x="0.5" y="${top - 5}" width="${LW - 1}" height="${rows * rh + 10}" rx="4" fill="none" stroke="var(--grid)"/><rect x="0" y="${top - 5}" width="${LW}" height="${h + 10}" rx="4" fill="${NIGHT}" stroke="var(--grid)"/>`;
     let holes = "", frames = "";
     for (let y = top + 3; y < top + h - 4; y += 16) for (const x of [5, LW - 12]) holes += `M${x} ${y}h7v8h-7Z`;
     const thick = Math.max(2, rh - 1.6), gap = Math.min(2, cw * 0.1);
-    for (let r = 0; r < rows && r < last; r++) film[r].forEach((on, i) => { if (on) frames += `M${(at(i) + gap).toFixed(1)} ${(top + r * rh + 0.8).toFixed(1)}h${(cw - 2 * gap).toFixed(1)}v${thick.toFixed(1)}h${(2 * gap - cw).toFixed(1)}Z`; });
+    for (let r = 0; r < shot; r++) film[r].forEach((on, i) => { if (on) frames += `M${(at(i) + gap).toFixed(1)} ${(top + r * rh + 0.8).toFixed(1)}h${(cw - 2 * gap).toFixed(1)}v${thick.toFixed(1)}h${(2 * gap - cw).toFixed(1)}Z`; });
     s += `<path d="${holes}" fill="var(--grid)"/><path class="frames" d="${frames}" fill="#35c296"/>`;
     s += `<rect x="${edge - 3}" y="${top - 1.2}" width="${LW - 2 * edge + 6}" height="${rh + 1.6}" rx="2" fill="none" stroke="#fff" stroke-width="1.6"/>`;
-    s += text(at(0), G.under + 21, "block 1", "start") + text(at(n), G.under + 21, `block ${n}`, "end") + text(LW / 2, G.under + 21, G.w < 500 ? "newest step on top" : `the last ${Math.min(rows, last)} steps, newest on top`);
+    s += text(at(0), G.under + 21, "block 1", "start") + text(at(n), G.under + 21, `block ${n}`, "end") + text(LW / 2, G.under + 21, G.w < 500 || shot === 1 ? "newest step on top" : `the last ${shot} steps, newest on top`);
     s += fan(at, cw, k) + histogram() + trained();
     svg.setAttribute("viewBox", `0 0 ${G.w} ${G.height}`);
     svg.innerHTML = s;
-    svg.setAttribute("aria-label", `A residual network of ${n} blocks; ${k === n ? "all" : k} of them are computed in training step ${last}. Below it the film of the last ${Math.min(rows, last)} steps with skipped blocks in black, and the open paths; beside it how deep the network was in all steps. ${$(".say").textContent}`);
+    svg.setAttribute("aria-label", `A residual network of ${n} blocks; ${k === n ? "all" : k} of them are computed in training step ${last}. Below it the film of ${shot === 1 ? "this step" : `the last ${shot} steps`} with skipped blocks in black, and the open paths; beside it how deep the network was in all steps. ${$(".say").textContent}`);
   }
   // Unrolled: to the right block by block, up with every branch that a path has passed
   function fan(at, cw, k) {

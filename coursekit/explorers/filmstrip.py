@@ -3,8 +3,8 @@
 Networks of 6, 12 and 24 residual blocks are trained with stochastic depth, the last block surviving
 with 1 (plain), 0.9, ..., 0.2, by the linear rule, and by the uniform one at equal expected depth.
 Then blocks are taken out, the same ones of every network and each equally often, and new digits
-are read with what is left. Batch norm would notice that blocks are missing; so its means and variances are taken
-anew, from the training digits, for each sub-network.
+are read with what is left. Batch norm would notice that blocks are missing; so its means and
+variances are taken anew, from the training digits, for each sub-network.
 
 The rest of the explorer is arithmetic, in `filmstrip.js` and again here.
 
