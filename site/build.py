@@ -6,6 +6,7 @@ lessons and sheets with their stored outputs, guides, and a page for each claim 
 
 import argparse
 import html
+import inspect
 import json
 import os
 import re
@@ -14,8 +15,11 @@ import sys
 from base64 import b64decode
 from collections import Counter
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
+import coursekit
 from coursekit import explorers, plots
 from coursekit.ledger import cards, figures, record, results
 
@@ -64,14 +68,70 @@ def gather(folder: Path) -> None:
     )
     listed = "\n".join(f"- [{title(path)[13:]}]({path})" for path in sheets)
     write(folder / "exercises.md", f"# Exercises\n\n{intro}\n\n{listed}\n\n{tree(sheets)}")
+    write(folder / "reading.md", reading())
+    reference = api(folder / "api")
+    more = "- [Reading](reading.md). Papers that the lessons name, and the five articles.\n"
+    more += f"- [Reference]({reference[0]}). What a notebook may import, from the docstrings."
     listed = "\n".join(f"- [{title(path)}]({path}). {first_sentence(path)}" for path in guides())
-    write(folder / "guides.md", f"# Guides\n\n{listed}\n\n{tree(guides())}")
+    own = [*guides(), Path("reading.md"), reference[0]]
+    write(folder / "guides.md", f"# Guides\n\n{listed}\n{more}\n\n{tree(own)}")
     front = (HERE / "index.md").read_text(encoding="utf-8")
     front = front.replace("FIRST", lessons()[0].stem)
     dance = explorers.show("dance").html(linked=True)
     for mark, text in (("dance", raw(dance)), ("map", course_map()), ("tally", tally("front"))):
         front = front.replace(f"<!-- {mark} -->", text)
     write(folder / "index.md", front)
+
+
+PAPER = re.compile(r"([^·;]+?), \*([^*]+)\* \(([^)]*\d{4}[^)]*)\)")
+
+
+def reading() -> str:
+    """Papers that the lessons name at their ends, by lesson, and the articles of the ledger."""
+    out = ["# Reading", "", "Papers that the lessons name, each with the lesson that needs it.", ""]
+    for path in lessons():
+        cells = json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        found = re.search(r"\*\*(?:To read|Read on)\.?\*\*[:.]?(.*)", text)
+        papers = PAPER.findall(found[1]) if found else []
+        if papers:
+            out += [f"## [{title(path)}]({path})", ""]
+            out += [f"- {who.strip(' .')}. *{name}*. {where}." for who, name, where in papers]
+            out.append("")
+    out += ["## The five articles", "", "Popular texts whose claims the ledger examines.", ""]
+    for own in record.articles().values():
+        out.append(f"- {source(own)}.")
+    return "\n".join(out) + "\n"
+
+
+def api(folder: Path) -> list[Path]:
+    """Pages of the reference: one for each module that a notebook imports, and their list."""
+    rows, pages = [], []
+    for name in public_modules():
+        module = import_module(f"coursekit.{name}")
+        about = inspect.getdoc(module).partition("\n\n")[0].replace("\n", " ")
+        members = ["   :members:", "   :member-order: bysource"]
+        members += ["   :imported-members:"] if hasattr(module, "__all__") else []
+        body = ["```{eval-rst}", f".. automodule:: coursekit.{name}", *members, "```"]
+        write(folder / f"{name}.md", "\n".join([f"# coursekit.{name}", "", *body, ""]))
+        rows.append(f"- [`coursekit.{name}`]({name}.md): {about}")
+        pages.append(Path(f"{name}.md"))
+    intro = "What a notebook may import. Letters such as (S, B, C) are [axes](../docs/axes.md)."
+    text = "\n".join(["# Reference", "", intro, "", *rows, "", tree(pages)])
+    write(folder / "index.md", text)
+    return [Path("api/index.md")]
+
+
+def public_modules() -> list[str]:
+    """Modules that a notebook imports; of a folder that is a shelf of modules, each of these."""
+    found = []
+    for name in coursekit.PUBLIC:
+        module = import_module(f"coursekit.{name}")
+        if name == "regularizers":
+            found += [f"{name}.{one.name}" for one in iter_modules(module.__path__)]
+        elif name not in ("ledger", "exercises"):  # shown on the board, and on sheets
+            found.append(name)
+    return sorted(found)
 
 
 def write(path: Path, text: str) -> None:
@@ -178,14 +238,13 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
         Of the sources; pictures are written there.
     """
     kept = [c for c in own["cells"] if "lecturer" not in c["metadata"].get("tags", [])]
+    kept = [part for cell in kept for part in answer_first(cell)]
     for i, cell in enumerate(kept):
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
         if cell["cell_type"] == "markdown":
             cell["source"] = links(source, path)
             continue
         cell["source"] = re.sub(r"^# NBVAL_\w+\n", "", source)
-        if {"hide-input", "hide-output"} <= set(tags):  # one fold for both
-            cell["metadata"]["tags"] = ["hide-cell"]
         fold = next((words for tag, words in FOLDS.items() if tag in tags), None)
         if fold:
             prompts = {"code_prompt_show": f"Show {fold}", "code_prompt_hide": f"Hide {fold}"}
@@ -196,6 +255,16 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
                 output["data"] = markup(output, key, folder, path)
                 output["metadata"] = {}
     return own | {"cells": kept}
+
+
+def answer_first(cell: dict) -> list[dict]:
+    """A cell whose code and answer are folded, as two: the answer, and below it the code."""
+    tags = set(cell["metadata"].get("tags", []))
+    if not {"hide-input", "hide-output"} <= tags:
+        return [cell]
+    names = (["remove-input", "hide-output"], ["hide-input"])
+    answer, code = (cell | {"metadata": cell["metadata"] | {"tags": own}} for own in names)
+    return [answer, code | {"outputs": [], "id": f"{cell['id']}-code"}]
 
 
 def markup(output: dict, key: str, folder: Path, path: Path) -> dict:

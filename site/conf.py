@@ -13,11 +13,21 @@ project = "Regularization, measured"
 author = "The coursekit contributors"
 project_copyright = f"{author}. Code: MIT. Text and figures: CC BY 4.0"
 language = "en"
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["figures"]
 smartquotes = False  # sentences stand as they were written
 # A sheet of exercises has its points and its questions on one level.
-suppress_warnings = ["myst.header"]
+# Names of attributes such as `mean` stand in more than one class.
+suppress_warnings = ["myst.header", "ref.python"]
+
+# Reference: docstrings put names between single backticks
+default_role = "code"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+add_module_names = False
 
 # Notebooks
 nb_execution_mode = "off"
@@ -110,7 +120,16 @@ def no_neighbors(app, pagename, templatename, context, doctree):
         context["prev"] = context["next"] = None
 
 
+def as_written(app, what, name, obj, options, lines):
+    """In prose a bar and a star are themselves; what follows in examples is untouched."""
+    for i, line in enumerate(lines):
+        if line.strip() == "Examples":
+            return
+        lines[i] = re.sub(r"(?<![\\|])\|(?!\|)|(?<!\\)\*\*?(?=\w)", r"\\\g<0>", line)
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", as_written, priority=400)  # before napoleon
     app.connect("html-page-context", no_neighbors)
     app.connect("build-finished", formulas)
     app.connect("build-finished", slim)

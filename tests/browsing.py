@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import shutil
 import threading
 from contextlib import contextmanager
@@ -59,6 +60,25 @@ def visit(browser, path, size=WIDE, **options):
     page.goto(path.as_uri())
     yield page, heard
     context.close()
+
+
+def eventually(page, script, wanted):
+    """Wait until a script's value is the wanted one: what events start comes when it comes."""
+    try:
+        page.wait_for_function(
+            "([script, wanted]) => JSON.stringify(eval(script)) === wanted",
+            arg=[script, json.dumps(wanted, separators=(",", ":"), ensure_ascii=False)],
+            timeout=10_000,
+        )
+    except Exception as late:  # Playwright's own kind: it may not be installed
+        if type(late).__name__ != "TimeoutError":
+            raise
+        raise AssertionError(f"{script}: {page.evaluate(script)!r}, not {wanted!r}") from None
+
+
+def counted(page, selector, n):
+    """Wait until a page has so many of something."""
+    eventually(page, f"document.querySelectorAll({json.dumps(selector)}).length", n)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browsing import in_browser, visit, written_page
+from browsing import counted, in_browser, visit, written_page
 from sklearn import linear_model
 
 from coursekit import explorers
@@ -148,7 +148,7 @@ def test_it_opens_where_nothing_is_answered(page):
     assert explorers.show("answers").state["strength"] == 0
     assert page.inner_text(".say").startswith("Strength zero, no penalty")
     assert page.locator(".regions tbody b").all_inner_texts() == ["0", "0", "0", "1,000"]
-    assert page.locator(".budget").count() == 0
+    counted(page, ".budget", 0)
 
 
 def test_keys_move_everything(page):
@@ -168,7 +168,6 @@ def test_keys_move_everything(page):
     page.focus(".ratio")
     page.keyboard.press("ArrowRight")
     assert page.locator(".kind input").nth(1).is_checked()
-    page.wait_for_timeout(200)
     line = page.inner_text(".line")
     assert eval(line, {"explorers": explorers}).state["ratio"] == 0.05
 
@@ -191,14 +190,13 @@ def test_the_ring_follows_the_mouse(page):
     page.mouse.down()
     page.mouse.move(5, 5)
     page.mouse.up()
-    page.wait_for_timeout(200)
     assert "w1=-2.9, w2=1.9" in page.inner_text(".line")
 
 
 def test_a_table_stands_behind_the_picture(page):
     page.click(".numbers summary")
     page.locator(".numbers tbody tr").first.wait_for()
-    assert page.locator(".numbers tbody tr").count() == 6
+    counted(page, ".numbers tbody tr", 6)
     page.focus(".strength")
     page.keyboard.press("End")
     told = page.locator(".numbers tbody tr").nth(0).inner_text().split()

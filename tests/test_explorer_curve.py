@@ -3,6 +3,7 @@ and what the reader sees only where he or she has been."""
 
 import numpy as np
 import pytest
+from browsing import counted, eventually
 
 from coursekit import explorers
 from coursekit.explorers import curve
@@ -169,7 +170,7 @@ def test_it_opens_where_nothing_is_answered(page):
     assert explorers.show("curve").state == opening
     assert page.get_attribute(".error", "aria-label").count("parameters") == 1
     page.click(".numbers summary")
-    assert page.locator(".numbers tbody tr").count() == 1
+    counted(page, ".numbers tbody tr", 1)
     assert "10⁴" not in page.text_content(".error")  # the axis does not tell of the peak
 
 
@@ -185,7 +186,7 @@ def test_the_trail_shows_where_the_reader_has_been(page):
     assert "20 parameters 370 thousand" in told
     page.focus("input.ridge")
     page.keyboard.press("End")
-    assert page.locator(".error polyline").count() == 2  # with the penalty, and without
+    counted(page, ".error polyline", 2)  # with the penalty, and without
     assert "20 parameters, ridge 10: the curve misses its own" in page.inner_text(".say")
 
 
@@ -205,13 +206,12 @@ def test_every_control_moves_picture_and_sentence(page):
         after = page.evaluate(looks)
         assert all(a != b for a, b in zip(before, after, strict=True)), name
         before = after
-    page.wait_for_timeout(200)
-    state = page.evaluate("location.hash")
-    assert state == "#parameters=4&noise=0.5&ridge=0.0001&even=1&fan=1&draw=2"
+    state = "#parameters=4&noise=0.5&ridge=0.0001&even=1&fan=1&draw=2"
+    eventually(page, "location.hash", state)
     assert eval(page.inner_text(".line")).state == {
         "parameters": 4, "noise": 0.5, "ridge": 0.0001, "even": 1, "fan": 1, "draw": 2
     }  # fmt: skip
-    assert page.locator("[data-picture] path[opacity]").count() == 40
+    counted(page, "[data-picture] path[opacity]", 40)
 
 
 def test_a_wrong_address_is_mended(page):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy
-from browsing import in_browser, needs_chromium, visit, written_page
+from browsing import counted, eventually, in_browser, needs_chromium, visit, written_page
 
 from coursekit import explorers
 from coursekit.explorers import dance
@@ -177,7 +177,7 @@ def unmoved(page, act):
     """What stayed as it was: sentence, picture, words."""
     before = page.evaluate(LOOKS)
     act()
-    page.wait_for_timeout(50)
+    page.wait_for_timeout(50)  # what does not change within it is drawn by no event
     after = page.evaluate(LOOKS)
     names = ("sentence", "picture", "words")
     return [n for n, a, b in zip(names, before, after, strict=True) if a == b]
@@ -199,8 +199,7 @@ def test_key_and_mouse_move_picture_and_sentence(browser, written):
         assert "95 % interval" in page.inner_text(".say")
         page.keyboard.press("Home")
         assert unmoved(page, lambda: page.click(".again")) == []
-        page.wait_for_timeout(200)
-        assert page.evaluate("location.hash") == "#seeds=1&epochs=40&draw=2"
+        eventually(page, "location.hash", "#seeds=1&epochs=40&draw=2")
         assert "draw=2)" in page.inner_text(".line")
         assert heard == []
 
@@ -240,7 +239,7 @@ def test_answers_stay_covered_until_a_guess(browser, written):
         page.click(".uncover")
         assert "0 of 100 pairs of teams disagree. You guessed 50." in page.inner_text(".result")
         assert "80 epochs" in page.inner_text(".say")
-        assert page.locator(".trail circle").count() == 2
+        counted(page, ".trail circle", 2)
         page.keyboard.press("ArrowLeft")  # the focus is on the budgets
         assert "40 epochs" in page.inner_text(".say")
         assert heard == []
@@ -253,7 +252,7 @@ def test_a_table_stands_behind_the_picture(browser, written):
         page.keyboard.press("ArrowRight")
         page.click(".numbers summary")
         page.locator(".numbers tbody tr").first.wait_for()  # it is made when it opens
-        assert page.locator(".numbers tbody tr").count() == 50
+        counted(page, ".numbers tbody tr", 50)
         told = page.locator(".numbers td.word").all_inner_texts()
         counts = dict(zip(WORDS, map(int, page.locator(".words b").all_inner_texts()), strict=True))
         assert {word: told.count(word) for word in WORDS} == counts

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from browsing import in_browser, needs_chromium, visit
+from browsing import counted, in_browser, needs_chromium, visit
 
 from coursekit import explorers
 from coursekit.explorers import decay
@@ -99,7 +99,7 @@ def test_half_is_left_on_the_border(browser, kind):
 def covered(page):
     """Adam's percentages in the picture, the table and the sentence: none before a guess."""
     page.evaluate("document.querySelector('.numbers').open = true")
-    page.wait_for_timeout(50)
+    page.locator(".numbers td").first.wait_for()
     picture = page.locator("[data-picture] text").all_text_contents()
     cells = page.locator(".numbers td").all_text_contents()
     return picture.count("?") >= 2 and "?" in cells and "Adam is covered" in page.inner_text(".say")
@@ -125,7 +125,7 @@ def test_adam_is_covered_until_both_guesses(browser, tmp_path):
         page.click(".uncover")
         assert "as at a strength 500 times larger. You guessed 0 %." in page.inner_text(".result")
         assert not covered(page)
-        assert page.locator(".ask").count() == 0
+        counted(page, ".ask", 0)
 
 
 @needs_chromium

@@ -19,6 +19,8 @@ import pytest
 from browsing import (
     NARROW,
     WIDE,
+    counted,
+    eventually,
     needs_chromium,
     overlaps,
     serving,
@@ -127,11 +129,16 @@ LOOKS = """() => [
 
 def unmoved(page, act):
     """What stayed as it was: sentence, picture."""
-    before = page.evaluate(LOOKS)
+    before, still = page.evaluate(LOOKS), ["sentence", "picture"]
     act()
-    page.wait_for_timeout(100)
-    after = page.evaluate(LOOKS)
-    return [n for n, a, b in zip(("sentence", "picture"), before, after, strict=True) if a == b]
+    for _ in range(20):
+        after = page.evaluate(LOOKS)
+        pairs = zip(("sentence", "picture"), before, after, strict=True)
+        still = [name for name, a, b in pairs if a == b]
+        if not still:
+            break
+        page.wait_for_timeout(100)
+    return still
 
 
 def dial(page):
@@ -153,12 +160,10 @@ def test_key_and_mouse_move_picture_and_sentence(browser, written):
         assert unmoved(page, lambda: click_on(page, 0.7)) == []
         assert len(page.inner_text(".ex .say")) > 40
         assert page.get_attribute(".ex .say", "aria-live") == "polite"
-        page.wait_for_timeout(200)
         line = page.inner_text(".ex .line")
         state = eval(line, {"explorers": explorers}).state
-        assert page.evaluate("location.hash") == "#" + "&".join(
-            f"{k}={v}" for k, v in state.items()
-        )
+        told = "#" + "&".join(f"{k}={v}" for k, v in state.items())
+        eventually(page, "location.hash", told)
         assert state != explorers.show(written.stem).state
         assert heard == []
 
@@ -268,7 +273,7 @@ def test_dark_print_and_reduced_motion(browser, written):
         assert page.evaluate(MOVES) == 0
         page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate(color) == "rgb(28, 28, 28)"
-        assert page.locator(".ex button:visible").count() == 0
+        counted(page, ".ex button:visible", 0)
         assert heard == []
     with visit(browser, written, color_scheme="light") as (page, _):
         assert page.evaluate(color) == "rgb(28, 28, 28)"
@@ -460,5 +465,5 @@ def test_jupyterlab_shows_the_picture_that_a_notebook_stores(browser, lab):
     picture = page.wait_for_selector(".jp-OutputArea img", timeout=60_000)
     assert picture.get_attribute("alt") == explorers.description(NAMES[0])
     assert picture.evaluate("i => i.complete && i.naturalHeight > 150")
-    assert page.locator(".ex").count() == 0
+    counted(page, ".ex", 0)
     page.close()

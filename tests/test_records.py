@@ -439,10 +439,10 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
     assert "![" in text
     svg = (tmp_path / "pages" / "C02.svg").read_text()
     assert svg.startswith("<svg")
-    assert 'fill="currentColor"' in svg  # text takes the color of a dark page, too
-    styles = re.findall(r"<style[^>]*>(.*?)</style>", svg, re.S)
-    assert styles
-    assert all(rule.strip().startswith(".forest ") for rule in styles)
+    assert "fill:currentColor" in svg  # text takes the color of a dark page, too
+    [style] = re.findall(r"<style>(.*?)</style>", svg, re.S)
+    rules = re.findall(r"([^{}]+)\{[^{}]*\}", style.replace("{:root", "{}:root"))
+    assert [rule for rule in rules if ".forest" not in rule and "@media" not in rule] == []
     assert "what a source promises" in svg
     assert not (tmp_path / "pages" / "C03.svg").exists()
     assert "[C01](C01.md)" in (tmp_path / "pages" / "index.md").read_text()
@@ -464,6 +464,28 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
     assert "not run yet" in html
     with pytest.raises(ValueError, match=r"expected a lesson among .*, got '99'"):
         figures.lesson("99")
+
+
+def test_the_figure_of_a_claim_is_to_scale(ledger, tmp_path):
+    result = stored(["C02"], tmp_path / "kept")["C02"]
+    rows = figures.measured(result)
+    svg = figures.forest_svg(result)
+    markers = [float(x) for x in re.findall(r"translate\(([\d.]+) ", svg)]
+    bars = [tuple(map(float, b)) for b in re.findall(r'd="M([\d.]+) [\d.]+H([\d.]+)"', svg)][:-1]
+    published = sum(c.condition.published is not None for c in rows)
+    assert len(markers) == len(rows) + published
+    assert len(bars) == len(rows)
+    middle = figures.WIDTH / 2
+    for c, (low, high) in zip(rows, bars, strict=True):
+        ends = sorted(c.condition.direction * v for v in (c.low, c.high))
+        assert [np.sign(low - middle), np.sign(high - middle)] == np.sign(ends).tolist()
+        assert any(low <= x <= high for x in markers)
+    # Linear up to two smallest effects, by the logarithm beyond, and inside of the frame.
+    at = [figures._along(v, 200) - middle for v in (1, 2, 20, 200)]
+    assert at[1] == pytest.approx(2 * at[0], abs=0.2)
+    assert at[3] - at[2] == pytest.approx(at[2] - at[1], abs=0.2)
+    assert at[3] == middle - figures.EDGE
+    assert figures._along(-20, 200) - middle == -at[2]
 
 
 def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):

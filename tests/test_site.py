@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
-from browsing import NARROW, WIDE, needs_chromium, serving, too_wide
+from browsing import NARROW, WIDE, counted, eventually, needs_chromium, serving, too_wide
 
 from coursekit import claims, explorers, plots
 from coursekit.ledger import record, results
@@ -101,6 +101,7 @@ def trial():
         ),
         nbformat.v4.new_markdown_cell("SECRET", metadata={"tags": ["lecturer"]}),
         code("# NBVAL_CHECK_OUTPUT\nguess", ["hide-output"], [shown(drawn, alt)]),
+        code("answer()", ["hide-input", "hide-output"], [shown(drawn, alt)]),
         code("plots()", ["hide-cell"], [shown(plain, words), shown(drawn, alt)]),
         code("plots", [], [shown({"text/html": own}), shown({"text/html": own})]),
         code("claims.show()", [], [shown({"text/html": card}), shown({"text/html": card})]),
@@ -136,7 +137,9 @@ def test_outputs_become_markup(tmp_path):
     (tmp_path / "extra").mkdir()
     own = build.readable(trial(), Path(f"{TRIAL}.ipynb"), tmp_path)
     assert "SECRET" not in json.dumps(own)
-    _, opening, _, answer, folded, *_ = own["cells"]
+    _, opening, _, answer, first, code, folded, *_ = own["cells"]
+    assert (first["outputs"], code["outputs"]) == (first["outputs"][:1], [])  # answer, then code
+    assert [one["metadata"]["tags"][0] for one in (first, code)] == ["remove-input", "hide-input"]
     assert "<script>" in opening["outputs"][0]["data"]["text/html"]
     assert answer["source"] == "guess"
     drawn = answer["outputs"][0]["data"]["text/html"]
@@ -148,7 +151,7 @@ def test_outputs_become_markup(tmp_path):
     again = folded["outputs"][1]["data"]["text/html"]
     names = [set(re.findall(r'(?: id="|href="#)([^"]+)', text)) for text in (drawn, again)]
     assert not names[0] & names[1]
-    figure, second = (o["data"]["text/html"] for o in own["cells"][5]["outputs"])
+    figure, second = (o["data"]["text/html"] for o in own["cells"][7]["outputs"])
     assert figure == second
     assert figure.count('alt="A line that rises"') == 2
     assert "base64" not in figure
@@ -318,10 +321,11 @@ def test_explorers_live_on_pages(browser, site):
             page.focus(".ex .seeds")
             page.keyboard.press("End")
             assert page.inner_text(".ex .say").startswith("96 seeds per study")
-            page.wait_for_timeout(200)
-            assert page.evaluate("location.hash") == (
-                "#seeds=96&epochs=40&draw=1" if name == "index" else ""
-            )
+            if name == "index":
+                eventually(page, "location.hash", "#seeds=96&epochs=40&draw=1")
+            else:
+                page.wait_for_timeout(200)
+                assert page.evaluate("location.hash") == ""
             assert heard == []
 
 
@@ -351,11 +355,12 @@ def test_explorers_and_figures_follow_the_switch(browser, site):
 def test_folds_formulas_and_answers(browser, site):
     with visit(browser, site, TRIAL) as (page, heard, _):
         page.wait_for_selector("mjx-container")
-        assert page.locator("mjx-container").count() == 2
-        assert page.locator("mjx-merror").count() == 0
+        counted(page, "mjx-container", 2)
+        counted(page, "mjx-merror", 0)
         folds = page.locator("div.cell details.hide > summary").all_inner_texts()
         assert [" ".join(text.split()) for text in folds] == [
-            "Show the code", "Show the answer", "Show code and result",
+            "Show the code", "Show the answer", "Show the answer", "Show the code",
+            "Show code and result",
         ]  # fmt: skip
         assert page.locator(".figure svg").first.is_hidden()
         page.click("text=Show the answer")

@@ -1,36 +1,39 @@
 """Figures of the ledger: all conditions of a claim on one axis, in units of what matters."""
 
 import html
-import io
+import textwrap
+from collections.abc import Iterator
 
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+import numpy as np
 
 from coursekit import plots
 from coursekit.ledger import cards, record, results
 from coursekit.ledger.results import Result
 from coursekit.ledger.rule import Comparison
 
-# The course's colors, as `plots` gives them to verdicts; gray for what is open.
-COLORS = {
-    "for": plots.COLORS["treated"],
-    "against": plots.COLORS["other"],
-    "small": plots.COLORS["train"],
-    "open": "#777777",
-}
-PROMISED = plots.COLORS["test"]
+# Of what is for a claim, against it, too small, or open: the course's roles, as `plots` has them.
+ROLES = {"for": "treated", "against": "other", "small": "train", "open": "control"}
 # Filled where the size is known; hollow where only the sign is, or nothing.
 MARKERS = {
-    "helps": ("^", True),
-    "not worse": ("^", True),
-    "hurts": ("v", True),
-    "worse": ("v", True),
-    "too small to matter": ("s", True),
-    "helps, size open": ("^", False),
-    "hurts, size open": ("v", False),
-    "not yet known": ("o", False),
+    "helps": ("up", True),
+    "not worse": ("up", True),
+    "hurts": ("down", True),
+    "worse": ("down", True),
+    "too small to matter": ("square", True),
+    "helps, size open": ("up", False),
+    "hurts, size open": ("down", False),
+    "not yet known": ("circle", False),
+}
+SHAPES = {
+    "up": "M0-6 6 5-6 5Z",
+    "down": "M0 6 6-5-6-5Z",
+    "square": "M-5-5H5V5H-5Z",
+    "circle": "M-5 0A5 5 0 0 0 5 0A5 5 0 0 0-5 0Z",
+    "cross": "M-5-5 5 5M-5 5 5-5",
 }
 LINEAR = 2.0  # smallest effects around zero that are drawn to scale; beyond, by their logarithm
+WIDTH, EDGE = 540, 8  # narrow enough for a column of text, and legible when a telephone halves it
+LETTERS = 66  # of a condition's name that fit into one line
 
 
 def measured(result: Result) -> list[Comparison]:
@@ -38,63 +41,111 @@ def measured(result: Result) -> list[Comparison]:
     return [c for c in result.comparisons if results.measured(c)]
 
 
-def forest(ax: Axes, result: Result) -> None:
-    """Draw the difference of each condition in units of the smallest effect that matters.
+def _along(value: float, reach: float) -> float:
+    """Place of an effect, in smallest effects, on an axis that is linear around zero."""
+    far = abs(value) / LINEAR
+    length = far if far <= 1 else 1 + np.log10(far)
+    whole = 1 + max(0.0, np.log10(reach / LINEAR))
+    return round(WIDTH / 2 + np.sign(value) * length / whole * (WIDTH / 2 - EDGE), 1)
 
-    Positive is what the claim calls better. The band is "too small to matter"; a cross marks what
-    a source promises, where it gives a number.
-    """
-    rows = measured(result)
-    ax.axvspan(-1, 1, color="#888888", alpha=0.18, lw=0)
-    ax.axvline(0, color="#888888", lw=1)
-    for y, c in enumerate(rows):
-        unit = c.condition.direction / c.condition.smallest
-        low, high = sorted((unit * c.low, unit * c.high))
-        color = COLORS[c.standing]
-        ax.plot([low, high], [y, y], color=color, lw=2.5, solid_capstyle="round")
-        marker, filled = MARKERS[c.word]
-        face = color if filled else "none"
-        ax.plot(unit * c.difference, y, marker, color=color, mfc=face, mew=1.8, ms=8)
-        if c.condition.published is not None:
-            ax.plot(unit * c.condition.published, y, "x", color=PROMISED, ms=9, mew=2.5)
-        ax.annotate(
-            f" {c.found}", (1.0, y), xycoords=("axes fraction", "data"), va="center", color=color
-        )
-    ax.set_yticks(range(len(rows)), [c.condition.name for c in rows])
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xscale("symlog", linthresh=LINEAR, linscale=1.0)
-    reach = max(
-        [1.5, *(abs(v) / c.condition.smallest for c in rows for v in (c.low, c.high))],
+
+def _ink(role: str) -> str:
+    return f"var(--ink-{role},{plots.INK[role]})"
+
+
+def _style() -> str:
+    """Letters take the color of their page; colors get lighter where the page is dark."""
+    light = f"color:{plots.BLACK}"
+    dark = ";".join(f"--ink-{role}:{plots.DARK[plots.INK[role]]}" for role in ROLES.values())
+    return (
+        ".forest text{fill:currentColor;font:15px system-ui,sans-serif}"
+        f"body[data-jp-theme-light=false] .forest{{{dark}}}"
+        f":root.forest{{{light}}}"
+        "@media screen and (prefers-color-scheme:dark)"
+        f"{{:root.forest{{color:{plots.DARK[plots.BLACK]};{dark}}}}}"
     )
-    steps = (1, 2, 5, 10) if reach <= 12 else (1, 2, 10, 100, 1000)  # more would overlap
-    ticks = [sign * t for t in (0, *steps) if t <= 1.2 * reach for sign in ((-1, 1) if t else (1,))]
-    ax.set_xticks(ticks, [f"{t:+g}" if t else "0" for t in ticks])
-    ax.minorticks_off()
-    ax.set_xlim(-1.25 * reach, 1.25 * reach)
-    ax.set_xlabel("in units of the smallest effect that matters")
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)
+
+
+def _marker(shape: str, x: float, y: float, ink: str, *, filled: bool) -> str:
+    face = ink if filled else "none"
+    return (
+        f'<path d="{SHAPES[shape]}" transform="translate({x} {y})" stroke-width="2" '
+        f'style="fill:{face};stroke:{ink}"/>'
+    )
+
+
+def _condition(c: Comparison, y: float, reach: float) -> str:
+    """The interval of a condition, in smallest effects; to the right is what the claim asks."""
+    unit = c.condition.direction / c.condition.smallest
+    ink = _ink(ROLES[c.standing])
+    low, high = sorted(_along(unit * v, reach) for v in (c.low, c.high))
+    shape, filled = MARKERS[c.word]
+    line = f'<path d="M{low} {y}H{high}" stroke-width="3" style="stroke:{ink}"/>'
+    at = _along(unit * c.difference, reach)
+    drawn = line + _marker(shape, at, y, ink, filled=filled)
+    if c.condition.published is not None:
+        x = _along(unit * c.condition.published, reach)
+        drawn += _marker("cross", x, y, _ink("test"), filled=False)
+    return drawn
+
+
+def _rows(rows: list[Comparison], reach: float) -> Iterator[tuple[str, int]]:
+    """Drawings of all conditions, and where each ends."""
+    y = 22
+    if any(c.condition.published is not None for c in rows):
+        told = "\u00d7 what a source promises"
+        yield f'<text x="{EDGE}" y="15" style="fill:{_ink("test")}">{told}</text>', y
+        y += 22
+    for c in rows:
+        # The word stands at the right of the name's last line, or below it.
+        lines = textwrap.wrap(c.condition.name, LETTERS)
+        if len(lines[-1]) + len(c.found) > LETTERS:
+            lines.append("")
+        for line in lines:
+            drawn = f'<text x="{EDGE}" y="{y - 4}">{html.escape(line)}</text>'
+            y += 20
+            yield drawn, y
+        word = f'x="{WIDTH - EDGE}" y="{y - 24}" text-anchor="end" font-weight="bold"'
+        ink = _ink(ROLES[c.standing])
+        drawn = f'<text {word} style="fill:{ink}">{html.escape(c.found)}</text>'
+        drawn += _condition(c, y - 11, reach)
+        y += 26
+        yield drawn, y
 
 
 def forest_svg(result: Result) -> str:
-    """The figure of a claim as SVG on a transparent ground, "" if nothing has an interval."""
+    """The difference of each condition in units of the smallest effect that matters, as SVG.
+
+    Positive is what the claim calls better. The band is "too small to matter"; a cross marks what
+    a source promises, where it gives a number. The ground is transparent. Empty if nothing has an
+    interval.
+    """
     rows = measured(result)
     if not rows:
         return ""
-    with plt.rc_context({"font.size": 11, "svg.fonttype": "none", "svg.hashsalt": result.id}):
-        fig, ax = plt.subplots(figsize=(8.5, 0.9 + 0.38 * len(rows)), layout="constrained")
-        forest(ax, result)
-        if any(c.condition.published is not None for c in rows):
-            ax.set_title("cross: what a source promises", loc="left", fontsize=10, color=PROMISED)
-        told = io.StringIO()
-        fig.savefig(told, format="svg", transparent=True, metadata={"Date": None})
-        plt.close(fig)
-    svg = told.getvalue()
-    # Text and axes take the color of the page, dark or light.
-    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
-    # Matplotlib's style is for all that a file holds; on a page it must not reach other drawings.
-    svg = svg.replace("*{stroke", ".forest *{stroke")
-    return svg.replace("<svg ", '<svg class="forest" fill="currentColor" ', 1)
+    ends = [v / c.condition.smallest for c in rows for v in (c.low, c.high, c.difference)]
+    ends += [c.condition.published / c.condition.smallest for c in rows if c.condition.published]
+    reach = 1.25 * max(1.5, *map(abs, ends))
+    drawn, ends = zip(*_rows(rows, reach), strict=True)
+    bottom = ends[-1] - 12
+    low, zero, high = (_along(v, reach) for v in (-1, 0, 1))
+    band = f'<rect x="{low}" y="0" width="{high - low:.1f}" height="{bottom}" fill="#8883"/>'
+    band += f'<path d="M{zero} 0V{bottom}" stroke="#888"/>'
+    steps = (1, 2, 5, 10) if reach <= 15 else (1, 2, 10, 100, 1000)  # more would overlap
+    ticks = [sign * t for t in (0, *steps) if t <= reach for sign in ((-1, 1) if t else (1,))]
+    axis = f'<path d="M{EDGE} {bottom}H{WIDTH - EDGE}" stroke="#888"/>'
+    for t in ticks:
+        x, name = _along(t, reach), f"{t:+g}".replace("-", "\u2212") if t else "0"
+        axis += f'<path d="M{x} {bottom}v5" stroke="#888"/>'
+        axis += f'<text x="{x}" y="{bottom + 20}" text-anchor="middle">{name}</text>'
+    unit = "in units of the smallest effect that matters"
+    axis += f'<text x="{WIDTH / 2}" y="{bottom + 42}" text-anchor="middle">{unit}</text>'
+    size = f'width="{WIDTH}" height="{bottom + 50}" viewBox="0 0 {WIDTH} {bottom + 50}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="forest" {size} '
+        f'style="max-width:100%;height:auto" fill="none"><style>{_style()}</style>'
+        f"{band}{''.join(drawn)}{axis}</svg>"
+    )
 
 
 class Shown:
