@@ -21,7 +21,7 @@ SEEN = {
     "06": "A digit is read by the company it keeps: in training, the batch decides.",
     "07": "The same shift gains thirty points on one data set and costs three on another.",
     "09": "A wall of digits, learned one by one: first what repeats, then what is wrong.",
-    "10": "Blocks that are skipped at random, and how deep a network then really is.",
+    "10": "A film of skipped blocks: how deep is a network that is hardly ever whole?",
 }
 
 
