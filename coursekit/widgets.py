@@ -225,7 +225,9 @@ class CurveGuess:
             and all(v is None or (_is_number(v) and self.low <= v <= self.high) for v in choice)
         )
 
-    def against(self, ys, low=None, high=None, *, title: str = "", alt: str = "") -> None:
+    def against(
+        self, ys, low=None, high=None, *, title: str = "", alt: str = "", role: str = "treated"
+    ) -> None:
         """Draw the measured curve with its band, the drawn one over it, and tell their distance.
 
         Parameters
@@ -238,6 +240,8 @@ class CurveGuess:
             The finding; above the figure.
         alt : str
             For those who cannot see it; made from the values by default.
+        role : str
+            Whose color the measured curve gets, a key of `plots.COLORS`.
 
         Raises
         ------
@@ -262,7 +266,7 @@ class CurveGuess:
             if np.isnan(drawn).all():
                 drawn = None
         with plots.figure(alt) as ax:
-            self._draw(ax, ys, band, drawn)
+            self._draw(ax, ys, band, drawn, role)
             ax.set_title(title)
         if drawn is not None:
             plots.sentence(self._distance(ys, drawn))
@@ -278,15 +282,15 @@ class CurveGuess:
             )
         return values
 
-    def _draw(self, ax, ys, band, drawn) -> None:
-        treated, other = plots.COLORS["treated"], plots.COLORS["other"]
+    def _draw(self, ax, ys, band, drawn, role) -> None:
+        own, other = plots.COLORS[role], plots.COLORS["other"]
         if band is not None:
-            ax.fill_between(self.x, *band, color=treated, alpha=0.2, linewidth=0)
+            ax.fill_between(self.x, *band, color=own, alpha=0.2, linewidth=0)
         markers = {"marker": "o", "markersize": 5} if len(self.x) <= plots.FEW else {}
         if self.log:
             ax.set_xscale("log")
-        ax.plot(self.x, ys, color=treated, **markers)
-        plots.beside(ax, "measured", (self.x[-1], ys[-1]), "treated")
+        ax.plot(self.x, ys, color=own, **markers)
+        plots.beside(ax, "measured", (self.x[-1], ys[-1]), role)
         if drawn is not None:
             ax.plot(self.x, drawn, "--", color=other, **(markers and {**markers, "marker": "s"}))
             last = int(np.flatnonzero(~np.isnan(drawn))[-1])

@@ -252,6 +252,16 @@ def test_a_curve_that_nobody_guessed_shows_the_measured_one_alone(drawn, capsys)
     assert capsys.readouterr().out == ""
 
 
+def test_a_measured_curve_gets_the_color_of_its_role(drawn):
+    guess = predict_curve("How?", x=X)
+    guess.against(YS, YS - 0.1, YS + 0.1)
+    guess.against(YS, YS - 0.1, YS + 0.1, role="control")
+    for (ax, _), role in zip(drawn, ("treated", "control"), strict=True):
+        [label] = ax.texts
+        assert ax.lines[0].get_color() == plots.COLORS[role]
+        assert label.get_color() == plots.INK[role]
+
+
 def test_a_drawn_curve_lies_over_the_measured_one(drawn, capsys):
     guess = predict_curve("How?", x=X, ylabel="accuracy", choice=[0.9, None, 0.9])
     capsys.readouterr()

@@ -288,9 +288,9 @@ junk_features = Question(
     lesson="01",
     points=3,
     prompt="""
-Least squares without a penalty on 50 rows and 48 features that all matter, as in section 4. Now
-somebody appends 1,000 columns of pure random numbers (standard deviation 0.2), to the training data
-and to the new data, and takes the shortest perfect fit. What happens to the error on new data?""",
+Least squares without a penalty on 50 rows and 48 features that all matter. Now somebody appends
+1,000 columns of pure random numbers (standard deviation 0.2), to the training data and to the new
+data, and takes the shortest perfect fit. What happens to the error on new data?""",
     options=("higher", "about the same", "lower"),
     measure=_with_junk,
     guide="""\
