@@ -21,7 +21,7 @@ SEEN = {
     "06": "A digit is read by the company it keeps: in training, the batch decides.",
     "07": "Tell a network what does not matter: it believes you, and pays with something else.",
     "09": "A wall of digits, learned one by one: first what repeats, then what is wrong.",
-    "10": "Blocks that are skipped at random, and how deep a network then really is.",
+    "10": "A film of skipped blocks: how deep is a network that is hardly ever whole?",
     "16": "Keras, PyTorch, scikit-learn: each line is run, and beside it the one that looks right.",
 }
 

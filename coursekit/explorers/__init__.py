@@ -25,6 +25,7 @@ TITLES = {
     "companions": "A digit and its companions",
     "wall": "The memorization wall",
     "invariance": "Trained with this, tested on that",
+    "filmstrip": "The film strip",
 }
 
 
@@ -88,6 +89,14 @@ STATES = {
         "trained": (2, 1, 3, 4, 5, 6, 7),  # rows, from the top
         "tested": (2, 1, 3, 4, 5, 6, 7),  # columns, from the left
         "open": (0, 1),  # whether all numbers are uncovered
+    },
+    "filmstrip": {
+        "survival": (100, 90, 80, 70, 60, 50, 40, 30, 20),  # of the last block, percent
+        "rule": (0, 1),  # linear, or uniform with the same expected depth
+        "blocks": (12, 6, 24),
+        "step": (32, *range(1, 32), *range(33, 1001)),
+        "test": (0, 1),  # whether the rules for test time are shown
+        "trained": (0, 1),  # whether the trained networks are shown
     },
 }
 
