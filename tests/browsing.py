@@ -84,7 +84,8 @@ def eventually(page, script, wanted):
 
 def counted(page, selector, n):
     """Wait until a page has so many of something."""
-    eventually(page, f"document.querySelectorAll({json.dumps(selector)}).length", n)
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(page.locator(selector)).to_have_count(n, timeout=10_000)
 
 
 @contextmanager

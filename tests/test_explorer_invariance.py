@@ -221,7 +221,7 @@ def test_numbers_are_covered_until_one_asks_for_them(browser, written):
         assert cells(page)[1:] == [[["?"]] * 7] * 6
         assert ["?"] not in cells(page)[0]
         assert "covered" in page.inner_text(".say")
-        assert page.locator("[data-picture] text", has_text="\u2713").count() == 0
+        expect(page.locator('[data-picture] text:has-text("\u2713")')).to_have_count(0)
         page.focus(".reveal")
         page.keyboard.press("Enter")
         mean, _, change, _ = OWN["rows"]["shift"][2]["cells"][1]
@@ -267,6 +267,6 @@ def test_right_and_wrong_differ_by_more_than_color(browser, written):
         page.locator("[data-cell='0,2']").click()
         said = OWN["rows"]["nothing"][0]["answers"][2]
         good = sum(a == b for a, b in zip(said, OWN["truth"], strict=True))
-        assert page.locator("[data-picture] text", has_text="\u2713").count() == good
-        assert page.locator("[data-picture] text", has_text="\u2717").count() == 20 - good
+        expect(page.locator('[data-picture] text:has-text("\u2713")')).to_have_count(good)
+        expect(page.locator('[data-picture] text:has-text("\u2717")')).to_have_count(20 - good)
         assert f"reads {good} of them rightly" in page.locator("[data-picture]").text_content()

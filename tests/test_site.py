@@ -372,12 +372,11 @@ def test_folds_formulas_and_answers(browser, site):
 @needs_chromium
 def test_the_board_can_be_narrowed(browser, site):
     with visit(browser, site, "ledger/index") as (page, heard, _):
-        rows = page.locator("tbody tr:visible")
-        assert rows.count() == len(record.records())
+        counted(page, "tbody tr:visible", len(record.records()))
         label = page.locator(".narrow label").nth(1)
         word, n = re.search(r"([a-z][a-z ]+?)\s*(\d+)$", label.inner_text()).groups()
         label.click()
-        assert rows.count() == int(n)
+        counted(page, "tbody tr:visible", int(n))
         assert set(page.locator("tbody tr:visible .answer").evaluate_all(
             "all => all.map(one => one.dataset.answer)"
         )) == {word}  # fmt: skip
@@ -390,7 +389,7 @@ def test_search_works_in_a_folder_of_files(browser, site):
     with visit(browser, site, "search") as (page, heard, _):
         page.goto((site / "search.html").as_uri() + "?q=dropout")
         page.wait_for_selector("#search-results li")
-        assert page.locator("#search-results a", has_text="Dropout").count()
+        page.locator("#search-results a", has_text="Dropout").first.wait_for()
         assert heard == []
 
 
