@@ -73,9 +73,9 @@ def gather(folder: Path) -> None:
     write(folder / "reading.md", reading())
     reference = api(folder / "api")
     more = "- [Reading](reading.md). Papers that the lessons name, and the five articles.\n"
-    more += f"- [Reference]({reference[0]}). What a notebook may import, from the docstrings."
+    more += f"- [Reference]({reference}). What a notebook may import, from the docstrings."
     listed = "\n".join(f"- [{title(path)}]({path}). {first_sentence(path)}" for path in guides())
-    own = [*guides(), Path("reading.md"), reference[0]]
+    own = [*guides(), Path("reading.md"), reference]
     write(folder / "guides.md", f"# Guides\n\n{listed}\n{more}\n\n{tree(own)}")
     front = (HERE / "index.md").read_text(encoding="utf-8")
     front = front.replace("FIRST", lessons()[0].stem)
@@ -106,8 +106,8 @@ def reading() -> str:
     return "\n".join(out) + "\n"
 
 
-def api(folder: Path) -> list[Path]:
-    """Pages of the reference: one for each module that a notebook imports, and their list."""
+def api(folder: Path) -> Path:
+    """Pages of the reference, one for each module that a notebook imports; return their list."""
     rows, pages = [], []
     for name in public_modules():
         module = import_module(f"coursekit.{name}")
@@ -117,11 +117,11 @@ def api(folder: Path) -> list[Path]:
         body = ["```{eval-rst}", f".. automodule:: coursekit.{name}", *members, "```"]
         write(folder / f"{name}.md", "\n".join([f"# coursekit.{name}", "", *body, ""]))
         rows.append(f"- [`coursekit.{name}`]({name}.md): {about}")
-        pages.append(Path(f"{name}.md"))
+        pages.append(f"{name.removeprefix('regularizers.')} <{name}>")  # narrow, for the side
     intro = "What a notebook may import. Letters such as (S, B, C) are [axes](../docs/axes.md)."
     text = "\n".join(["# Reference", "", intro, "", *rows, "", tree(pages)])
     write(folder / "index.md", text)
-    return [Path("api/index.md")]
+    return Path("api/index.md")
 
 
 def public_modules() -> list[str]:
@@ -172,7 +172,7 @@ def first_sentence(path: Path) -> str:
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", found)
 
 
-def tree(pages: list[Path]) -> str:
+def tree(pages: list[Path | str]) -> str:
     return "\n".join(["```{toctree}", ":hidden:", "", *map(str, pages), "```", ""])
 
 

@@ -39,6 +39,9 @@ SAMPLE = [
     "notebooks/exercises/04_dropout",
     "rosetta",
     "docs/your_data",
+    "docs/glossary",
+    "reading",
+    "api/measure",
     TRIAL,
 ]
 # Looked at twice, not four times: light and wide, dark and narrow.
@@ -164,6 +167,17 @@ def test_outputs_become_markup(tmp_path):
     assert 'alt="A white sheet"' in folded["outputs"][0]["data"]["text/html"]
     kinds = sorted(path.suffix for path in (tmp_path / "extra/figures").iterdir())
     assert kinds == [".png", ".svg", ".svg"]
+
+
+def test_papers_and_modules_are_listed(tmp_path):
+    told = build.reading()
+    assert "- Cumming. *The new statistics*. Psychological Science 2014." in told
+    for path in build.lessons():
+        if path.name[:2] not in ("16",):  # of libraries, not of papers
+            assert f"]({path})" in told, path
+    listed = (tmp_path / build.api(tmp_path / "api")).read_text(encoding="utf-8")
+    assert "[`coursekit.measure`](measure.md)" in listed
+    assert {"train", "regularizers.decay", "linear"} <= set(build.public_modules())
 
 
 def test_a_figure_that_knows_no_dark_page_gets_paper():
