@@ -408,9 +408,19 @@ def apart(svg: str, key: str) -> str:
 
 
 def scoped(sheet: str, key: str) -> str:
-    """Rules for one picture alone; what is said of all its parts stands on the picture."""
+    """Rules for one picture alone; what is said of all its parts stands on the picture.
+
+    A class may be the picture's own. Rules for other hosts (a notebook's theme, a file of its
+    own) are left out: the page has its colors.
+    """
     rules = re.findall(r"([^{}]+)\{([^{}]*)\}", sheet.partition("@media")[0])
-    return "".join(f"#{key} {one.strip()}{{{style}}}" for one, style in rules if one.strip() != "*")
+    kept = []
+    for one, style in rules:
+        name = one.strip()
+        if name != "*" and not name.startswith((":root", "body")):
+            own = f",#{key}{name}" if name.startswith(".") else ""
+            kept.append(f"#{key} {name}{own}{{{style}}}")
+    return "".join(kept)
 
 
 def recolored(svg: str) -> str:

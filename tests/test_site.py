@@ -366,6 +366,21 @@ def test_explorers_and_figures_follow_the_switch(browser, site):
         assert heard == []
 
 
+UNSEEN = """() => [...document.querySelectorAll("svg text")]
+    .filter(one => getComputedStyle(one).fill === "none").map(one => one.textContent)"""
+
+
+@needs_chromium
+def test_words_in_drawings_have_a_color(browser, site):
+    with visit(browser, site, f"ledger/{SETTLED}") as (page, heard, _):
+        counted(page, "svg.forest", 1)
+        assert page.locator("svg.forest text").first.text_content().strip()
+        assert page.evaluate(UNSEEN) == []
+        page.evaluate("document.querySelectorAll('svg.forest style').forEach(s => s.remove())")
+        assert page.evaluate(UNSEEN)  # the look sees it when the style is lost
+        assert heard == []
+
+
 @needs_chromium
 def test_folds_formulas_and_answers(browser, site):
     with visit(browser, site, TRIAL) as (page, heard, _):
