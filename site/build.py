@@ -75,7 +75,7 @@ def gather(folder: Path) -> None:
     more = "- [Reading](reading.md). Papers that the lessons name, and the five articles.\n"
     more += f"- [Reference]({reference}). What a notebook may import, from the docstrings."
     listed = "\n".join(f"- [{title(path)}]({path}). {first_sentence(path)}" for path in guides())
-    own = [*guides(), Path("reading.md"), reference]
+    own = [*guides(), Path("reading.md")]
     write(folder / "guides.md", f"# Guides\n\n{listed}\n{more}\n\n{tree(own)}")
     front = (HERE / "index.md").read_text(encoding="utf-8")
     front = front.replace("FIRST", lessons()[0].stem)

@@ -116,7 +116,7 @@ def slim(app, exception):
 
 def no_neighbors(app, pagename, templatename, context, doctree):
     """On a page that opens a part, "previous" would be the last page of another one."""
-    if pagename in ("index", "lessons", "exercises", "guides", "ledger/index", "rosetta"):
+    if pagename in ("index", "lessons", "exercises", "guides", "api/index", "ledger/index", "rosetta"):
         context["prev"] = context["next"] = None
 
 

@@ -172,7 +172,7 @@ export function render({ model, el }) {
     // The watched unit: from what it receives to what it passes on
     const [low, high] = G.zs[u], pad = 0.05 * (high - low), x = scale(low - pad, high + pad, UX, UX + UW), X1 = v => Math.max(UX, Math.min(UX + UW, x(v)));
     $(".unit-name").textContent = `Unit ${state.unit} of the first layer`;
-    $(".unit-word").textContent = G.w >= 960 ? "what it receives from the digit (large) and from its companions; the band is the mean of all of them and one standard deviation to each side" : G.w >= 620 ? "what it receives from the digit (large) and its companions; band: mean, one standard deviation to each side" : "what it receives; band: mean and spread";
+    $(".unit-word").textContent = G.w >= 960 ? "what it receives from the digit (large) and from its companions; the band is the mean of all of them and one standard deviation to each side" : G.w >= 620 ? "what it receives from the digit (large) and its companions; band: mean and spread" : "what it receives; band: mean and spread";
     const a = [-1, 0, 1].map(v => X1(mean + v * spread).toFixed(1)), b = [-1, 0, 1].map(v => X2(v).toFixed(1)), tone = stored ? "var(--plain)" : "var(--strong)";
     $(".fan").innerHTML = `<path d="M${a[0]} ${y1}L${a[2]} ${y1}L${b[2]} ${y2}L${b[0]} ${y2}Z" fill="${tone}" fill-opacity="0.16"/><path d="M${a[1]} ${y1}L${b[1]} ${y2}" stroke="${tone}" stroke-width="2" stroke-dasharray="5 4"/>`;
     const trail = past.length > 1 ? `<path d="${past.map(v => `M${X2(v.at).toFixed(1)} ${y2 - 14}v11`).join("")}" stroke="var(--ink)" stroke-opacity="0.45" stroke-width="1.4"/>` : "";
