@@ -114,9 +114,12 @@ def slim(app, exception):
     path.write_text(text, encoding="utf-8")
 
 
+OPENING = ("index", "lessons", "exercises", "ledger/index", "rosetta", "guides", "api/index")
+
+
 def no_neighbors(app, pagename, templatename, context, doctree):
     """On a page that opens a part, "previous" would be the last page of another one."""
-    if pagename in ("index", "lessons", "exercises", "guides", "api/index", "ledger/index", "rosetta"):
+    if pagename in OPENING:
         context["prev"] = context["next"] = None
 
 
