@@ -82,7 +82,7 @@ class Guess:
         """
         if isinstance(measured, Verdict):
             print(measured)
-        answer = _answer(measured)
+        answer = measured.outcome if isinstance(measured, Verdict) else measured
         if answer not in self.options:
             raise ValueError(f"expected one of {', '.join(self.options)}, got {answer!r}")
         if self.choice is None:
@@ -614,10 +614,6 @@ def _remember(question: str, choice: object) -> None:
 
 
 # Words and numbers
-
-
-def _answer(measured: "Verdict | str") -> str:
-    return measured.outcome if isinstance(measured, Verdict) else measured
 
 
 def _no_guess() -> str:

@@ -70,15 +70,14 @@ def visit(browser, path, size=WIDE, **options):
 
 def eventually(page, script, wanted):
     """Wait until a script's value is the wanted one: what events start comes when it comes."""
+    late = pytest.importorskip("playwright.sync_api").TimeoutError
     try:
         page.wait_for_function(
             "([script, wanted]) => JSON.stringify(eval(script)) === wanted",
             arg=[script, json.dumps(wanted, separators=(",", ":"), ensure_ascii=False)],
             timeout=10_000,
         )
-    except Exception as late:  # Playwright's own kind: it may not be installed
-        if type(late).__name__ != "TimeoutError":
-            raise
+    except late:
         raise AssertionError(f"{script}: {page.evaluate(script)!r}, not {wanted!r}") from None
 
 

@@ -123,11 +123,10 @@ def forest_svg(result: Result) -> str:
     rows = measured(result)
     if not rows:
         return ""
-    ends = [v / c.condition.smallest for c in rows for v in (c.low, c.high, c.difference)]
-    ends += [c.condition.published / c.condition.smallest for c in rows if c.condition.published]
-    reach = 1.25 * max(1.5, *map(abs, ends))
-    drawn, ends = zip(*_rows(rows, reach), strict=True)
-    bottom = ends[-1] - 12
+    drawn_at = [(c, v) for c in rows for v in (c.low, c.high, c.condition.published or 0)]
+    reach = 1.25 * max(1.5, *(abs(v) / c.condition.smallest for c, v in drawn_at))
+    drawn, bottoms = zip(*_rows(rows, reach), strict=True)
+    bottom = bottoms[-1] - 12
     low, zero, high = (_along(v, reach) for v in (-1, 0, 1))
     band = f'<rect x="{low}" y="0" width="{high - low:.1f}" height="{bottom}" fill="#8883"/>'
     band += f'<path d="M{zero} 0V{bottom}" stroke="#888"/>'
