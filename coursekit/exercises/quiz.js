@@ -3,12 +3,13 @@ import { STYLE, ownKeys } from "../explorers/kit.js";
 const OWN = `
 .quiz .question{border-top:1px solid var(--grid);padding:1em 0 1.1em}
 .ex.quiz p,.ex.quiz ul{margin:0 0 .6em;line-height:1.5}
-.ex.quiz legend{float:none;width:auto;max-width:100%;font-size:1em;line-height:1.5;margin:0 0 .5em;border:0}
-.ex.quiz label{display:flex;gap:.6em;align-items:baseline;max-width:46em;margin:.35em 0;padding:.4em .7em;line-height:1.45;
+.ex.quiz p,.ex.quiz legend{max-width:46em}
+.ex.quiz legend{float:none;width:auto;font-size:1em;font-weight:400;line-height:1.5;margin:0 0 .5em;border:0}
+.ex.quiz label{display:flex;gap:.6em;align-items:flex-start;max-width:46em;margin:.35em 0;padding:.4em .7em;line-height:1.45;
  border:1.5px solid var(--grid);border-radius:8px;font-weight:400;color:var(--ink)}
 .ex.quiz label:hover{border-color:var(--plain)}
 .ex.quiz label:has(:checked){border-color:var(--strong)}
-.ex.quiz label input{flex:none;margin:0}
+.ex.quiz label input{flex:none;margin:.2em 0 0}
 .ex.quiz label span{min-width:0;overflow-wrap:anywhere}
 .ex.quiz button{margin:.4em 0 0}
 .ex.quiz pre{background:var(--band);color:var(--ink);padding:.7em .9em;border:0;border-radius:6px;margin:0 0 .8em;overflow-x:auto;max-width:100%}
@@ -34,6 +35,8 @@ export function quiz(root) {
   root.append(tally);
   const questions = [...root.querySelectorAll(".question")], firsts = new Map();
 
+  // What may be wider than a telephone is moved by keyboard, too.
+  root.querySelectorAll("pre").forEach(code => { code.tabIndex = 0; });
   for (const question of questions) {
     const name = `quiz${Date.now()}-${count++}`;
     const folds = [...question.querySelectorAll(".options > li > details")];

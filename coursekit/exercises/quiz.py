@@ -199,9 +199,7 @@ def find(lesson: str) -> Quiz:
     """
     known = sorted(path.stem for path in FOLDER.glob("*.md"))
     if lesson not in known:
-        raise ValueError(
-            f"expected a lesson with a quiz, one of {', '.join(known)}, got {lesson!r}"
-        )
+        raise ValueError(f"expected one of {', '.join(known)}, lessons with a quiz, got {lesson!r}")
     return read(FOLDER / f"{lesson}.md")
 
 
