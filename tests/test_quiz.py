@@ -164,7 +164,7 @@ def test_a_quiz_is_taken_by_keyboard(browser, tmp_path):
     for lesson in LESSONS:
         own = quiz.show(lesson)
         with visit(browser, page_of(tmp_path, lesson), WIDE) as (page, heard):
-            counted(page, "fieldset", 5)
+            counted(page, "fieldset > legend", 5)
             assert not re.search("Right|Not this one", page.inner_text("main"))
             wrong = 0
             for number, one in enumerate(own.questions):
