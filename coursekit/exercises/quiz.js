@@ -12,7 +12,7 @@ const OWN = `
 .ex.quiz label input{flex:none;margin:.2em 0 0}
 .ex.quiz label span{min-width:0;overflow-wrap:anywhere}
 .ex.quiz button{margin:.4em 0 0}
-.ex.quiz pre{background:var(--band);color:var(--ink);padding:.7em .9em;border:0;border-radius:6px;margin:0 0 .8em;overflow-x:auto;max-width:100%}
+.ex.quiz pre{background:var(--band);color:var(--ink);padding:.7em .9em;border:0;border-radius:6px;margin:0 0 .8em;overflow-x:auto;max-width:min(100%,52em)}
 .ex.quiz pre code{background:none;padding:0;overflow-wrap:normal}
 .ex.quiz .say{min-height:0;max-width:46em;margin:.9em 0 0}
 .ex.quiz .say:empty{display:none}

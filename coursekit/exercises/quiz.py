@@ -39,7 +39,7 @@ scripts may run, they become radio buttons that are checked one question at a ti
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -136,11 +136,13 @@ class Quiz:
         self.name, self.questions = name, questions
 
     def __repr__(self) -> str:
-        lines = [f"Quiz {self.name}: {len(self.questions)} questions"]
+        told = [f"Quiz {self.name}: {len(self.questions)} questions"]
         for i, one in enumerate(self.questions, 1):
-            lines += ["", f"{i}. {_filled(one.asked, one.where)}"]
-            lines += [f"   - {_filled(option.text, one.where)}" for option in one.options]
-        return "\n".join(lines)
+            lead = unescape(re.sub("<[^>]*>", "", one.lead))
+            options = [f"- {option.text}" for option in one.options]
+            text = "\n".join([f"{i}. {one.title}", f"{lead}{one.asked}", *options])
+            told.append(_filled(text, one.where))
+        return "\n\n".join(told)
 
     def _repr_html_(self) -> str:
         script = explorers.with_kit(HERE / "quiz.js")
