@@ -5,6 +5,7 @@ Progress is a small file that survives upgrades; losing it costs nothing but the
 
 from pathlib import Path
 
+from coursekit import plots
 from coursekit.course import learner
 from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
@@ -62,10 +63,21 @@ class Sheet:
             print(f'After this comes only `sheet.solution("{name}")`.')
 
     def solution(self, name: str) -> None:
-        """Print a right answer and why it is right. Raises as `check`."""
+        """Print a right answer and why it is right; of a question, what a good explanation says.
+
+        Raises as `check`.
+        """
+        if name in self.questions:
+            print(self.questions[name].guide)
+            return
         exercise = self._find(name)
         _remember(name, solution=True)
         print(f"{pages.solution(exercise)}\n\n{exercise.why}")
+
+    def picture(self, name: str) -> None:
+        """Show the picture that an exercise is about. Raises as `check`."""
+        content = pages.drawn(self._find(name))
+        plots.rich(content["text/html"], content["text/plain"])
 
     def reveal(self, name: str, prediction: str | None) -> None:
         """Print what was measured beside a prediction.
