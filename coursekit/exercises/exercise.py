@@ -141,6 +141,8 @@ class Exercise:
     rights : list of Code
         The first one is shown as the solution.
     slips : list of Slip
+    harmless : frozenset of str
+        Small changes of right answers that are right as well, as `mutants` names them.
     variant : Variant or None
         The convention that holds, if not the usual one.
     """
@@ -169,6 +171,7 @@ class Exercise:
     variants: tuple[Variant, ...] = ()
     rights: list[Code] = field(default_factory=list)
     slips: list[Slip] = field(default_factory=list)
+    harmless: frozenset[str] = frozenset()
     variant: Variant | None = None
 
     def adapted(self, answer: Callable) -> Callable:
@@ -293,8 +296,7 @@ class Exercise:
                 continue
             replies = others() if replies is None else replies
             if all(
-                other is probe
-                or comparing.alike(self, other, told, self.drive(slip, other))
+                other is probe or comparing.alike(self, other, told, self.drive(slip, other))
                 for other, told in replies
             ):
                 return sentence

@@ -143,8 +143,15 @@ def cells(lesson: str, key: str | None = None, *, solved: bool = False) -> list[
     made = [_opening(lesson, asked), Cell("setup", SETUP.format(arguments=arguments))]
     made += [cell for one in bank.worked(lesson) for cell in _worked(one)]
     for number, one in enumerate(asked, 1):
-        made += (_question if isinstance(one, Question) else _exercise)(number, one, solved)
+        made += cells_of(number, one, solved=solved)
     return [*made, Cell("progress", "sheet.progress()")]
+
+
+def cells_of(number: int, one: Exercise | Question, *, solved: bool = False) -> list[Cell]:
+    """Return the cells of one exercise or question, under its number."""
+    if isinstance(one, Question):
+        return _question(number, one, solved)
+    return _worked(one) if one.kind == "worked" else _exercise(number, one, solved)
 
 
 def _opening(lesson: str, asked: list[Exercise | Question]) -> Cell:
@@ -155,13 +162,13 @@ def _opening(lesson: str, asked: list[Exercise | Question]) -> Cell:
         f"| {_link(path[0], one.section)} |"
         for n, one in enumerate(asked, 1)
     ]
-    table = "\n".join(
-        ["| | task | what you practice | level | minutes | points | in the lesson |"]
-        + ["|---:|---|---|---|---:|---:|---|", *rows]
-    )
+    head = "| | task | what you practice | level | minutes | points | in the lesson |"
+    table = "\n".join([head, "|---:|---|---|---|---:|---:|---|", *rows])
     name = next(one.name for one in asked if isinstance(one, Exercise))
-    text = f"# Exercises for [{path[1]}](../{path[0]})\n\n**{points} points, about {minutes} minutes**"
-    return Cell("opening", f"{text}\n\n{HELP.format(name=name)}\n\n{table}", markdown=True)
+    text = (
+        f"# Exercises for [{path[1]}](../{path[0]})\n\n**{points} points, about {minutes} minutes"
+    )
+    return Cell("opening", f"{text}**\n\n{HELP.format(name=name)}\n\n{table}", markdown=True)
 
 
 def _link(file: str, section: str) -> str:
@@ -186,8 +193,8 @@ def _label(one: Exercise | Question) -> str:
 
 
 def _heading(number: int, one: Exercise | Question) -> str:
-    points = f"{one.points} point{'s' * (one.points != 1)}"
-    return f"## {number}. {_label(one)}\n\n{'★' * one.level} · {points}, about {one.minutes} minutes"
+    points = f"{one.points} point{'s' * (one.points != 1)}, about {one.minutes} minutes"
+    return f"## {number}. {_label(one)}\n\n{'★' * one.level} · {points}"
 
 
 def _exercise(number: int, exercise: Exercise, solved: bool) -> list[Cell]:

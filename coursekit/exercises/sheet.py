@@ -5,7 +5,6 @@ Progress is a small file that survives upgrades; losing it costs nothing but the
 
 from pathlib import Path
 
-from coursekit import plots
 from coursekit.course import learner
 from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
@@ -76,6 +75,8 @@ class Sheet:
 
     def picture(self, name: str) -> None:
         """Show the picture that an exercise is about. Raises as `check`."""
+        from coursekit import plots
+
         content = pages.drawn(self._find(name))
         plots.rich(content["text/html"], content["text/plain"])
 

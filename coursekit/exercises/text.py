@@ -32,7 +32,7 @@ EDITS = re.compile(r"(?:(\w+): )?(`[^`]+` (?:becomes `[^`]+`|goes))")  # of the 
 GIVEN = {"math": math, "np": np, "torch": torch, "nn": nn, "F": F}
 SECTIONS = {
     "task", "example", "picture", "readings", "given", "hints", "why", "variants", "checks",
-    "right answers", "wrong answers",
+    "right answers", "wrong answers", "harmless changes",
 }  # fmt: skip
 OF_QUESTIONS = {"task", "options", "measure", "rubric", "guide"}
 KINDS = ("write", "repair", "read", "derive", "measure", "worked")
@@ -135,6 +135,7 @@ class _File:
             facts=space.get("facts"),
             rights=rights,
             slips=list(self.slips(space, rights)),
+            harmless=frozenset(self.harmless()),
             **facts,
         )
 
@@ -286,6 +287,14 @@ class _File:
             if not re.fullmatch(r"`[^`]+`", body):
                 raise self.wrong(lines[-1].number, "an expression in `...` as the last line", body)
             yield Variant(" ".join(sentence), body.strip("`"))
+
+    def harmless(self) -> Iterator[str]:
+        """Yield the small changes to a right answer that leave it right, each with its reason."""
+        for lines, text in self.items("harmless changes", whole=True):
+            _, *changes = text.split("\n")
+            if not changes or not all(re.fullmatch(r"`[^`]+`", change) for change in changes):
+                raise self.wrong(lines[0].number, "a reason, and below it lines of `change`", text)
+            yield from (change.strip("`") for change in changes)
 
     def prose(self, section: str) -> str:
         return "\n".join(line.text for line in self.sections.get(section, ())[1:]).strip()

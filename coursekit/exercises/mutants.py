@@ -1,26 +1,21 @@
 """Right answers with one small thing changed: what a check lets pass, it does not check.
 
-    python tests/mutants.py                # all exercises, a line each, and who survived
-    python tests/mutants.py pick_epoch 8   # one exercise, on 8 seeds
-
-A mutant that no input could tell from the right answer is in `mutants.toml`, with the reason.
+A mutant that no input could tell from the right answer stands in the exercise's file, under
+"Harmless changes", with the reason.
 """
 
 import ast
 import contextlib
 import copy
 import signal
-import sys
-import time
-import tomllib
 import warnings
 from collections import Counter
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from coursekit.exercises import bank, comparing, pages
+from coursekit.exercises import comparing
+from coursekit.exercises.driving import Answer, Probe
+from coursekit.exercises.exercise import Code, Exercise
 
-EQUIVALENT = Path(__file__).with_suffix(".toml")
 LIMIT = 2  # seconds of processor time for one mutant on one seed: some never end
 
 OPERATORS = {
@@ -54,9 +49,9 @@ CONVERSIONS = {"float", "int", "bool", "str", "list", "tuple", "item", "tolist",
 SYMMETRIC = {"min", "max", "minimum", "maximum", "mul"}  # in their arguments
 
 
-def mutants(function):
+def mutants(right: Code) -> dict[str, str]:
     """Return the mutants of a right answer: name, which tells the line that changed, to source."""
-    tree = ast.parse(pages.code(function, function.__name__))
+    tree = ast.parse(right.text)
     statement = {}  # of every node, the statement that it stands in
     for node in ast.walk(tree):
         for child in ast.iter_child_nodes(node):
@@ -73,13 +68,13 @@ def mutants(function):
                 line = ast.unparse(copy.deepcopy(statement[node], {id(node): other}))
                 if isinstance(other, ast.Pass):
                     line = f"without {ast.unparse(node)}"
-                name = f"{function.__name__}: {line.splitlines()[0]}"
+                name = f"{right.title}: {line.splitlines()[0]}"
                 seen[name] += 1
                 sources[f"{name} ({seen[name]})" if seen[name] > 1 else name] = source
     return sources
 
 
-def _changes(node, tree):
+def _changes(node: ast.AST, tree: ast.AST) -> Iterator[ast.AST]:
     """Yield what may stand in the place of a node."""
     match node:
         case ast.BinOp(left, op, right):
@@ -131,7 +126,7 @@ def _changes(node, tree):
         yield ast.Pass()
 
 
-def _calls(node):
+def _calls(node: ast.Call) -> Iterator[ast.AST]:
     """Yield a call that is left out, or made with other arguments."""
     func, args, keywords = node.func, node.args, node.keywords
     method = isinstance(func, ast.Attribute) and _root(func) not in MODULES
@@ -151,13 +146,13 @@ def _calls(node):
             yield ast.Call(func, args, keywords[:i] + keywords[i + 1 :])
 
 
-def _root(node):
+def _root(node: ast.AST) -> str | None:
     while isinstance(node, ast.Attribute):
         node = node.value
     return getattr(node, "id", None)
 
 
-def _bound(target, tree):
+def _bound(target: ast.AST, tree: ast.AST) -> bool:
     """Return whether what is assigned exists without this assignment."""
     if not isinstance(target, ast.Name):
         return not isinstance(target, ast.Tuple)
@@ -166,40 +161,38 @@ def _bound(target, tree):
     return target.id in arguments or sum(isinstance(n.ctx, ast.Store) for n in names) > 1
 
 
-def survivors(name, seeds=(0,)):
+def survivors(exercise: Exercise, seeds: Sequence[int] = (0,)) -> tuple[list[str], list[str]]:
     """Return the names of an exercise's mutants, and of those that pass on one of the seeds."""
-    exercise, names, alive = bank.exercises()[name], [], []
+    names, alive = [], []
+    asked = [[(probe, exercise.expected(probe)) for probe in exercise.ask(seed)] for seed in seeds]
     for right in exercise.rights:
         for mutant, source in mutants(right).items():
             names.append(mutant)
-            space = dict(vars(sys.modules[right.__module__]))
+            space = dict(right.space)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 exec(source, space)
-                if any(_passes(name, space[right.__name__], seed) for seed in seeds):
+                if any(_passes(exercise, space[exercise.name], probes) for probes in asked):
                     alive.append(mutant)
     return names, alive
 
 
-def _passes(name, answer, seed):
-    exercise = bank.exercises()[name]
+def _passes(exercise: Exercise, answer: object, asked: list[tuple[Probe, Answer]]) -> bool:
     with contextlib.suppress(TimeoutError), _limited():
         return not any(
             comparing.differ(exercise, probe, exercise.drive(answer, probe), expected)
-            for probe, expected in _asked(name, seed)
+            for probe, expected in asked
         )
     return False
 
 
-@cache
-def _asked(name, seed):
-    exercise = bank.exercises()[name]
-    return [(probe, exercise.expected(probe)) for probe in exercise.ask(seed)]
-
-
 @contextlib.contextmanager
-def _limited():
-    def late(*_):
+def _limited() -> Iterator[None]:
+    if not hasattr(signal, "setitimer"):  # on Windows nothing ends an endless mutant
+        yield
+        return
+
+    def late(*_: object) -> None:
         raise TimeoutError("the mutant does not end")
 
     before = signal.signal(signal.SIGVTALRM, late)
@@ -209,36 +202,3 @@ def _limited():
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
-
-
-def equivalents(name):
-    """Return the mutants of an exercise that no input could tell from a right answer."""
-    table = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
-    return {mutant for group in table.get(name, ()) for mutant in group["mutants"]}
-
-
-def main(names, n_seeds):
-    total = Counter()
-    for name in names:
-        start = time.process_time()
-        every, alive = survivors(name, range(n_seeds))
-        known = equivalents(name)
-        explained, share = len(known & set(alive)), 100 * (1 - len(alive) / len(every))
-        total.update(every=len(every), alive=len(alive), explained=explained)
-        print(
-            f"{name:20} {len(every):4} mutants, {share:5.1f} % caught, {len(alive):2} not, "
-            f"{explained:2} of them equivalent ({time.process_time() - start:.1f} s)",
-            flush=True,
-        )
-        for mutant in alive:
-            if mutant not in known:
-                print(f"    passes: {mutant}")
-        for mutant in sorted(known - set(alive)):
-            print(f"    is caught, or not made any more: {mutant}")
-    print(f"{total['every']} mutants, {total['alive']} not caught, {total['explained']} equivalent")
-
-
-if __name__ == "__main__":
-    words = sys.argv[1:]
-    number = int(words.pop()) if words and words[-1].isdigit() else 3
-    main(words or bank.exercises(), number)
