@@ -1,5 +1,7 @@
 """What the author of an exercise wants to see: its page, what its checks say, what they miss."""
 
+import doctest
+import re
 import textwrap
 import time
 from pathlib import Path
@@ -42,12 +44,23 @@ def review(path: Path) -> tuple[str, list[str]]:
     parts, faults = ["What a learner sees", shown], []
     parts += ["What the check says", *_wrong(one, faults)]
     _right(one, faults)
+    faults += untrue(one)
     every, alive = mutants.survivors(one)
     faults += [f"A change goes unnoticed: {name}" for name in alive if name not in one.harmless]
     faults += [f"Noticed, or not made any more: {n}" for n in sorted(one.harmless - set(alive))]
     caught = len(every) - len(alive)
     parts.append(f"Of {len(every)} small changes to right answers, {caught} are noticed.")
     return "\n\n".join(parts), faults
+
+
+def untrue(one: Exercise) -> list[str]:
+    """Return what in an exercise's example is not what its first right answer gives."""
+    space = {**text.GIVEN, one.name: one.rights[0].function}
+    session = re.sub(r"^```.*$", "", one.example, flags=re.MULTILINE)
+    test = doctest.DocTestParser().get_doctest(session, space, one.name, None, None)
+    told = []
+    doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=told.append)
+    return [f"The example is not true:\n{''.join(told).rstrip()}"] if told else []
 
 
 def _wrong(one: Exercise, faults: list[str]) -> list[str]:

@@ -92,7 +92,7 @@ def example(exercise: Exercise) -> str:
     space = {}
     exec(f"{SETUP.partition('from coursekit')[0]}\n{solution(exercise)}", space)
     told, parser = exercise.example, doctest.DocTestParser()
-    for one in parser.get_examples(exercise.example):
+    for one in parser.get_examples(re.sub(r"^```.*$", "", told, flags=re.MULTILINE)):
         output = io.StringIO()
         with redirect_stdout(output):
             exec(compile(one.source, "<example>", "single"), space)
