@@ -1,9 +1,9 @@
 """Studies: a sound protocol passes in every world, and each slip gets its own sentence."""
 
-import pickle
 import re
 import subprocess
 import sys
+
 import numpy as np
 import pytest
 from mutants import mutants
@@ -57,15 +57,15 @@ hoped for.""",
 )
 RUBRIC_00 = """\
 **Your conclusion** (5 points, read by a person): write three to six sentences for somebody who has
-not seen your study.
+not seen your study. Each line below is worth one point.
 
-| | points |
-|---|---|
-| The answer comes first, in plain words, with the difference, its interval and the unit. | 1 |
-| The margin is given with a reason that has to do with use: who would notice such a difference? | 1 |
-| It says what the interval is about (new seeds) and what it does not cover (other test examples, other data, other lengths of training). | 1 |
-| The word is not stretched: "not yet known" is not told as "no difference", nor "size open" as "helps". | 1 |
-| It names one thing that could turn the answer around, and how you would find out. | 1 |
+- The answer comes first, in plain words, with the difference, its interval and the unit.
+- The margin is given with a reason that has to do with use: who would notice such a difference?
+- It says what the interval is about (new seeds) and what it does not cover (other test
+  examples, other data, other lengths of training).
+- The word is not stretched: "not yet known" is not told as "no difference", nor "size open" as
+  "helps".
+- It names one thing that could turn the answer around, and how you would find out.
 """
 
 
@@ -76,13 +76,13 @@ def in_columns(lab):
     control, treated = lab.sides
     a = np.array([lab.score(control, seed, "test") for seed in seeds])
     b = np.array([lab.score(treated, seed, "test") for seed in seeds])
-    mean, low, high = intervals.paired_interval(a, b)
+    _, low, high = intervals.paired_interval(a, b)
     return low, high, plots.word(low, high, margin)
 
 
 @width_study.right
 def by_hand(lab):
-    margin, seeds = 0.5, [3, 5, 7, 11, 13, 17, 19, 23, 29, 31]
+    margin, seeds = 0.5, [4, 5, 8, 9, 12, 13, 20, 21, 30, 31]
     lab.declare(question="Is the wide network better?", margin=margin, seeds=seeds)
     narrow, wide = lab.sides
     d = np.array([lab.score(wide, s, "test") - lab.score(narrow, s, "test") for s in seeds])
@@ -103,7 +103,7 @@ def by_hand(lab):
 DECLARE = """\
     lab.declare(question="Do 128 units read more digits than 16?", margin=margin, seeds=seeds)
 """
-INTERVAL = "mean, low, high = intervals.paired_interval(a, b)"
+INTERVAL = "_, low, high = intervals.paired_interval(a, b)"
 RETURN = "return low, high, plots.word(low, high, margin)"
 HALF = """\
 d = b - a
@@ -131,7 +131,7 @@ for seed in range(12, 32):
             break
         a = np.append(a, lab.score(control, seed, "test"))
         b = np.append(b, lab.score(treated, seed, "test"))
-    mean, low, high = intervals.paired_interval(a, b)"""
+    _, low, high = intervals.paired_interval(a, b)"""
         },
     ),
     (
@@ -144,7 +144,7 @@ if plots.word(low, high, margin) == "not yet known":
         lab.declare(question="Again, with more seeds?", margin=margin, seeds=seeds)
         a = [lab.score(control, seed, "test") for seed in seeds]
         b = [lab.score(treated, seed, "test") for seed in seeds]
-        mean, low, high = intervals.paired_interval(a, b)
+        _, low, high = intervals.paired_interval(a, b)
     return low, high, plots.word(low, high, margin)"""
         },
     ),
@@ -175,9 +175,7 @@ if 0 < low < margin:
     (
         "ignores_the_margin",
         "the word follows from the whole interval and the margin",
-        {
-            RETURN: 'return low, high, "helps" if low > 0 else "hurts" if high < 0 else "not yet known"'
-        },
+        {RETURN: 'return low, high, "helps" if low > 0 else "hurts" if high < 0 else "open"'},
     ),
     (
         "takes_zero_for_no_difference",
@@ -238,23 +236,27 @@ study on real networks, and you write what follows.
     hints=(
         "How many networks has each side trained before its settings were chosen?",
         'Write a helper that returns the mean of `lab.score(side, seed, "val", **settings)`.',
-        "`best[side] = max(lab.grid[side], key=...)` for both sides in one loop; a second loop opens "
-        "the test part.",
+        "`best[side] = max(lab.grid[side], key=...)` for both sides in one loop; a second loop "
+        "opens the test part.",
     ),
     why="""\
 Choosing is a competition, and its winner is always a little lucky. So both sides compete equally
 long, and the prize is given on examples that took no part in it.""",
 )
 RUBRIC_04 = """\
-**Your conclusion** (5 points, read by a person): write three to six sentences.
+**Your conclusion** (5 points, read by a person): write three to six sentences. Each line below is
+worth one point.
 
-| | points |
-|---|---|
-| The answer comes first, with the difference, its interval and the unit, and with the epochs at which each side was stopped. | 1 |
-| It says against what dropout was compared, and why a network trained to the end would have been an easier rival. | 1 |
-| Margin and word are used as declared: an interval that holds zero is not told as "no difference". | 1 |
-| It says what was held still (rate, width, number of examples, wrong labels), so that nobody reads more into it. | 1 |
-| It compares the result with the lesson's, and where they differ, offers a cause with "perhaps" or an experiment that would tell. | 1 |
+- The answer comes first, with the difference, its interval and the unit, and with the epochs at
+  which each side was stopped.
+- It says against what dropout was compared, and why a network trained to the end would have
+  been an easier rival.
+- Margin and word are used as declared: an interval that holds zero is not told as "no
+  difference".
+- It says what was held still (rate, width, number of examples, wrong labels), so that nobody
+  reads more into it.
+- It compares the result with the lesson's, and where they differ, offers a cause with "perhaps"
+  or an experiment that would tell.
 """
 
 
@@ -270,7 +272,7 @@ def by_the_mean(lab):
         best[side] = lab.grid[side][int(np.argmax(means))]
     for side in lab.sides:
         scores[side] = [lab.score(side, s, "test", **best[side]) for s in seeds]
-    mean, low, high = intervals.paired_interval(*scores.values())
+    _, low, high = intervals.paired_interval(*scores.values())
     return low, high, plots.word(low, high, margin)
 
 
@@ -311,7 +313,7 @@ def for_each_seed_its_own(lab):
             for s in seeds
         ]
     )
-    mean, low, high = intervals.t_interval(gains, 0.95)
+    _, low, high = intervals.t_interval(gains, 0.95)
     return low, high, plots.word(low, high, 1.0)
 
 
@@ -327,9 +329,7 @@ DROPOUT_SLIPS = [
         "tunes_dropout_alone",
         "a side that is tuned less loses for that reason alone",
         {TRY: f"{TRY}    best[lab.sides[0]] = lab.grid[lab.sides[0]][-1]\n"}
-        | {
-            "    for side in lab.sides:\n        means": "    for side in lab.sides[1:]:\n        means"
-        },
+        | {"lab.sides:\n        means": "lab.sides[1:]:\n        means"},
     ),
     ("tunes_nothing", "so give each its whole grid", {TRY: LAST}),
     ("tries_less", "so give each its whole grid", {"in lab.grid[side]:": "in lab.grid[side][:3]:"}),
@@ -372,9 +372,7 @@ DROPOUT_SLIPS = [
     (
         "declares_nothing",
         "you declared nothing",
-        {
-            '    lab.declare(question="Does dropout help when both stop?", margin=margin, seeds=seeds)\n': ""
-        },
+        {"    lab.declare(": "    dict("},
     ),
 ]
 
@@ -449,7 +447,7 @@ def test_a_small_change_to_a_sound_study_is_noticed(exercise, right):
     assert {name for name in alive if not FREE.search(name)} == set()
 
 
-@pytest.mark.parametrize("n_seeds", [8, 12, 32])
+@pytest.mark.parametrize("n_seeds", [8, 12, 16])
 @pytest.mark.parametrize("margin", [0.5, 1.0, 2.0])
 def test_each_word_is_right_in_some_world(margin, n_seeds):
     for seed in SEEDS:
