@@ -1,5 +1,6 @@
 """Studies: a sound protocol passes in every world, and each slip gets its own sentence."""
 
+import doctest
 import re
 import subprocess
 import sys
@@ -447,21 +448,19 @@ def test_a_small_change_to_a_sound_study_is_noticed(exercise, right):
     assert {name for name in alive if not FREE.search(name)} == set()
 
 
-@pytest.mark.parametrize("n_seeds", [8, 12, 16])
 @pytest.mark.parametrize("margin", [0.5, 1.0, 2.0])
-def test_each_word_is_right_in_some_world(margin, n_seeds):
-    for seed in SEEDS:
-        words = set()
-        for probe in width_study.ask(seed):
-            gain, noise, number = (probe.inputs[name] for name in ("gain", "noise", "world_seed"))
-            lab = study.simulated("00", gain=gain, noise=noise, world_seed=number)
-            lab.declare(question="Is wide better?", margin=margin, seeds=range(n_seeds))
-            for side in lab.sides:
-                for each in range(n_seeds):
-                    lab.score(side, each, "test")
-            words.add(study.paired(lab).word)
-        sizes = {f"{side}{open}" for side in ("helps", "hurts") for open in ("", ", size open")}
-        assert words == {*sizes, "too small to matter", "not yet known"}
+def test_each_word_is_right_in_some_world(margin):
+    words = set()
+    for probe in [probe for seed in SEEDS for probe in width_study.ask(seed)]:
+        gain, noise, number = (probe.inputs[name] for name in ("gain", "noise", "world_seed"))
+        lab = study.simulated("00", gain=gain, noise=noise, world_seed=number)
+        lab.declare(question="Is wide better?", margin=margin, seeds=range(12))
+        for side in lab.sides:
+            for seed in range(12):
+                lab.score(side, seed, "test")
+        words.add(study.paired(lab).word)
+    sizes = {f"{side}{open}" for side in ("helps", "hurts") for open in ("", ", size open")}
+    assert words == {*sizes, "too small to matter", "not yet known"}
 
 
 @pytest.mark.parametrize("lesson", study.PLANS)
@@ -540,6 +539,13 @@ print(bytes(ask("width_study", study, INPUTS).values["the finding"].array).decod
     assert done.stdout.decode().startswith("expected two numbers and a word"), done.stderr.decode()
 
 
+@pytest.mark.parametrize("module", [study, laboratories])
+def test_examples_run_as_they_stand(module):
+    outcome = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert outcome.attempted
+    assert not outcome.failed
+
+
 # --- real networks ---------------------------------------------------------------------------
 
 
@@ -570,11 +576,13 @@ def test_a_study_on_real_networks_is_told_and_drawn(capsys):
     laboratories.measure(dropout_study.rights[0], "04")
     told = capsys.readouterr().out
     assert "1. declared: Does dropout help when both stop? (margin 1, seeds 0 to 9)" in told
-    assert "3. validation, 'with dropout': 10 seeds, epochs 5, 10, 20, 40, 80\n4. test," in told
+    assert re.search(r"3. validation, 'with dropout': 10 seeds, mean \d+.\d \(epochs=5\), ", told)
     assert "The protocol is sound." in told
     assert "with dropout minus without dropout: " in told
 
 
 def test_a_slip_on_real_networks_is_told(capsys):
     laboratories.measure(width_study.slips[0].function, "00")
-    assert "✖ You declared nothing" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "✖ You declared nothing" in told
+    assert "128 units minus 16 units" not in told  # no figure: there is no finding yet

@@ -18,7 +18,7 @@ from coursekit import data, linear, models, plots
 from coursekit.datasets.tasks import seed_word
 from coursekit.datasets.values import choose
 from coursekit.exercises import study
-from coursekit.exercises.study import PLANS, Declared, Lab, Paired, World
+from coursekit.exercises.study import PLANS, Declared, Lab, Paired, Scored, World
 from coursekit.regularizers import augmentation
 from coursekit.results.runs import Runs
 from coursekit.train import Recipe, fit
@@ -68,6 +68,7 @@ def _numbers(key: str | None, informative: int) -> data.Task:
 
 
 CLASSES = (_digits, _five_digits, _signals, _tumors)
+NOISY = (_digits, _five_digits, _tumors)
 CLEAN_IMAGES = (partial(_digits, noise=0.0), partial(_five_digits, noise=0.0), _pasted_digits)
 REGRESSIONS = (_patients, partial(_numbers, informative=4), partial(_numbers, informative=30))
 
@@ -114,7 +115,7 @@ NETWORKS: dict[str, tuple[Sequence[Callable], Recipe, Train, Train]] = {
         _mlp,
         partial(_mlp, augment=partial(augmentation.random_shift, pixels=1)),
     ),
-    "09": (CLASSES, RECIPE, _mlp, _mlp),
+    "09": (NOISY, RECIPE, _mlp, _mlp),
     "10": (CLASSES, replace(RECIPE, lr=1e-3), _deep, partial(_deep, survival=0.5)),
 }
 
@@ -221,6 +222,20 @@ def measure(function: Callable, lesson: str, key: str | None = None) -> None:
     ------
     ValueError
         If no lesson with a study has this number.
+
+    Examples
+    --------
+    >>> from coursekit.exercises import laboratories, study
+    >>> def hasty(lab):
+    ...     lab.score("ridge", 0, "test", alpha=1)
+    ...
+    >>> laboratories.measure(hasty, "02")
+    On diabetes: 60 examples to train on; 142 to test on
+    <BLANKLINE>
+    1. test, 'ridge': 1 seed, mean 38.1 (alpha=1)
+    <BLANKLINE>
+    ✖ You declared nothing: call lab.declare(...) before the first score, ...
+    Mend this first; then you are shown what your study found.
     """
     lab, task = _laboratory(lesson, key)
     try:
@@ -228,15 +243,17 @@ def measure(function: Callable, lesson: str, key: str | None = None) -> None:
     except NotImplementedError:
         print(f"{function.__name__}: not attempted yet")
         return
-    print(f"On {task.name}: {task.n_train} examples to train on, {len(task.y_test)} to test on")
+    noise = f", {100 * task.label_noise:.0f} % of their labels replaced" * bool(task.label_noise)
+    print(
+        f"On {task.name}: {task.n_train} examples to train on{noise}; {len(task.y_test)} to test on"
+    )
     print(f"\n{protocol(lab)}\n")
-    findings = study.audit(lab, returned)
-    for finding in findings:
-        print(f"✖ {finding[0].upper()}{finding[1:]}")
-    if not findings:
+    if findings := study.audit(lab, returned):
+        print(f"✖ {findings[0][0].upper()}{findings[0][1:]}")
+        print("Mend this first; then you are shown what your study found.")
+    else:
         print("✔ The protocol is sound.")
-    if result := study.paired(lab):
-        _draw(lab, result)
+        _draw(lab, study.paired(lab))
 
 
 def protocol(lab: Lab) -> str:
@@ -250,7 +267,7 @@ def protocol(lab: Lab) -> str:
     >>> scores = [lab.score("16 units", seed, "test") for seed in range(8)]
     >>> print(laboratories.protocol(lab))
     1. declared: Do 128 units beat 16? (margin 1, seeds 0 to 7)
-    2. test, '16 units': 8 seeds, mean 69.6
+    2. test, '16 units': 8 seeds, mean 70.0
     """
     lines = []
     for kind, entries in groupby(lab.log, key=_kind):
@@ -273,14 +290,16 @@ def _kind(entry: object) -> object:
     return Declared if isinstance(entry, Declared) else entry.part
 
 
-def _summary(scored: list) -> str:
-    seeds, settings = {e.seed for e in scored}, {e.settings for e in scored}
-    told = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
-    if settings != {()}:
-        [name] = {name for own in settings for name, _ in own}
-        told += f", {name} {', '.join(f'{v:g}' for v in sorted(dict(s)[name] for s in settings))}"
-    mean = np.mean([e.score for e in {(e.seed, e.settings): e for e in scored}.values()])
-    return told + (f", mean {mean:.1f}" if len(settings) == 1 or scored[0].part == "test" else "")
+def _summary(scored: Sequence[Scored]) -> str:
+    by_settings: dict[tuple, dict[int, float]] = {}
+    for entry in scored:
+        by_settings.setdefault(entry.settings, {})[entry.seed] = entry.score
+    seeds = {entry.seed for entry in scored}
+    words = []
+    for own, scores in sorted(by_settings.items()):
+        mean = f"{np.mean([*scores.values()]):.1f}"
+        words.append(f"{mean} ({', '.join(f'{k}={v:g}' for k, v in own)})" if own else mean)
+    return f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, mean {', '.join(words)}"
 
 
 def _ranges(seeds: Sequence[int]) -> str:
