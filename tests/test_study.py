@@ -1,20 +1,34 @@
 """Studies: a sound protocol passes in every world, and each slip gets its own sentence."""
 
 import doctest
+import inspect
 import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from mutants import mutants
 from scipy import stats
 
 from coursekit import intervals, plots
-from coursekit.exercises import driving, laboratories, pages, study
-from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise
+from coursekit.exercises import driving, laboratories, study
+from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Code, Exercise, Slip
+from coursekit.exercises.mutants import mutants
 
 SEEDS = range(3)  # of questions, per answer
+
+
+def right(exercise):
+    """Put a sound study into an exercise, as the text that a learner would have written."""
+
+    def add(function):
+        lines = inspect.getsource(function).split("\n", 1)[1]  # without the decorator
+        text = lines.replace(f"def {function.__name__}", f"def {exercise.name}").rstrip()
+        exercise.rights.append(Code(exercise.name, function.__name__, text, globals()))
+        return function
+
+    return add
+
 
 # --- an exercise without tuning: lesson 00 ---------------------------------------------------
 
@@ -70,7 +84,7 @@ not seen your study. Each line below is worth one point.
 """
 
 
-@width_study.right
+@right(width_study)
 def in_columns(lab):
     seeds, margin = range(12), 1.0
     lab.declare(question="Do 128 units read more digits than 16?", margin=margin, seeds=seeds)
@@ -81,7 +95,7 @@ def in_columns(lab):
     return low, high, plots.word(low, high, margin)
 
 
-@width_study.right
+@right(width_study)
 def by_hand(lab):
     margin, seeds = 0.5, [4, 5, 8, 9, 12, 13, 20, 21, 30, 31]
     lab.declare(question="Is the wide network better?", margin=margin, seeds=seeds)
@@ -261,7 +275,7 @@ worth one point.
 """
 
 
-@dropout_study.right
+@right(dropout_study)
 def by_the_mean(lab):
     seeds, margin = range(10), 1.0
     lab.declare(question="Does dropout help when both stop?", margin=margin, seeds=seeds)
@@ -277,7 +291,7 @@ def by_the_mean(lab):
     return low, high, plots.word(low, high, margin)
 
 
-@dropout_study.right
+@right(dropout_study)
 def on_other_seeds(lab):
     lab.declare(question="Does dropout help when both stop?", margin=2.0, seeds=range(8))
 
@@ -299,7 +313,7 @@ def on_other_seeds(lab):
     return low, high, plots.word(low, high, 2.0)
 
 
-@dropout_study.right
+@right(dropout_study)
 def for_each_seed_its_own(lab):
     seeds = [*range(12)]
     lab.declare(question="Does dropout help when both stop?", margin=1.0, seeds=seeds)
@@ -378,49 +392,38 @@ DROPOUT_SLIPS = [
 ]
 
 
-def slips(exercise, table):
-    """Put wrong answers into an exercise, and return their sources by name."""
-    sources = {}
+def put_slips(exercise, table):
+    """Put wrong answers into an exercise."""
     for name, sentence, exchanged in table:
-        source = pages.code(exercise.rights[0], exercise.name)
+        text = exercise.rights[0].text
         for old, new in exchanged.items():
-            assert old in source, (name, old)
-            source = source.replace(old, new)
-        space = dict(globals())
-        exec(source, space)
-        function = space[exercise.name]
-        function.__name__ = name
-        exercise.wrong(sentence)(function)
-        sources[name] = source
-    return sources
+            assert old in text, (name, old)
+            text = text.replace(old, new)
+        exercise.slips.append(Slip(Code(exercise.name, name, text, globals()), sentence))
 
 
-SOURCES = {
-    "width_study": slips(width_study, WIDTH_SLIPS),
-    "dropout_study": slips(dropout_study, DROPOUT_SLIPS),
-}
-
-
+put_slips(width_study, WIDTH_SLIPS)
+put_slips(dropout_study, DROPOUT_SLIPS)
 EXERCISES = {e.name: e for e in (width_study, dropout_study)}
-RIGHTS = [pytest.param(e, f, id=f.__name__) for e in EXERCISES.values() for f in e.rights]
+RIGHTS = [pytest.param(e, f, id=f.title) for e in EXERCISES.values() for f in e.rights]
 SLIPS = [
-    pytest.param(e, slip, id=f"{slip.function.__name__}-{slip.sentence[:20]}")
+    pytest.param(e, slip, id=f"{e.name}-{slip.code.title}")
     for e in EXERCISES.values()
     for slip in e.slips
 ]
 
 
-@pytest.mark.parametrize(("exercise", "right"), RIGHTS)
-def test_a_sound_study_passes_in_every_world(exercise, right):
+@pytest.mark.parametrize(("exercise", "answer"), RIGHTS)
+def test_a_sound_study_passes_in_every_world(exercise, answer):
     for seed in range(6):
-        result = exercise.check(right, seed)
+        result = exercise.check(answer.function, seed)
         assert result.status == RIGHT, result.sentence
 
 
 @pytest.mark.parametrize(("exercise", "slip"), SLIPS)
 def test_a_slip_is_found_and_gets_its_own_sentence(exercise, slip):
     for seed in SEEDS:
-        result = exercise.check(slip.function, seed)
+        result = exercise.check(slip.code.function, seed)
         assert result.status == WRONG
         assert slip.sentence in result.sentence
 
@@ -435,14 +438,14 @@ FREE = re.compile(
 )
 
 
-@pytest.mark.parametrize(("exercise", "right"), RIGHTS)
-def test_a_small_change_to_a_sound_study_is_noticed(exercise, right):
+@pytest.mark.parametrize(("exercise", "answer"), RIGHTS)
+def test_a_small_change_to_a_sound_study_is_noticed(exercise, answer):
     asked = [probe for seed in SEEDS for probe in exercise.ask(seed)]
-    every, alive = mutants(right), set()
+    every, alive = mutants(answer), set()
     for name, source in every.items():
         space = dict(globals())
         exec(source, space)
-        replies = (exercise.drive(space[right.__name__], probe) for probe in asked)
+        replies = (exercise.drive(space[exercise.name], probe) for probe in asked)
         if not any(reply.error or reply.values[study.FINDING].array.size for reply in replies):
             alive.add(name)
     assert {name for name in alive if not FREE.search(name)} == set()
@@ -573,7 +576,7 @@ def test_a_key_draws_the_data_and_draws_the_same_again():
 
 
 def test_a_study_on_real_networks_is_told_and_drawn(capsys):
-    laboratories.measure(dropout_study.rights[0], "04")
+    laboratories.measure(dropout_study.rights[0].function, "04")
     told = capsys.readouterr().out
     assert "1. declared: Does dropout help when both stop? (margin 1, seeds 0 to 9)" in told
     assert re.search(r"3. validation, 'with dropout': 10 seeds, mean \d+.\d \(epochs=5\), ", told)
@@ -582,7 +585,7 @@ def test_a_study_on_real_networks_is_told_and_drawn(capsys):
 
 
 def test_a_slip_on_real_networks_is_told(capsys):
-    laboratories.measure(width_study.slips[0].function, "00")
+    laboratories.measure(width_study.slips[0].code.function, "00")
     told = capsys.readouterr().out
     assert "✖ You declared nothing" in told
     assert "128 units minus 16 units" not in told  # no figure: there is no finding yet
