@@ -426,6 +426,7 @@ def test_a_slip_is_found_and_gets_its_own_sentence(exercise, slip):
         result = exercise.check(slip.code.function, seed)
         assert result.status == WRONG
         assert slip.sentence in result.sentence
+        assert study.FINDING not in result.sentence  # it stands for itself, without "expected ''"
 
 
 # Changes that leave a study sound.
