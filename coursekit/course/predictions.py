@@ -9,11 +9,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coursekit.course import notebook
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 ASK = {"predict", "predict_number", "predict_curve"}
 ON_THE_CURVE = 0.03  # of the axis: nearer than this, two curves are drawn over each other
@@ -164,7 +165,7 @@ def outcome(entry: Mapping) -> Outcome | None:
     return made if words and fits else None
 
 
-def asked(path: str | Path) -> list[re.Pattern]:
+def asked(nb: "NotebookNode") -> list[re.Pattern]:
     """Return what a lesson asks to predict, in order.
 
     Read from the code, so that it does not depend on what was run. A number that the lesson puts
@@ -172,21 +173,17 @@ def asked(path: str | Path) -> list[re.Pattern]:
 
     Parameters
     ----------
-    path : path of a notebook
+    nb : NotebookNode
+        As `notebook.read` returns it.
 
     Returns
     -------
     list of re.Pattern
         To be compared with the whole question.
-
-    Raises
-    ------
-    ValueError
-        If the file is no notebook.
     """
     names: dict[str, str | None] = {}
     patterns = []
-    for cell in notebook.read(path).cells:
+    for cell in nb.cells:
         if cell.cell_type != "code":
             continue
         try:
