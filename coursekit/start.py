@@ -181,7 +181,7 @@ class Standing:
             "exercises": _of(self.done, self.tasks),
             "points": _of(self.points, self.most),
             "help used": help_used or "none",
-            "question of the sheet": _of(self.answered, self.questions),
+            "questions predicted": _of(self.answered, self.questions),
             "predictions in the lesson": _of(len(self.predicted), self.asked),
         }
 
@@ -336,7 +336,7 @@ def progress() -> Progress:
         entries = [kept.get(e.name, {}) for e in tasks]
         right = [e.points for e in tasks if kept.get(e.name, {}).get("status") == RIGHT]
         hints = [entry.get("hints", 0) for entry in entries]
-        questions = bank.questions_of(number)
+        questions = [q for q in bank.questions().values() if q.lesson == number and q.options]
         standings.append(
             Standing(
                 path=path,
