@@ -18,6 +18,7 @@ from coursekit import __version__
 from coursekit.grading import commands as grading_commands
 
 PATIENCE = 60  # seconds that JupyterLab may take to answer
+PATIENCE_AT_END = 15  # seconds that it may take to stop
 # Settings of JupyterLab for learners: no news, and nothing of nbgrader, which their teachers need.
 LEARNER = Path(__file__).resolve().parent / "learner"
 
@@ -71,8 +72,7 @@ def lab(args: argparse.Namespace) -> int:
         return 130
     finally:
         if server.poll() is None:
-            server.terminate()
-            server.wait()
+            _stop(server)
 
 
 def update(args: argparse.Namespace) -> int:
@@ -218,6 +218,15 @@ def lecture(args: argparse.Namespace) -> int:
         title = notebook.read(path).cells[0].source.splitlines()[0].strip("# ")
         print(("\n\n" if number else "") + f"{title}\n\n{paths.told(path)}")
     return 0
+
+
+def _stop(server: subprocess.Popen) -> None:
+    server.terminate()
+    try:
+        server.wait(PATIENCE_AT_END)
+    except subprocess.TimeoutExpired:
+        server.kill()  # asked while a kernel starts, it may wait for ever; kernels end with it
+        server.wait()
 
 
 def _originals_to_edit() -> Path:
