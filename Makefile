@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab quick test run check format execute bench bench-grading situations site gpu pins clean
+.PHONY: help lab edit quick test run check format execute bench bench-grading situations site gpu pins clean
 
 READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
@@ -21,8 +21,11 @@ endif
 help:  ## list the targets
 	@awk -F ':.*## +' '/^[a-z]+:.*##/ {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-lab: $(READY)  ## open the course in JupyterLab
+lab: $(READY)  ## open your copies of the lessons in JupyterLab
 	@.venv/bin/coursekit lab || [ $$? -eq 130 ]
+
+edit: $(READY)  ## open the lessons themselves, to change the course
+	@.venv/bin/coursekit lab --edit || [ $$? -eq 130 ]
 
 quick: $(READY)  ## while editing: engine, statistics, exercises on few seeds, in about a minute
 	@COURSEKIT_EXERCISE_RUNS=5 COURSEKIT_STATIC=1 COURSEKIT_HOME="$(CURDIR)/build/home" OMP_NUM_THREADS=1 \

@@ -126,6 +126,22 @@ print(len(exercises()), len(lessons.lessons()), len(record.records()) > 50, cour
     assert Path(file).is_relative_to(place.parent)
 
 
+def test_what_lessons_import_needs_no_jupyterlab(place, desk):
+    # Where notebooks run in another's interface, as on Colab, only the course itself is added.
+    code = """
+import re, sys
+for name in ("jupyterlab", "jupyter_server", "nbclient", "hatchling"): sys.modules[name] = None
+from coursekit import start
+from coursekit.course import lessons, notebook
+for path in lessons.start_page() + lessons.lessons() + lessons.playground_page():
+    cells = notebook.read(path).cells
+    text = "\\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    for line in re.findall(r"^(?:from|import) .+$", text, re.M): exec(line)
+print(len(start.course_map().rows))
+"""
+    assert int(say(place / "python", "-c", code)) == len(lessons.lessons())
+
+
 def test_an_empty_folder_becomes_the_course_and_its_first_lesson_runs(place, desk):
     line = [place / "coursekit", "lab", "--no-browser", "--port", "18990"]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
