@@ -46,7 +46,7 @@ def test_no_command_prints_help(capsys):
 def test_unknown_command_names_the_known_ones(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["nope"])
-    assert "'lab', 'run', 'check'" in capsys.readouterr().err
+    assert "'lab', 'update', 'run', 'check'" in capsys.readouterr().err
 
 
 def test_module_and_command_are_the_same():
