@@ -196,6 +196,13 @@ def lecture(args: argparse.Namespace) -> int:
     return 0
 
 
+def room(args: argparse.Namespace) -> int:
+    """A workshop's room as one study: train the seeds of a seat, join the seats in a figure."""
+    from coursekit.commands import room as commands
+
+    return commands.act(args)
+
+
 def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]:
     options = [
         f"--ServerApp.root_dir={where}",
@@ -297,5 +304,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")
     sub.add_argument("name", nargs="?", help="data set to fetch")
     command(doctor)
+    sub = command(room)
+    sub.add_argument("action", choices=["train", "join"])
+    sub.add_argument("files", nargs="*", metavar="FILE", help="lines to join; default: what is pasted")
+    sub.add_argument("--seat", type=int, metavar="N", help="number of your seat, from 1")
+    sub.add_argument("--out", default="room.html", metavar="FILE", help="page, or figure as .svg")
     grading_commands.add_parsers(commands)
     return parser
