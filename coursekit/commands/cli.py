@@ -51,7 +51,7 @@ def lab(args: argparse.Namespace) -> int:
     # In a session of its own Ctrl-C reaches us alone, and the server ends without asking twice.
     server = subprocess.Popen(command, env=env, start_new_session=True)
     try:
-        print(f"\n  The course: {_address(server, first)}\n  Ctrl-C stops it.\n", flush=True)
+        print(f"\n  The course: {address(server, first)}\n  Ctrl-C stops it.\n", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         print("\nStopping JupyterLab; saved notebooks are kept.", file=sys.stderr)
@@ -175,6 +175,10 @@ def data(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Say what this machine offers the course, what was chosen, and what is wrong."""
+    if args.workshop:
+        from coursekit.commands import preflight
+
+        return preflight.act(args.workshop)
     from coursekit.commands.doctor import examine
 
     found, problems = examine()
@@ -219,11 +223,18 @@ def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]
     return options
 
 
-def _address(server: subprocess.Popen, first: str) -> str:
+def address(server: subprocess.Popen, first: str, patience: float = PATIENCE) -> str:
+    """Wait for a JupyterLab that was started, and return its address with its token.
+
+    Raises
+    ------
+    RuntimeError
+        If it ends, or does not answer in `patience` seconds.
+    """
     # JupyterLab takes the next port when one is busy; only its own record tells which.
     from jupyter_server.serverapp import list_running_servers
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise RuntimeError(
@@ -234,7 +245,7 @@ def _address(server: subprocess.Popen, first: str) -> str:
             if info["pid"] == server.pid:
                 return f"{info['url']}lab{first and '/tree/' + first}?token={info['token']}"
         time.sleep(0.2)
-    raise RuntimeError(f"expected JupyterLab to answer within {PATIENCE} seconds; try again")
+    raise RuntimeError(f"expected JupyterLab to answer within {patience:g} seconds; try again")
 
 
 def _selected(names: list[str]) -> list[Path]:
@@ -303,10 +314,12 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(data)
     sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")
     sub.add_argument("name", nargs="?", help="data set to fetch")
-    command(doctor)
+    sub = command(doctor)
+    about = "is it ready for a room? Tries everything for a minute; plans: see `workshop`"
+    sub.add_argument("--workshop", nargs="?", const="half-day", metavar="PLAN", help=about)
     sub = command(room)
     sub.add_argument("action", choices=["train", "join"])
-    sub.add_argument("files", nargs="*", metavar="FILE", help="lines to join; default: what is pasted")
+    sub.add_argument("files", nargs="*", metavar="FILE", help="to join; default: what is pasted")
     sub.add_argument("--seat", type=int, metavar="N", help="number of your seat, from 1")
     sub.add_argument("--out", default="room.html", metavar="FILE", help="page, or figure as .svg")
     grading_commands.add_parsers(commands)

@@ -1,8 +1,8 @@
 """`coursekit room`: a workshop's room as one study. Each laptop trains seeds of its own.
 
-The question is lesson 00's: what does dropout change after 40 epochs, on 200 digits with four in ten
-labels replaced? A seat answers it for eight seeds that no other seat has, in one line of text that
-survives a chat or a mail. Joined, the lines are a study that nobody in the room could have afforded.
+The question is lesson 00's: what does dropout change after 40 epochs, on 200 digits with four in
+ten labels replaced? A seat answers it for eight seeds that no other seat has, in one line of text
+that survives a chat or a mail. Joined, the lines are a study that no single laptop has made.
 """
 
 import argparse

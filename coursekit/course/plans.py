@@ -84,7 +84,7 @@ PLANS = {
                 Part("Exercise sheet 04, in pairs", 30),
                 Part("Break", 10),
                 Part(lesson="09", sections=(0, 1, 2, 4)),
-                Part("The playground: one strength of your own choice, two guesses, one verdict", 20),
+                Part("The playground: choose a strength, say what you expect, train", 20),
                 Part(CLOSE, 10),
             ),
         ),
