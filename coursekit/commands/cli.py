@@ -192,8 +192,16 @@ def doctor(args: argparse.Namespace) -> int:
 def lecture(args: argparse.Namespace) -> int:
     """Show a lecturer's path through lessons: cells that carry an hour, minutes, and notes."""
     from coursekit.course import lecture as paths
-    from coursekit.course import notebook
+    from coursekit.course import notebook, slides
 
+    if args.slides:
+        if len(args.notebooks) != 1:
+            got = " ".join(args.notebooks) or "all"
+            raise ValueError(
+                f"expected one lesson for --slides, got {got}; try lecture 04 --slides 04.html"
+            )
+        print(slides.write(_selected(args.notebooks)[0], args.slides))
+        return 0
     for number, path in enumerate(_selected(args.notebooks)):
         title = notebook.read(path).cells[0].source.splitlines()[0].strip("# ")
         print(("\n\n" if number else "") + f"{title}\n\n{paths.told(path)}")
@@ -284,7 +292,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
     sub = command(check, notebooks=True)
     sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
-    command(lecture, notebooks=True)
+    sub = command(lecture, notebooks=True)
+    about = "write slides of one lesson instead: one file, with notes and live explorers"
+    sub.add_argument("--slides", metavar="FILE", help=about)
     sub = command(verdicts, notebooks=True)
     sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")
     sub.add_argument("--runs", type=int, default=2, metavar="R", help="default: 2")
