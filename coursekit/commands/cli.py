@@ -215,6 +215,24 @@ def room(args: argparse.Namespace) -> int:
     return commands.act(args)
 
 
+def workshop(args: argparse.Namespace) -> int:
+    """Show the plan of a workshop with its minutes, or write its handout as a page to print."""
+    from coursekit.course import plans
+    from coursekit.results.files import replace_file
+
+    if args.plan is None:
+        for name, plan in plans.PLANS.items():
+            print(f"{name:12} {plan.title}")
+        return 0
+    plan = plans.find(args.plan)
+    if args.handout:
+        replace_file(Path(args.handout), plans.handout(plan).encode())
+        print(args.handout)
+        return 0
+    print(f"# {plan.title}\n\n{plans.table(plan)}")
+    return 0
+
+
 def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]:
     options = [
         f"--ServerApp.root_dir={where}",
@@ -327,6 +345,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(doctor)
     about = "is it ready for a room? Tries everything for a minute; plans: see `workshop`"
     sub.add_argument("--workshop", nargs="?", const="half-day", metavar="PLAN", help=about)
+    sub = command(workshop)
+    sub.add_argument("plan", nargs="?", metavar="PLAN", help="default: list the plans")
+    sub.add_argument("--handout", metavar="FILE", help="write one page for each participant")
     sub = command(room)
     sub.add_argument("action", choices=["train", "join"])
     sub.add_argument("files", nargs="*", metavar="FILE", help="to join; default: what is pasted")

@@ -254,7 +254,7 @@ def handout(plan: Plan) -> str:
     for number, day in enumerate(plan.days, 1):
         rows, passed = [], 0.0
         for part in day:
-            rows.append(f"<li><b>{_clock(passed)}</b> {_inline(name(part))}</li>")
+            rows.append(f"<li><b>{_clock(passed)}</b><span>{_inline(name(part))}</span></li>")
             passed += minutes(part)
         heading = f"<h3>Day {number}</h3>" if len(plan.days) > 1 else ""
         days.append(f"{heading}<ol>{''.join(rows)}</ol>")
