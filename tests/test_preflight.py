@@ -219,6 +219,30 @@ def test_a_python_of_the_system_needs_its_administrator(monkeypatch):
     assert "pip install" in finding.fix
 
 
+@pytest.mark.parametrize("there", [False, True], ids=["none yet", "not active"])
+def test_a_bare_python_is_led_to_the_environment(tmp_path, monkeypatch, there):
+    monkeypatch.setattr(lessons, "checkout", lambda: tmp_path)
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    if there:
+        (tmp_path / ".venv/bin").mkdir(parents=True)
+        (tmp_path / ".venv/bin/python").touch()
+    finding = only(preflight.packages)
+    assert finding.level == FIX
+    if there:
+        assert finding.fix == f"run: source {tmp_path}/.venv/bin/activate"
+    else:
+        assert "-m venv .venv && .venv/bin/pip install -c constraints.txt -e ." in finding.fix
+
+
+def test_a_python_into_which_pip_installs_nothing_gets_an_environment(monkeypatch):
+    without(monkeypatch, "anywidget")
+    monkeypatch.setattr(preflight, "_is_managed", lambda: True)
+    finding = only(preflight.packages)
+    assert finding.said == "anywidget is missing"
+    assert ".venv" in finding.fix
+    assert "anywidget" not in finding.fix
+
+
 def test_all_packages_are_looked_at():
     assert only(preflight.packages).level == READY
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -68,7 +68,7 @@ def test_a_slide_shows_what_a_hall_needs(lesson):
     assert "Not on the path" not in ask
     assert "How many?" in ask
     assert "predict_number" not in ask
-    assert "hidden()" not in answer
+    assert "hidden" not in answer
     before, fold, covered = answer.partition('<details class="answer">')
     assert "Two?" in before
     assert fold
@@ -162,6 +162,13 @@ def test_keys_turn_and_uncover_and_leave_an_explorer_its_own(browser, written):
         page.wait_for_timeout(400)
         assert at(page) == 4
         fold = page.locator(".slide:nth-child(4) details.answer")
+        assert fold.get_attribute("open") is None
+        page.locator(".slide:nth-child(4) summary").focus()
+        page.keyboard.press("Space")  # of a fold, not of the slides
+        assert fold.get_attribute("open") is not None
+        assert at(page) == 4
+        page.keyboard.press("Escape")
+        page.keyboard.press("a")
         assert fold.get_attribute("open") is None
         page.keyboard.press("a")
         assert fold.get_attribute("open") is not None

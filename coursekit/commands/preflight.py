@@ -125,8 +125,12 @@ def python() -> Iterator[Finding]:
 
 def packages(*, imports: bool = True) -> Iterator[Finding]:
     """Everything the course imports: there, new enough, and (with `imports`) not damaged."""
-    from packaging.requirements import Requirement
-
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # a bare Python, and not the environment that was set up
+        said = "the course's environment is not active, or was never set up"
+        yield Finding("packages", said, FIX, f"run: {_environment()}")
+        return
     missing, told = [], []
     needed = [Requirement(text) for text in _requirements()]
     for need in needed:
@@ -152,7 +156,9 @@ def packages(*, imports: bool = True) -> Iterator[Finding]:
         yield Finding("packages", f"coursekit {__version__} and the {len(needed)} that it needs")
         return
     command = _pip(missing, again=any("imported" in one for one in told))
-    if os.access(sysconfig.get_path("purelib"), os.W_OK):
+    if _is_managed():
+        yield Finding("packages", "; ".join(told), FIX, f"run: {_environment()}")
+    elif os.access(sysconfig.get_path("purelib"), os.W_OK):
         yield Finding("packages", "; ".join(told), FIX, f"run: {command}")
     else:
         fix = f"this Python belongs to the system; run as its owner: {command}"
@@ -168,6 +174,27 @@ def _requirements() -> list[str]:
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         return project["dependencies"]
     return [text for text in metadata.requires("coursekit") or [] if "extra ==" not in text]
+
+
+def _is_managed() -> bool:
+    """Whether this Python is the system's own, into which pip refuses to install (PEP 668)."""
+    mark = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    return sys.prefix == sys.base_prefix and mark.is_file()
+
+
+def _environment() -> str:
+    """The command that makes the environment, or enters the one that is there."""
+    from coursekit.course.lessons import checkout
+
+    root = checkout() or Path.cwd()
+    windows = os.name == "nt"
+    inside = root / (".venv/Scripts" if windows else ".venv/bin")
+    if (inside / ("python.exe" if windows else "python")).is_file():
+        return str(inside / "activate") if windows else f"source {quote(str(inside / 'activate'))}"
+    what = "-c constraints.txt -e ." if checkout() else "coursekit"
+    steps = [f"cd {quote(str(root))}", f"{quote(sys.executable)} -m venv .venv"]
+    steps += [str(Path(".venv") / inside.name / "pip") + f" install {what}"]
+    return (" & " if windows else " && ").join(steps)
 
 
 def _pip(needed, *, again: bool) -> str:
@@ -267,11 +294,13 @@ def _elsewhere(name: str, spare: Path) -> str:
 
 def machine() -> Iterator[Finding]:
     """Cores, memory and graphics card. A card is a gift: the course needs none."""
-    import psutil  # comes with ipykernel
-
     from coursekit.commands.doctor import gpu_advice, gpu_problems
 
     yield Finding("cores", f"{os.cpu_count() or 1}")
+    try:
+        import psutil  # comes with ipykernel
+    except ImportError:  # told under packages
+        return
     free = psutil.virtual_memory().available / 1e9
     said = f"{free:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f}"
     if free < MEMORY:
