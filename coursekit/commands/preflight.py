@@ -147,7 +147,7 @@ def packages(*, imports: bool = True) -> Iterator[Finding]:
         if not imports:
             continue
         try:
-            import_module({"scikit-learn": "sklearn"}.get(need.name, need.name.replace("-", "_")))
+            import_module(_module(need.name))
         except Exception as error:  # a broken library raises what it likes
             missing.append(need)
             reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -163,6 +163,14 @@ def packages(*, imports: bool = True) -> Iterator[Finding]:
     else:
         fix = f"this Python belongs to the system; run as its owner: {command}"
         yield Finding("packages", "; ".join(told), ADMIN, fix)
+
+
+def _module(name: str) -> str:
+    """What a package is imported as: its own name, or that of a folder that it brought."""
+    own = name.replace("-", "_")
+    parts = [file.parts for file in metadata.files(name) or ()]
+    tops = sorted(two[0] for two in parts if len(two) == 2 and two[1] == "__init__.py")
+    return own if own in tops or not tops else tops[0]
 
 
 def _requirements() -> list[str]:
