@@ -199,7 +199,9 @@ def _output(output: "NotebookNode") -> str:
             return f'<div class="shown"><img alt="{alt}" src="{_address(kind, data[kind])}"></div>'
     if "text/markdown" in data:
         text = data["text/markdown"]
-        opening = _ASK if text.startswith(_PREDICT) else '<div class="text said">'
+        opening = '<div class="text said">'
+        if text.startswith((_PREDICT, "Measured: ")):  # what the back row must read
+            opening = _ASK
         return f"{opening}{markdown(text)}</div>"
     return f"<pre>{escape(data.get('text/plain', ''))}</pre>"
 
