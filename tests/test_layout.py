@@ -37,7 +37,7 @@ LAYERS = (
     {"course", "full_size"},
     {
         *("claims", "ledger", "plots", "widgets", "explorers", "playground", "exercises"),
-        *("rosetta", "start"),
+        *("rosetta", "start", "declaration"),
     },
     {"grading"},
     {"commands", "__main__"},

@@ -189,6 +189,14 @@ def doctor(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
+def progress(args: argparse.Namespace) -> int:
+    """Say what you have done of each lesson, how good your predictions were, and what is next."""
+    from coursekit import start
+
+    print(start.progress())
+    return 0
+
+
 def lecture(args: argparse.Namespace) -> int:
     """Show a lecturer's path through lessons: cells that carry an hour, minutes, and notes."""
     from coursekit.course import lecture as paths
@@ -310,6 +318,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
     sub = command(check, notebooks=True)
     sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
+    command(progress)
     sub = command(lecture, notebooks=True)
     about = "write slides of one lesson instead: one file, with notes and live explorers"
     sub.add_argument("--slides", metavar="FILE", help=about)
