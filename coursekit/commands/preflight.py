@@ -221,7 +221,7 @@ def folders() -> Iterator[Finding]:
     places = _places()
     wrong = {name: why for name, place in places.items() if (why := _unfit(place))}
     if not wrong:
-        room = min(shutil.disk_usage(place).free for place in places.values()) / 1e9
+        room = min(shutil.disk_usage(_existing(place)).free for place in places.values()) / 1e9
         yield Finding("folders", f"all can be written, {room:.0f} GB free")
         return
     tried = [Path.cwd(), places["temporary files"], Path("/var/tmp"), Path("/dev/shm")]
@@ -241,7 +241,7 @@ def folders() -> Iterator[Finding]:
 def _places() -> dict[str, Path | None]:
     from coursekit.course import learner, lessons
 
-    inside = lessons.folder() if lessons.checkout() else Path(lessons.COPY).resolve()
+    inside = Path(lessons.COPY).resolve()
     found: dict[str, Path | None] = {"your notes": learner.file("x").parent, "the lessons": inside}
     try:
         from jupyter_core import paths
@@ -262,8 +262,8 @@ def _unfit(place: Path | None) -> str:
     """Why a day's work cannot be written there; empty if it can."""
     if place is None:
         return "cannot be written"
+    place = _existing(place)
     try:
-        place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(SAMPLE)
             file.flush()
@@ -275,20 +275,18 @@ def _unfit(place: Path | None) -> str:
     return "" if free >= DISK else f"has only {free:.2f} GB free, {DISK:g} are needed"
 
 
+def _existing(place: Path) -> Path:
+    # Nothing is made for trial: an empty folder of copies would be a course without lessons.
+    return next(one for one in (place, *place.parents) if one.exists())
+
+
 def _elsewhere(name: str, spare: Path) -> str:
     """The command that puts one of the places where it can be written."""
-    from coursekit.course import lessons
-
     windows = os.name == "nt"
     new = str(spare / "coursekit-workshop")
     path = new if windows else quote(new)
-    if name == "the lessons":
-        root = lessons.checkout()
-        if root is None:  # they are copied to wherever one is
-            return f"cd {quote(str(spare))}"
-        return f"xcopy /e /i {root} {path} & cd {path}" if windows else (
-            f"cp -r {quote(str(root))} {path}; cd {path}"
-        )  # fmt: skip
+    if name == "the lessons":  # they are copied to wherever one is
+        return f"cd {spare if windows else quote(str(spare))}"
     if name == "temporary files":
         variable = "TEMP" if windows else "TMPDIR"
     elif name == "your notes" and os.environ.get("COURSEKIT_HOME"):
