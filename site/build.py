@@ -254,6 +254,8 @@ def links(text: str, path: Path) -> str:
         found = Path(os.path.normpath(path.parent / target))
         if found not in pages():
             return words
+        if found.suffix == ".ipynb":  # JupyterLab names a heading otherwise than Sphinx
+            anchor = anchor[:1] + re.sub(r"[^\w-]", "", anchor.lower())
         return f"[{words}]({os.path.relpath(found, path.parent)}{anchor})"
 
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)", one, text)
