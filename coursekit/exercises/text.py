@@ -188,22 +188,23 @@ class _File:
         )
 
     def question(self, facts: dict) -> Question:
-        space = self.run("measure")
+        options = tuple(text for _, text in self.items("options"))
+        space = self.run("measure", options=options)
         return Question(
             name=self.name,
             lesson=self.lesson,
             prompt=self.prose("task"),
-            options=tuple(text for _, text in self.items("options")),
+            options=options,
             measure=space.get("measure"),
             rubric=self.prose("rubric"),
             guide=self.prose("guide"),
             **facts,
         )
 
-    def run(self, section: str) -> dict[str, object]:
+    def run(self, section: str, **given: object) -> dict[str, object]:
         """Return the names that the code of a section defines."""
         # A module of its own name, so that the exercise's version follows what it defines.
-        space = {**GIVEN, "__name__": f"coursekit.exercises.sheets.{self.name}"}
+        space = {**GIVEN, **given, "__name__": f"coursekit.exercises.sheets.{self.name}"}
         for block in self.blocks(section, "python"):
             # Lines as in the file, for whoever reads a traceback.
             source = "\n" * (block.number - 1) + block.text
