@@ -203,7 +203,7 @@ def _exercise(number: int, exercise: Exercise, solved: bool) -> list[Cell]:
     if exercise.variant:
         words += f"\n\n**In this class, other than above:** {exercise.variant.sentence}"
     if exercise.example:
-        words += f"\n\n{example(exercise)}"
+        words += f"\n\nFor example:\n\n{example(exercise)}"
     made = [Cell(cell_id(f"{name}-task"), words, markdown=True)]
     if exercise.picture:
         shown = f'sheet.picture("{name}")'
@@ -230,7 +230,8 @@ def drawn(exercise: Exercise) -> dict[str, str]:
 
 def _worked(exercise: Exercise) -> list[Cell]:
     [wrong, *_] = exercise.slips
-    told = exercise.check(wrong.code.function)
+    says = [exercise.check(answer.function) for answer in (wrong.code, exercise.rights[0])]
+    told, praise = (str(result).rpartition(" (")[0] for result in says)
     words = f"""\
 ## How a check speaks: an example to read
 
@@ -255,7 +256,7 @@ and `sheet.check({exercise.name})` answers:
 ```
 
 ```text
-{exercise.check(exercise.rights[0].function)}
+{praise}
 ```
 
 {exercise.why}"""

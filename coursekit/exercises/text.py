@@ -27,7 +27,9 @@ from coursekit.exercises.questions import Question
 
 FENCE = re.compile(r"^( *)(```+)(.*)$")
 EDIT = re.compile(r"`([^`]+)` (?:becomes `([^`]+)`|goes)")
-EDITS = re.compile(r"(?:(\w+): )?(`[^`]+` (?:becomes `[^`]+`|goes))")  # of the answer so called
+EDITS = re.compile(
+    r"(?:(\w+): )?(?:`[^`]+` (?:becomes `[^`]+`|goes)(?:, )?)+"
+)  # of the answer so called
 # What an answer may name without importing it: the setup of a notebook of exercises.
 GIVEN = {"math": math, "np": np, "torch": torch, "nn": nn, "F": F}
 SECTIONS = {
