@@ -62,14 +62,17 @@ def gather(folder: Path) -> None:
     claims(folder / "ledger")
     write(folder / "rosetta.md", rosetta())
     write(folder / "lessons.md", f"# Lessons\n\n{course_map()}\n\n{tree(lessons())}")
-    sheets = [path for path in notebooks() if path.parent.name == "exercises"]
+    *sheets, project = (path for path in notebooks() if path.parent.name == "exercises")
     intro = (
         "Each lesson has a sheet: functions to write, a published bug to find, a question to "
         "predict and explain. Open it in JupyterLab, where a check says at once what is wrong "
         "first, and hints and solutions are a call away."
     )
     listed = "\n".join(f"- [{title(path)[13:]}]({path})" for path in sheets)
-    write(folder / "exercises.md", f"# Exercises\n\n{intro}\n\n{listed}\n\n{tree(sheets)}")
+    listed += f"\n\nAnd when you have done some of them:\n\n- [{title(project)}]({project})"
+    write(
+        folder / "exercises.md", f"# Exercises\n\n{intro}\n\n{listed}\n\n{tree([*sheets, project])}"
+    )
     write(folder / "reading.md", reading())
     reference = api(folder / "api")
     more = "- [Reading](reading.md). Papers that the lessons name, and the five articles.\n"
@@ -146,7 +149,7 @@ def lessons() -> list[Path]:
 
 
 def notebooks() -> list[Path]:
-    """Lessons and sheets, as paths in the repository."""
+    """Lessons, sheets and the project, which comes last, as paths in the repository."""
     sheets = sorted((ROOT / "notebooks/exercises").glob("*.ipynb"))
     return lessons() + [path.relative_to(ROOT) for path in sheets]
 

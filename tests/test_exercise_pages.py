@@ -38,6 +38,12 @@ def test_the_stored_notebook_is_the_page_of_its_exercises(lesson):
     )
 
 
+def test_every_stored_notebook_is_a_sheet_or_the_project():
+    # The project is read by a person: no check can tell whether a question is a good one.
+    sheets = {pages.title(lesson)[0] for lesson in LESSONS}
+    assert {path.name for path in STORED.glob("*.ipynb")} - sheets == {"project.ipynb"}
+
+
 @pytest.mark.parametrize("key", [None, "a class of its own"])
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_a_solved_page_scores_full_marks(lesson, key, capsys):

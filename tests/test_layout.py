@@ -37,7 +37,7 @@ LAYERS = (
     {"course", "full_size"},
     {
         *("claims", "ledger", "plots", "widgets", "explorers", "playground", "exercises"),
-        *("rosetta", "start"),
+        *("rosetta", "start", "declaration"),
     },
     {"grading"},
     {"commands", "__main__"},
@@ -309,6 +309,8 @@ def test_wheel_contains_package_and_lessons_but_no_leftovers(tmp_path):
     assert done.returncode == 0, done.stderr
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     assert {path.relative_to(ROOT).as_posix() for path in SOURCES} <= names
+    for path in (ROOT / "coursekit/exercises/quizzes").glob("*.md"):
+        assert path.relative_to(ROOT).as_posix() in names
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"coursekit/_course/notebooks/{path.name}" in names
     assert not [n for n in names if "__pycache__" in n or ".ipynb_checkpoints" in n]

@@ -185,6 +185,14 @@ def doctor(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
+def progress(args: argparse.Namespace) -> int:
+    """Say what you have done of each lesson, how good your predictions were, and what is next."""
+    from coursekit import start
+
+    print(start.progress())
+    return 0
+
+
 def lecture(args: argparse.Namespace) -> int:
     """Show a lecturer's path through lessons: cells that carry an hour, minutes, and notes."""
     from coursekit.course import lecture as paths
@@ -266,6 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
     sub = command(check, notebooks=True)
     sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
+    command(progress)
     command(lecture, notebooks=True)
     sub = command(verdicts, notebooks=True)
     sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")

@@ -36,6 +36,11 @@ gives a hint, and each further call a stronger one; `sheet.solution("{name}")` i
 `sheet.progress()` shows what you have done. The tasks become harder from top to bottom, and the
 stars say how hard: ★ is a warm-up, ★★★ a stretch."""
 
+QUIZ = """\
+## Five questions before you write code
+
+Choose an answer, check it, and read why. You may choose again."""
+
 HEADINGS = {
     "write": "Write `{}`",
     "repair": "Repair `{}`",
@@ -141,10 +146,24 @@ def cells(lesson: str, key: str | None = None, *, solved: bool = False) -> list[
     asked = bank.asked(lesson, key)
     arguments = f'"{lesson}"' + (f', key="{key}"' if key else "")
     made = [_opening(lesson, asked), Cell("setup", SETUP.format(arguments=arguments))]
+    made += _quiz(lesson)
     made += [cell for one in bank.worked(lesson) for cell in _worked(one)]
     for number, one in enumerate(asked, 1):
         made += cells_of(number, one, solved=solved)
     return [*made, Cell("progress", "sheet.progress()")]
+
+
+def _quiz(lesson: str) -> list[Cell]:
+    def shown() -> dict[str, str]:
+        from coursekit.exercises import quiz
+
+        questions = quiz.show(lesson)
+        return {"text/html": questions._repr_html_(), "text/plain": repr(questions)}
+
+    return [
+        Cell("quiz-task", QUIZ, markdown=True),
+        Cell("quiz", "sheet.quiz()", shown=shown),
+    ]
 
 
 def cells_of(number: int, one: Exercise | Question, *, solved: bool = False) -> list[Cell]:

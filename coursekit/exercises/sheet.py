@@ -4,10 +4,14 @@ Progress is a small file that survives upgrades; losing it costs nothing but the
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coursekit.course import learner
 from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
+
+if TYPE_CHECKING:
+    from coursekit.exercises.quiz import Quiz
 
 
 class Sheet:
@@ -30,6 +34,12 @@ class Sheet:
         self.lesson, self.key = lesson, key
         self.exercises = {e.name: e for e in bank.of_lesson(lesson, key)}
         self.questions = {q.name: q for q in bank.questions_of(lesson)}
+
+    def quiz(self) -> "Quiz":
+        """Show five questions on the lesson, to be answered before the tasks."""
+        from coursekit.exercises import quiz  # what graders do not wait for
+
+        return quiz.show(self.lesson)
 
     def check(self, answer: object) -> None:
         """Print whether an answer is right, and if not, the first thing that is wrong.
