@@ -107,13 +107,13 @@ EDITS = {
     ),
     "a hint": (
         "exercises/sheets/04_dropout/2_inverted_dropout.md",
-        "One for each entry of x.",
+        "One for each number in",
         "How many?",
         set(),
     ),
     "a task": (
         "exercises/sheets/04_dropout/2_inverted_dropout.md",
-        "Dropout as PyTorch computes it.",
+        "Write dropout as PyTorch",
         "",
         set(),
     ),

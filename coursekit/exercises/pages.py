@@ -227,11 +227,13 @@ def _exercise(number: int, exercise: Exercise, solved: bool) -> list[Cell]:
     if exercise.picture:
         shown = f'sheet.picture("{name}")'
         made.append(Cell(cell_id(f"{name}-picture"), shown, shown=lambda: drawn(exercise)))
-    return [
-        *made,
+    made += [
         Cell(cell_id(f"{name}-answer"), solution(exercise) if solved else stub(exercise)),
         Cell(cell_id(f"{name}-check"), f"sheet.check({name})"),
     ]
+    if exercise.kind == "measure":
+        made.append(Cell(cell_id(f"{name}-measure"), f"sheet.measure({name})"))
+    return made
 
 
 def drawn(exercise: Exercise) -> dict[str, str]:

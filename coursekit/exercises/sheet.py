@@ -3,6 +3,7 @@
 Progress is a small file that survives upgrades; losing it costs nothing but the list.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,13 @@ class Sheet:
         content = pages.drawn(self._find(name))
         plots.rich(content["text/html"], content["text/plain"])
 
+    def measure(self, answer: Callable) -> None:
+        """Run a study on real networks, on data that the class key draws. Raises as `check`."""
+        from coursekit.exercises import laboratories
+
+        self._find(answer.__name__)
+        laboratories.measure(answer, self.lesson, self.key)
+
     def reveal(self, name: str, prediction: str | None) -> None:
         """Print what was measured beside a prediction.
 
@@ -108,7 +116,10 @@ class Sheet:
             raise ValueError(f"expected one of {question.options}, got {prediction!r}")
         measured = question.measure()
         told = "as you predicted" if measured == prediction else f"you predicted {prediction}"
-        _remember(name, status=RIGHT, prediction=prediction)
+        # The first guess counts, as everywhere in the course.
+        known = "measured" in _recall().get(name, {})
+        first = {} if known else {"prediction": prediction, "measured": measured}
+        _remember(name, status=RIGHT, **first)
         print(f"Measured: {measured}, {told}. Now explain it in the next cell.")
 
     def progress(self) -> None:
