@@ -705,7 +705,7 @@ def test_exercises_are_driven_by_default():
     name, exercise = next(iter(exercises().items()))
     probe = exercise.ask(0)[0]
     drive = zygote.driver_of(driving.kit(exercises()))
-    arrays, notes = drive(name, None, exercise.rights[0], asdict(probe))
+    arrays, notes = drive(name, None, exercise.rights[0].function, asdict(probe))
     assert arrays
     assert notes["error"] is None
     assert set(arrays) <= set(notes["kinds"])

@@ -202,4 +202,4 @@ def test_a_question_is_measured_on_a_device(device, name):
 def test_right_answers_are_right_on_a_machine_with_a_device(device):
     for name in bank.exercises():
         exercise = exercises.find(name)
-        assert exercise.check(exercise.rights[0]).status == RIGHT, name
+        assert exercise.check(exercise.rights[0].function).status == RIGHT, name

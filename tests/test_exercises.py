@@ -43,7 +43,7 @@ def test_exercises_tell_what_to_do_and_why_and_slips_have_sentences_of_their_own
 def test_right_answers_pass_on_many_seeds(name, variant):
     exercise = exercise_of(name, variant)
     for number, right in enumerate(exercise.rights):
-        answer = exercise.adapted(right)
+        answer = exercise.adapted(right.function)
         for seed in range(number, RUNS, len(exercise.rights)):
             assert str(exercise.check(answer, seed)) == str(exercise._result(RIGHT, "")), seed
 
@@ -51,14 +51,14 @@ def test_right_answers_pass_on_many_seeds(name, variant):
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_wrong_answers_get_the_sentence_meant_for_them(name, variant):
     exercise = exercise_of(name, variant)
-    for slip in exercise.known_slips():
+    for slip, sentence in exercise.known_slips():
         for seed in range(SEEDS):
-            result = exercise.check(slip.function, seed)
-            assert result.status == WRONG, (slip.function.__name__, seed)
+            result = exercise.check(slip, seed)
+            assert result.status == WRONG, (sentence, seed)
             assert result.points == 0
             # Swapping two conventions is a slip in one class and the other class's convention.
-            meant = slip.sentence in result.sentence or (variant and OTHER_CLASS in result.sentence)
-            assert meant, (slip.function.__name__, result.sentence)
+            meant = sentence in result.sentence or (variant and OTHER_CLASS in result.sentence)
+            assert meant, (sentence, result.sentence)
 
 
 @pytest.mark.parametrize("name", [n for n, e in bank.exercises().items() if e.facts])
@@ -69,7 +69,7 @@ def test_a_seed_set_inside_is_told_and_no_other_slip(name):
         torch.manual_seed(0)
         np.random.seed(0)  # noqa: NPY002 - as an answer may do
         random.seed(0)
-        return exercise.rights[0](*inputs)
+        return exercise.rights[0].function(*inputs)
 
     for seed in range(SEEDS):
         result = exercise.check(seeded, seed)
@@ -86,7 +86,7 @@ def test_a_slip_that_only_looks_like_another_is_not_named_after_it():
     for seed in range(20):
         result = exercise.check(argsort_and_running_maximum, seed)
         assert result.status == WRONG
-        assert not any(slip.sentence in result.sentence for slip in exercise.known_slips())
+        assert not any(sentence in result.sentence for _, sentence in exercise.known_slips())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,7 +94,7 @@ def test_the_stub_is_not_attempted_or_shows_its_bug(name):
     exercise = exercises.find(name)
     made = _run(pages.stub(exercise), name)
     result = exercise.check(made)
-    assert result.status == (WRONG if exercise.bug else OPEN)
+    assert result.status == (WRONG if exercise.kind == "repair" else OPEN)
     assert result.points == 0
 
 
@@ -270,7 +270,7 @@ def broken(name):
 
     def wrap(function):
         def answer(*inputs):
-            return function(bank.exercises()[name].rights[0], *inputs)
+            return function(bank.exercises()[name].rights[0].function, *inputs)
 
         BROKEN.append(pytest.param(name, answer, id=f"{name}-{function.__name__}"))
         return function

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_grading_fake import Chatty, FakeBox, handed_in
 
-from coursekit.exercises import bank, pages
+from coursekit.exercises import bank
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG
 from coursekit.grading import grade as grading
 from coursekit.grading.book import records
@@ -67,7 +67,7 @@ def test_a_stub_is_not_attempted_and_an_unreadable_file_has_no_points():
     record = graded(handed_in(empty=True))
     assert (record["status"], record["points"]) == ("graded", 0)
     for row in record["exercises"]:  # a bug hunt's stub is its bug
-        assert row["status"] == (WRONG if bank.find(row["name"]).bug else OPEN)
+        assert row["status"] == (WRONG if bank.find(row["name"]).kind == "repair" else OPEN)
     record = graded(b"{}")
     assert (record["status"], record["rule"]) == ("unreadable", "not a notebook")
     assert record["points"] is None
@@ -75,7 +75,7 @@ def test_a_stub_is_not_attempted_and_an_unreadable_file_has_no_points():
 
 def test_wrong_answers_are_told_the_slip():
     slip = bank.find(NAME).slips[0]
-    record = graded(handed_in(classic_weights=pages.code(slip.function, NAME)))
+    record = graded(handed_in(classic_weights=slip.code.text))
     assert of(record)["status"] == WRONG
     assert slip.sentence in of(record)["sentence"]
     assert record["points"] == POINTS - 2

@@ -236,7 +236,7 @@ def test_a_stub_written_otherwise_is_still_a_stub(change):
 
 
 def test_the_bug_to_repair_is_a_stub_whatever_its_comments():
-    name = next(e.name for e in bank.of_lesson("04") if e.bug)
+    name = next(e.name for e in bank.of_lesson("04") if e.kind == "repair")
     bug, right = pages.stub(bank.find(name)), pages.solution(bank.find(name))
 
     def edit(cells):

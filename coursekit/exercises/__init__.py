@@ -4,12 +4,12 @@ An exercise is data: a reference, random inputs, hints, and a bank of right and 
 check in a notebook and the grade from outside are the same code.
 """
 
-from coursekit.exercises.bank import TOPICS, exercises, find, lessons, of_lesson
-from coursekit.exercises.exercise import Exercise, Probe, Result, Slip, Variant
+from coursekit.exercises.bank import exercises, find, lessons, of_lesson
+from coursekit.exercises.exercise import Code, Exercise, Probe, Result, Slip, Variant
 from coursekit.exercises.sheet import Sheet
 
 __all__ = [
-    "TOPICS",
+    "Code",
     "Exercise",
     "Probe",
     "Result",

@@ -1,53 +1,72 @@
-"""The exercises of all lessons, found by name."""
+"""The exercises of all lessons, found by name: one file each, in one folder per lesson."""
 
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
+from pathlib import Path
 
+from coursekit.exercises import text
 from coursekit.exercises.exercise import Exercise, choose
 from coursekit.exercises.questions import Question
 
-# Lesson to the module that holds its exercises, in reading order.
-TOPICS = {
-    "00": "measuring",
-    "01": "overfitting",
-    "02": "penalties",
-    "03": "decay",
-    "04": "dropout",
-    "06": "normalization",
-    "07": "augmentation",
-    "09": "stopping",
-    "10": "depth",
-}
+SHEETS = Path(__file__).parent / "sheets"
 # What answers to a lesson import besides torch and NumPy, and takes long.
 IMPORTS = {"00": ("scipy.stats",)}
+
+
+@cache
+def lessons() -> tuple[str, ...]:
+    """Return the numbers of the lessons that have exercises."""
+    return tuple(sorted(folder.name[:2] for folder in SHEETS.iterdir() if folder.is_dir()))
+
+
+@cache
+def sheet(lesson: str) -> tuple[Exercise | Question, ...]:
+    """Return all that a lesson's sheet holds, in order: worked examples, exercises, questions.
+
+    Raises
+    ------
+    ValueError
+        If no lesson with exercises has this number, or one of its files is not in the form.
+    """
+    if lesson not in lessons():
+        raise ValueError(f"expected one of the lessons {', '.join(lessons())}, got {lesson!r}")
+    [folder] = SHEETS.glob(f"{lesson}_*")
+    files = [path for path in folder.glob("*.md") if path.name[0].isdigit()]
+    return tuple(text.read(path) for path in sorted(files, key=_order))
+
+
+def _order(path: Path) -> tuple[int, str]:
+    number, _, name = path.stem.partition("_")
+    return int(number), name
 
 
 @cache
 def exercises() -> dict[str, Exercise]:
     """Return all exercises by name, in reading order, in the usual conventions."""
     found: dict[str, Exercise] = {}
-    for value in _values(Exercise):
+    for value in (value for lesson in lessons() for value in sheet(lesson)):
         if value.name in found:
             raise ValueError(f"two exercises are called {value.name}")
-        found[value.name] = value
+        if isinstance(value, Exercise) and value.kind != "worked":
+            found[value.name] = value
     return found
 
 
 @cache
 def questions() -> dict[str, Question]:
-    """Return all questions to predict and explain, by name."""
-    return {value.name: value for value in _values(Question)}
+    """Return all questions that are answered in words, by name."""
+    asked = (value for lesson in lessons() for value in sheet(lesson))
+    return {value.name: value for value in asked if isinstance(value, Question)}
 
 
 def questions_of(lesson: str) -> list[Question]:
-    """Return the questions of a lesson in order."""
-    return [question for question in questions().values() if question.lesson == lesson]
+    """Return the questions of a lesson in order. Raises as `sheet`."""
+    return [value for value in asked(lesson) if isinstance(value, Question)]
 
 
-def _values(kind: type) -> list:
-    modules = [import_module(f"coursekit.exercises.{topic}") for topic in TOPICS.values()]
-    return [value for module in modules for value in vars(module).values() if type(value) is kind]
+def worked(lesson: str) -> list[Exercise]:
+    """Return the worked examples of a lesson in order. Raises as `sheet`."""
+    return [v for v in sheet(lesson) if isinstance(v, Exercise) and v.kind == "worked"]
 
 
 def find(name: str, key: str | None = None) -> Exercise:
@@ -70,23 +89,22 @@ def find(name: str, key: str | None = None) -> Exercise:
     """
     if name not in exercises():
         raise ValueError(f"expected an exercise, got {name!r}; there are {', '.join(exercises())}")
-    exercise = exercises()[name]
-    return replace(exercise, variant=choose(exercise, key))
-
-
-def lessons() -> tuple[str, ...]:
-    """Return the numbers of the lessons that have exercises."""
-    return tuple(TOPICS)
+    return _in_class(exercises()[name], key)
 
 
 def of_lesson(lesson: str, key: str | None = None) -> list[Exercise]:
-    """Return the exercises of a lesson in order.
+    """Return the exercises of a lesson in order. Raises as `sheet`."""
+    return [value for value in asked(lesson, key) if isinstance(value, Exercise)]
 
-    Raises
-    ------
-    ValueError
-        If no lesson with exercises has this number.
-    """
-    if lesson not in TOPICS:
-        raise ValueError(f"expected one of the lessons {', '.join(TOPICS)}, got {lesson!r}")
-    return [find(name, key) for name, e in exercises().items() if e.lesson == lesson]
+
+def asked(lesson: str, key: str | None = None) -> list[Exercise | Question]:
+    """Return what a lesson's sheet asks, in order. Raises as `sheet`."""
+    return [
+        value if isinstance(value, Question) else _in_class(value, key)
+        for value in sheet(lesson)
+        if isinstance(value, Question) or value.kind != "worked"
+    ]
+
+
+def _in_class(exercise: Exercise, key: str | None) -> Exercise:
+    return replace(exercise, variant=choose(exercise, key))

@@ -84,6 +84,13 @@ def alike(exercise, probe: Probe, answer: Answer, other: Answer) -> bool:
     )
 
 
+def equal(a: Value | None, b: Value | None) -> bool:
+    """Return whether two values are the same text or the same numbers, exactly."""
+    if a is None or b is None or a.array is None or b.array is None:
+        return False
+    return a.kind == b.kind and bool(np.array_equal(a.array, b.array))
+
+
 def _gist(error: dict[str, str]) -> tuple[str, str]:
     return error["type"], error["message"][:30]
 

@@ -1,8 +1,9 @@
 """What an exercise is, and how its two halves, asking and judging, go together."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
@@ -18,10 +19,38 @@ OTHER_CLASS = "This follows another convention than the one asked for."
 
 
 @dataclass(frozen=True)
+class Code:
+    """An answer as a text, which becomes a function or class when it is asked.
+
+    Attributes
+    ----------
+    name : str
+        Of the function or class that it defines.
+    title : str
+        Which of several answers this is: "by_recursion".
+    text : str
+    space : dict
+        Names that it may use.
+    """
+
+    name: str
+    title: str
+    text: str
+    space: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def function(self) -> Callable:
+        """What the text defines."""
+        space = dict(self.space)
+        exec(compile(self.text, f"<{self.title} of {self.name}>", "exec"), space)
+        return space[self.name]
+
+
+@dataclass(frozen=True)
 class Slip:
     """A wrong answer that somebody plausibly gives, and what to tell them."""
 
-    function: Callable
+    code: Code
     sentence: str
 
 
@@ -83,6 +112,23 @@ class Exercise:
         A ladder, from a question to almost the answer.
     why : str
         Explanation that is shown with the solution.
+    kind : {"write", "repair", "read", "derive", "measure", "worked"}
+        For "repair", the learner is given the first slip's code. For "read", each slip has one
+        reading wrong. "worked" is told and not asked.
+    level : int
+        1 to 3, shown as stars.
+    minutes : int
+        That most learners need.
+    skill : str
+        What one can do afterwards, a few words.
+    section : str
+        The heading in the lesson that it belongs to.
+    example : str
+        Markdown with a session (`>>>`) that is true of a right answer.
+    given : str
+        Code that the learner starts from, where an empty function would not do.
+    picture : callable or None
+        No argument; returns a figure, and the words for those who do not see it.
     arrays : {"torch", "numpy"}
         As what array inputs are passed.
     driver : callable or None
@@ -91,9 +137,14 @@ class Exercise:
         For random answers: (inputs, draws (n, ...)) to a list of Fact.
     tolerance : float or None
         Relative to the largest expected number; by default 1e-4 in float32 and 1e-8 in float64.
-    bug : str or None
-        Name of the wrong answer whose code the learner is given to repair.
     variants : tuple of Variant
+    rights : list of Code
+        The first one is shown as the solution.
+    slips : list of Slip
+    harmless : frozenset of str
+        Small changes of right answers that are right as well, as `mutants` names them.
+    variant : Variant or None
+        The convention that holds, if not the usual one.
     """
 
     name: str
@@ -105,29 +156,23 @@ class Exercise:
     reference: Callable
     hints: tuple[str, ...]
     why: str
+    kind: str = "write"
+    level: int = 1
+    minutes: int = 10
+    skill: str = ""
+    section: str = ""
+    example: str = ""
+    given: str = ""
+    picture: Callable[[], tuple] | None = None
     arrays: str = "torch"
     driver: Driver | None = None
     facts: Callable[[dict, np.ndarray], list[Fact]] | None = None
     tolerance: float | None = None
-    bug: str | None = None
     variants: tuple[Variant, ...] = ()
-    rights: list[Callable] = field(default_factory=list)
+    rights: list[Code] = field(default_factory=list)
     slips: list[Slip] = field(default_factory=list)
+    harmless: frozenset[str] = frozenset()
     variant: Variant | None = None
-
-    def right(self, function: Callable) -> Callable:
-        """Put a right answer into the bank; the first one is shown as the solution."""
-        self.rights.append(function)
-        return function
-
-    def wrong(self, sentence: str) -> Callable[[Callable], Callable]:
-        """Put a wrong answer into the bank, with the sentence that it deserves."""
-
-        def add(function: Callable) -> Callable:
-            self.slips.append(Slip(function, sentence))
-            return function
-
-        return add
 
     def adapted(self, answer: Callable) -> Callable:
         """Return an answer of the usual convention in that of this exercise's variant."""
@@ -195,10 +240,14 @@ class Exercise:
         bare = not (answer.error and answer.error["message"])  # a library says what it lacks
         if answer.error and answer.error["type"] == "NotImplementedError" and bare:
             return self._result(OPEN, "")
+        if any(value.kind == "ellipsis" for value in answer.values.values()):
+            return self._result(OPEN, "")
         expected = self.expected(probe)
         finding = comparing.differ(self, probe, answer, expected)
         if not finding:
             return self._result(RIGHT, "")
+        if self.kind == "read" and not answer.error:
+            finding = self.misread(answer, expected) or finding
         slip = self.recognize(probe, answer, expected, others)
         return self._result(WRONG, f"{finding} {slip}".strip())
 
@@ -240,31 +289,43 @@ class Exercise:
         It must be wrong on the probe itself, and reply alike on all `others`.
         """
         replies = None
-        for slip in self.known_slips():
-            reply = self.drive(slip.function, probe)
+        for slip, sentence in self.known_slips():
+            reply = self.drive(slip, probe)
             alike = comparing.alike(self, probe, answer, reply)
             if not (alike and comparing.differ(self, probe, reply, expected)):
                 continue
             replies = others() if replies is None else replies
             if all(
-                other is probe
-                or comparing.alike(self, other, told, self.drive(slip.function, other))
+                other is probe or comparing.alike(self, other, told, self.drive(slip, other))
                 for other, told in replies
             ):
-                return slip.sentence
+                return sentence
         return ""
 
-    def known_slips(self) -> list[Slip]:
-        """Return the bank's wrong answers in the convention of this variant."""
-        slips = [Slip(self.adapted(slip.function), slip.sentence) for slip in self.slips]
+    def misread(self, answer: Answer, expected: Answer) -> str:
+        """Return what speaks against the first wrong reading; it does not tell the right one."""
+        for slip in self.slips:
+            reply = self.drive(slip.code.function, Probe("the picture", {}))
+            for name, value in reply.values.items():
+                off = not comparing.equal(value, expected.values[name])
+                if off and comparing.equal(value, answer.values.get(name)):
+                    return slip.sentence
+        return ""
+
+    def known_slips(self) -> list[tuple[Callable, str]]:
+        """Return the wrong answers in the convention of this variant, each with its sentence."""
+        slips = [(self.adapted(slip.code.function), slip.sentence) for slip in self.slips]
         if self.variant is not None:
             # First, as a slip in the usual convention may be right in this one.
-            slips.insert(0, Slip(self.rights[0], f"{OTHER_CLASS} {self.variant.sentence}"))
+            usual = f"{OTHER_CLASS} {self.variant.sentence}"
+            slips.insert(0, (self.rights[0].function, usual))
         return slips
 
     @property
     def is_class(self) -> bool:
-        return inspect.isclass(self.rights[0]) if self.rights else self.name[0].isupper()
+        if self.rights:
+            return inspect.isclass(self.rights[0].function)
+        return self.name[0].isupper()
 
     def _result(self, status: str, sentence: str) -> Result:
         points = self.points if status == RIGHT else 0

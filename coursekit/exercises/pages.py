@@ -1,16 +1,17 @@
 """Exercises as notebooks: with stubs for learners, with answers for tests and instructors."""
 
-import inspect
+import doctest
+import io
 import json
 import re
-import textwrap
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, NamedTuple
 
 from coursekit.course.lessons import select
 from coursekit.course.notebook import KERNELSPEC
 from coursekit.exercises import bank
-from coursekit.exercises.exercise import Exercise
+from coursekit.exercises.exercise import Code, Exercise
 from coursekit.exercises.questions import Question
 
 if TYPE_CHECKING:
@@ -29,45 +30,50 @@ from coursekit.exercises import Sheet
 sheet = Sheet({arguments})"""
 
 HELP = """\
-Write each function, run its cell, then the check below it; inputs are to stay as they were. A
-check says the first thing that is wrong. Stuck? `sheet.hint("{name}")` gives a hint, each call a
-stronger one, and `sheet.solution("{name}")` is the last step. `sheet.progress()` shows what is
-done."""
+Write each function, run its cell, and then the check below it, which tells you the first thing that
+is wrong. Leave the inputs as they were: work on copies. If you are stuck, `sheet.hint("{name}")`
+gives a hint, and each further call a stronger one; `sheet.solution("{name}")` is the last step.
+`sheet.progress()` shows what you have done. The tasks become harder from top to bottom, and the
+stars say how hard: ★ is a warm-up, ★★★ a stretch."""
+
+HEADINGS = {
+    "write": "Write `{}`",
+    "repair": "Repair `{}`",
+    "read": "Read a picture: `{}`",
+    "derive": "Derive, then write `{}`",
+    "measure": "Measure: `{}`",
+    "predict": "Predict, then explain: {}",
+    "conclude": "Conclude: {}",
+}
 
 
 class Cell(NamedTuple):
-    """A cell of an exercise notebook."""
+    """A cell of an exercise notebook; `shown` makes the output that is stored with it."""
 
     id: str
     source: str
     markdown: bool = False
+    shown: Callable[[], dict[str, str]] | None = None
 
 
-def code(function: Callable, name: str) -> str:
-    """Return the source of a bank's answer as the learner would have written it."""
-    text = textwrap.dedent(inspect.getsource(function))
-    # The bank's own decorator goes; any other belongs to the answer.
-    text = re.sub(r"\A@\w+\.(right\n|wrong\([\s\S]*?\)\n(?=@|def |class ))", "", text)
-    return re.sub(rf"\b{function.__name__}\b", name, text).rstrip()
-
-
-def solution(exercise: Exercise, answer: Callable | None = None) -> str:
+def solution(exercise: Exercise, answer: Code | None = None) -> str:
     """Return a right answer as source, in the convention of the exercise's variant."""
     answer = answer or exercise.rights[0]
     if exercise.variant is None:
-        return code(answer, exercise.name)
-    arguments = exercise.signature
+        return answer.text
     # A name of its own: a notebook may hold two such answers.
     usual = f"usual_{exercise.name}"
+    text = re.sub(rf"\b{exercise.name}\b", usual, answer.text)
     body = re.sub(r"\bplain\b", usual, exercise.variant.body)
-    return f"{code(answer, usual)}\n\n\ndef {exercise.name}{arguments}:\n    return {body}"
+    return f"{text}\n\n\ndef {exercise.name}{exercise.signature}:\n    return {body}"
 
 
 def stub(exercise: Exercise) -> str:
     """Return the code that a learner starts from: an empty function, or one with a bug."""
-    if exercise.bug:
-        [found] = [s.function for s in exercise.slips if s.function.__name__ == exercise.bug]
-        return code(found, exercise.name)
+    if exercise.given:
+        return exercise.given
+    if exercise.kind == "repair":
+        return exercise.slips[0].code.text
     empty = "    raise NotImplementedError  # your code here"
     if exercise.is_class:
         return f"class {exercise.name}:\n    def __init__{_with_self(exercise)}:\n    {empty}"
@@ -79,15 +85,33 @@ def _with_self(exercise: Exercise) -> str:
     return f"(self, {inner})" if inner else "(self)"
 
 
+def example(exercise: Exercise) -> str:
+    """Return an exercise's example, with the results that its variant's convention gives."""
+    if exercise.variant is None:
+        return exercise.example
+    space = {}
+    exec(f"{SETUP.partition('from coursekit')[0]}\n{solution(exercise)}", space)
+    told, parser = exercise.example, doctest.DocTestParser()
+    for one in parser.get_examples(re.sub(r"^```.*$", "", told, flags=re.MULTILINE)):
+        output = io.StringIO()
+        with redirect_stdout(output):
+            exec(compile(one.source, "<example>", "single"), space)
+        if one.want:
+            told = told.replace(one.want.rstrip("\n"), output.getvalue().rstrip("\n"), 1)
+    return told
+
+
 def page(lesson: str, key: str | None = None, *, solved: bool = False) -> "NotebookNode":
     """Return the exercise notebook of a lesson: its `cells` in a file's form."""
     import nbformat
     from nbformat import v4
 
-    made = [
-        (v4.new_markdown_cell if cell.markdown else v4.new_code_cell)(cell.source, id=cell.id)
-        for cell in cells(lesson, key, solved=solved)
-    ]
+    made = []
+    for cell in cells(lesson, key, solved=solved):
+        make = v4.new_markdown_cell if cell.markdown else v4.new_code_cell
+        made.append(make(cell.source, id=cell.id))
+        if cell.shown:
+            made[-1].outputs = [v4.new_output("display_data", cell.shown())]
     metadata = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
     return nbformat.from_dict(v4.new_notebook(cells=made, metadata=metadata))
 
@@ -114,22 +138,43 @@ def cells(lesson: str, key: str | None = None, *, solved: bool = False) -> list[
     ValueError
         If no lesson with exercises has this number.
     """
-    tasks = bank.of_lesson(lesson, key)
-    asked = bank.questions_of(lesson)
+    asked = bank.asked(lesson, key)
     arguments = f'"{lesson}"' + (f', key="{key}"' if key else "")
-    made = [_opening(lesson, tasks, asked), Cell("setup", SETUP.format(arguments=arguments))]
-    for number, exercise in enumerate(tasks, 1):
-        made += _exercise(number, exercise, solved)
-    for number, question in enumerate(asked, len(tasks) + 1):
-        made += _question(number, question, solved)
+    made = [_opening(lesson, asked), Cell("setup", SETUP.format(arguments=arguments))]
+    made += [cell for one in bank.worked(lesson) for cell in _worked(one)]
+    for number, one in enumerate(asked, 1):
+        made += cells_of(number, one, solved=solved)
     return [*made, Cell("progress", "sheet.progress()")]
 
 
-def _opening(lesson: str, tasks: list[Exercise], asked: list[Question]) -> Cell:
+def cells_of(number: int, one: Exercise | Question, *, solved: bool = False) -> list[Cell]:
+    """Return the cells of one exercise or question, under its number."""
+    if isinstance(one, Question):
+        return _question(number, one, solved)
+    return _worked(one) if one.kind == "worked" else _exercise(number, one, solved)
+
+
+def _opening(lesson: str, asked: list[Exercise | Question]) -> Cell:
     path = title(lesson)
-    points = sum(e.points for e in tasks) + sum(q.points for q in asked)
-    text = f"# Exercises to [{path[1]}](../{path[0]})\n\n**{points} points**\n\n"
-    return Cell("opening", text + HELP.format(name=tasks[0].name), markdown=True)
+    points, minutes = sum(one.points for one in asked), sum(one.minutes for one in asked)
+    rows = [
+        f"| {n} | {_label(one)} | {one.skill} | {'★' * one.level} | {one.minutes} | {one.points} "
+        f"| {_link(path[0], one.section)} |"
+        for n, one in enumerate(asked, 1)
+    ]
+    head = "| | task | what you practice | level | minutes | points | in the lesson |"
+    table = "\n".join([head, "|---:|---|---|---|---:|---:|---|", *rows])
+    name = next(one.name for one in asked if isinstance(one, Exercise))
+    text = (
+        f"# Exercises for [{path[1]}](../{path[0]})\n\n**{points} points, about {minutes} minutes"
+    )
+    return Cell("opening", f"{text}**\n\n{HELP.format(name=name)}\n\n{table}", markdown=True)
+
+
+def _link(file: str, section: str) -> str:
+    if not section:
+        return ""
+    return f"[{section}](../{file}#{section.replace(' ', '-')})"
 
 
 def title(lesson: str) -> tuple[str, str]:
@@ -141,31 +186,97 @@ def title(lesson: str) -> tuple[str, str]:
     return path.name, first.splitlines()[0].lstrip("# ")
 
 
+def _label(one: Exercise | Question) -> str:
+    # A question's name is a word of the files; what a learner reads is its skill.
+    name = one.name if isinstance(one, Exercise) else one.name.replace("_", " ")
+    return HEADINGS[one.kind].format(name)
+
+
+def _heading(number: int, one: Exercise | Question) -> str:
+    points = f"{one.points} point{'s' * (one.points != 1)}, about {one.minutes} minutes"
+    return f"## {number}. {_label(one)}\n\n{'★' * one.level} · {points}"
+
+
 def _exercise(number: int, exercise: Exercise, solved: bool) -> list[Cell]:
-    name, kind = exercise.name, "Repair" if exercise.bug else "Write"
-    words = f"## {number}. {kind} `{name}` ({exercise.points} points)\n\n{exercise.task.strip()}"
+    name = exercise.name
+    words = f"{_heading(number, exercise)}\n\n{exercise.task.strip()}"
     if exercise.variant:
         words += f"\n\n**In this class, other than above:** {exercise.variant.sentence}"
+    if exercise.example:
+        words += f"\n\nFor example:\n\n{example(exercise)}"
+    made = [Cell(cell_id(f"{name}-task"), words, markdown=True)]
+    if exercise.picture:
+        shown = f'sheet.picture("{name}")'
+        made.append(Cell(cell_id(f"{name}-picture"), shown, shown=lambda: drawn(exercise)))
     return [
-        Cell(cell_id(f"{name}-task"), words, markdown=True),
+        *made,
         Cell(cell_id(f"{name}-answer"), solution(exercise) if solved else stub(exercise)),
         Cell(cell_id(f"{name}-check"), f"sheet.check({name})"),
     ]
 
 
+def drawn(exercise: Exercise) -> dict[str, str]:
+    """Return an exercise's picture and its words, by MIME type."""
+    import matplotlib.pyplot as plt
+
+    from coursekit import plots
+
+    with plt.rc_context(plots.STYLE):
+        figure, alt = exercise.picture()
+        content = plots.image(plots.svg(figure), alt)
+        plt.close(figure)
+    return {"text/html": content, "text/plain": alt}
+
+
+def _worked(exercise: Exercise) -> list[Cell]:
+    [wrong, *_] = exercise.slips
+    says = [exercise.check(answer.function) for answer in (wrong.code, exercise.rights[0])]
+    told, praise = (str(result).rpartition(" (")[0] for result in says)
+    words = f"""\
+## How a check speaks: an example to read
+
+{exercise.task.strip()}
+
+Somebody writes:
+
+```python
+{wrong.code.text}
+```
+
+and `sheet.check({exercise.name})` answers:
+
+```text
+{told}
+```
+
+{exercise.hints[0]}
+
+```python
+{exercise.rights[0].text}
+```
+
+```text
+{praise}
+```
+
+{exercise.why}"""
+    return [Cell(cell_id(f"{exercise.name}-worked"), words, markdown=True)]
+
+
 def _question(number: int, question: Question, solved: bool) -> list[Cell]:
     name = question.name
-    options = " · ".join(f"`{option}`" for option in question.options)
-    words = f"## {number}. Predict, then explain ({question.points} points)\n\n"
-    words += f"{question.prompt.strip()}\n\nOptions: {options}"
-    prediction = f'"{question.measure()}"' if solved else "None"
-    reveal = f'prediction = {prediction}  # your choice\nsheet.reveal("{name}", prediction)'
+    words = f"{_heading(number, question)}\n\n{question.prompt.strip()}"
+    if question.options:
+        words += "\n\nOptions: " + " · ".join(f"`{option}`" for option in question.options)
+    if question.rubric:
+        words += f"\n\nWhat earns points:\n\n{question.rubric}"
+    made = [Cell(cell_id(f"{name}-task"), words, markdown=True)]
+    if question.options:
+        prediction = f'"{question.measure()}"' if solved else "None"
+        reveal = f'prediction = {prediction}  # your choice\nsheet.reveal("{name}", prediction)'
+        made.append(Cell(cell_id(f"{name}-answer"), reveal))
     explain = question.guide if solved else "*Your explanation, three to six sentences.*"
-    return [
-        Cell(cell_id(f"{name}-task"), words, markdown=True),
-        Cell(cell_id(f"{name}-answer"), reveal),
-        Cell(cell_id(f"{name}-explain"), explain, markdown=True),
-    ]
+    return [*made, Cell(cell_id(f"{name}-explain"), explain, markdown=True)]
 
 
 def cell_id(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Questions to predict and then explain: the prediction is free, the explanation is read."""
+"""Questions that are answered in words: what one writes is read by a person."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Question:
-    """Something to predict before it is measured.
+    """Something to explain, perhaps after predicting what was measured.
 
     Attributes
     ----------
@@ -15,14 +15,20 @@ class Question:
     lesson : str
         Two digits.
     points : int
-        For the explanation, given by a person; the prediction costs nothing.
+        For the explanation, given by a person; a prediction costs nothing.
     prompt : str
         Markdown.
     options : tuple of str
-    measure : callable
+        To predict; none where there is nothing to predict.
+    measure : callable or None
         No argument; returns one of `options`, from the ledger or from a quick experiment.
     guide : str
         For whoever grades, and for the learner afterwards: what a good explanation says.
+    rubric : str
+        Markdown that the learner sees before: what earns how many points.
+    kind : {"predict", "conclude"}
+    level, minutes, skill, section
+        As of an `Exercise`.
     """
 
     name: str
@@ -30,5 +36,11 @@ class Question:
     points: int
     prompt: str
     options: tuple[str, ...]
-    measure: Callable[[], str]
+    measure: Callable[[], str] | None
     guide: str
+    rubric: str = ""
+    kind: str = "predict"
+    level: int = 1
+    minutes: int = 10
+    skill: str = ""
+    section: str = ""

@@ -62,10 +62,23 @@ class Sheet:
             print(f'After this comes only `sheet.solution("{name}")`.')
 
     def solution(self, name: str) -> None:
-        """Print a right answer and why it is right. Raises as `check`."""
+        """Print a right answer and why it is right; of a question, what a good explanation says.
+
+        Raises as `check`.
+        """
+        if name in self.questions:
+            print(self.questions[name].guide)
+            return
         exercise = self._find(name)
         _remember(name, solution=True)
         print(f"{pages.solution(exercise)}\n\n{exercise.why}")
+
+    def picture(self, name: str) -> None:
+        """Show the picture that an exercise is about. Raises as `check`."""
+        from coursekit import plots
+
+        content = pages.drawn(self._find(name))
+        plots.rich(content["text/html"], content["text/plain"])
 
     def reveal(self, name: str, prediction: str | None) -> None:
         """Print what was measured beside a prediction.

@@ -23,6 +23,12 @@ def add_parsers(commands) -> None:
     sub.add_argument("folder", nargs="?", metavar="DIR", help=where)
     sub.add_argument("--lessons", nargs="+", default=[], metavar="NN", help="default: all")
     sub.add_argument("--key", help="key of the class, which chooses conventions")
+    about = exercise.__doc__.splitlines()[0]
+    sub = commands.add_parser("exercise", help=about, description=about)
+    sub.set_defaults(command=exercise)
+    what = "Markdown file of an exercise, or the name of one of the course's"
+    sub.add_argument("files", nargs="+", metavar="FILE", help=what)
+    sub.add_argument("--brief", action="store_true", help="only what is to be mended")
     about = grade.__doc__.splitlines()[0]
     sub = commands.add_parser("grade", help=about, description=about)
     sub.set_defaults(command=grade)
@@ -67,6 +73,24 @@ def course(args: argparse.Namespace) -> int:
     print(f"{target}: {len(new_files)} new files; what was there is untouched.")
     print(f"Next: cd {target} && nbgrader generate_assignment NAME, a folder in source")
     return 0
+
+
+def exercise(args: argparse.Namespace) -> int:
+    """Show an exercise as its author wants to see it: page, checks, and what they miss."""
+    from pathlib import Path
+
+    from coursekit.exercises import author, bank
+
+    worst = 0
+    for name in args.files:
+        known = sorted(bank.SHEETS.glob(f"*/*_{name}.md"))
+        path = known[0] if known and not Path(name).exists() else Path(name)
+        page, faults = author.review(path)
+        told = [f"- {fault}" for fault in faults] or ["Nothing is to be mended."]
+        heading = f"{path.stem}: {len(faults)} to mend"
+        print("\n".join([*([] if args.brief else [page, ""]), heading, *told]))
+        worst = max(worst, bool(faults))
+    return worst
 
 
 def grade(args: argparse.Namespace) -> int:

@@ -22,7 +22,8 @@ from coursekit.results.store import machine
 FORMAT = 1
 RULES = 2  # to be raised when a change to `coursekit.grading` may change a grade
 # Of an exercise, what is read and not run; and the conventions of other classes.
-NOT_DECISIVE = {"task", "hints", "why", "rights", "variants"}
+NOT_DECISIVE = {"task", "hints", "why", "example", "given", "picture", "variants"}
+NOT_DECISIVE |= {"level", "minutes", "skill", "section", "rights", "slips", "harmless"}
 UNREADABLE, REVIEW, ABSENT = "unreadable", "needs review", "not handed in"
 # Temporary files of a grading that was killed; only ours, as the folder may hold other things.
 LEFT_BEHIND = (
@@ -61,8 +62,10 @@ def version(lesson: str, key: str | None = None) -> str:
 
 def _decisive(exercise: Exercise) -> dict[str, object]:
     names = {field.name for field in fields(exercise)} - NOT_DECISIVE
+    slips = [(slip.code.text, slip.sentence) for slip in exercise.slips]
     # The solution is a slip where a class has another convention.
-    return {name: getattr(exercise, name) for name in names} | {"solution": exercise.rights[:1]}
+    answers = {"slips": slips, "solution": exercise.rights[0].text}
+    return {name: getattr(exercise, name) for name in names} | answers
 
 
 def salt(out: Path) -> str:
