@@ -24,6 +24,7 @@ PUBLIC = (
     "measure",
     "intervals",
     "judge",
+    "declaration",
     "plots",
     "widgets",
     "explorers",

@@ -9,6 +9,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from html import escape
 from itertools import pairwise
@@ -18,6 +19,15 @@ import numpy as np
 
 from coursekit import plots
 from coursekit.course import learner
+from coursekit.course.predictions import (
+    Choice,
+    Curve,
+    Number,
+    Outcome,
+    decimals,
+    facts,
+    in_words,
+)
 from coursekit.judge import OUTCOMES, Verdict
 
 
@@ -88,6 +98,7 @@ class Guess:
         if self.choice is None:
             plots.sentence(f"Measured: {answer}.{_no_guess()}")
         else:
+            _keep(self.question, Choice(self.choice, answer, len(self.options)))
             right = "as you predicted" if self.choice == answer else f"you predicted {self.choice}"
             plots.sentence(f"Measured: {answer}, {right}.")
 
@@ -123,8 +134,8 @@ class NumberGuess:
         """Record a number; it survives restarts. Raises ValueError beyond the axis."""
         if not _is_number(choice) or not self.low <= choice <= self.high:
             raise ValueError(
-                f"expected a number from {_told(self.low)} to {_told(self.high, self.unit)}, "
-                f"got {choice!r}; try choice={_told((self.low + self.high) / 2)}"
+                f"expected a number from {in_words(self.low)} to {in_words(self.high, self.unit)}, "
+                f"got {choice!r}; try choice={in_words((self.low + self.high) / 2)}"
             )
         self.choice = float(choice)
         _remember(self.question, self.choice)
@@ -145,27 +156,16 @@ class NumberGuess:
             If a number is not finite, or the value lies outside its interval.
         """
         value, low, high = _estimate(value, low, high)
-        digits = _decimals(self.step)
-        if low is not None and high > low:
-            # Enough digits that the two ends of a narrow interval can be told apart.
-            digits = max(digits, _decimals((high - low) / 2))
-        measured = f"Measured: {_told(value, self.unit, digits)}"
-        if low is not None:
-            measured += f" ({_told(low, digits=digits)} to {_told(high, digits=digits)})"
+        axis = (self.low, self.high)
+        outcome = Number(self.choice, value, low, high, axis, self.unit, self.step)
+        measured = f"Measured: {outcome.measured_text}"
         if self.choice is None:
             plots.sentence(f"{measured}.{_no_guess()}")
             return
-        guess = f"You said {_told(self.choice, self.unit, _decimals(self.step))}."
-        if low is not None and low <= self.choice <= high:
-            plots.sentence(f"{guess} {measured}: inside the interval, well predicted!")
-            return
-        off = value - self.choice
-        if low is None and abs(off) <= self.step / 2:
-            plots.sentence(f"{guess} {measured}: exactly, well predicted!")
-            return
-        unit = "points" if self.unit == "%" else self.unit
-        more = "more" if off > 0 else "less"
-        plots.sentence(f"{guess} {measured}, {_told(abs(off), unit, digits)} {more}.")
+        _keep(self.question, outcome)
+        gap = outcome.gap_text
+        end = f": {gap}, well predicted!" if outcome.hit else f", {gap}."
+        plots.sentence(f"You said {outcome.guess_text}. {measured}{end}")
 
 
 class CurveGuess:
@@ -211,7 +211,8 @@ class CurveGuess:
         """Record a curve; it survives restarts. Raises ValueError if it does not fit the frame."""
         if not self._fits(choice):
             raise ValueError(
-                f"expected {len(self.x)} numbers from {_told(self.low)} to {_told(self.high)} "
+                f"expected {len(self.x)} numbers from {in_words(self.low)} to "
+                f"{in_words(self.high)} "
                 f"(None leaves a point open), got {choice!r}; try one number per point of x"
             )
         self.choice = _curve(choice)
@@ -268,7 +269,9 @@ class CurveGuess:
             self._draw(ax, ys, band, drawn, role)
             ax.set_title(title)
         if drawn is not None:
-            plots.sentence(self._distance(ys, drawn))
+            outcome = Curve(self.choice, tuple(ys.tolist()), (self.low, self.high), self.ylabel)
+            _keep(self.question, outcome)
+            plots.sentence(self._distance(outcome, ys, drawn))
         elif interactive():
             plots.sentence(_no_guess().strip())
 
@@ -301,26 +304,27 @@ class CurveGuess:
         ax.set(xlabel=self.xlabel, ylabel=self.ylabel)
 
     def _alt(self, ys: np.ndarray) -> str:
-        digits = _decimals((self.high - self.low) / 100)
+        digits = decimals((self.high - self.low) / 100)
         places = dict.fromkeys((0, len(ys) // 2, len(ys) - 1))
-        values = ", ".join(f"{_told(ys[i], digits=digits)} at {_told(self.x[i])}" for i in places)
+        values = ", ".join(
+            f"{in_words(ys[i], digits=digits)} at {in_words(self.x[i])}" for i in places
+        )
         name = f"Measured, {self.ylabel}" if self.ylabel else "Measured"
-        lowest, highest = (_told(self.x[int(i)]) for i in (ys.argmin(), ys.argmax()))
+        lowest, highest = (in_words(self.x[int(i)]) for i in (ys.argmin(), ys.argmax()))
         return f"{name}: {values}; lowest at {lowest}, highest at {highest}."
 
-    def _distance(self, ys: np.ndarray, drawn: np.ndarray) -> str:
-        digits = _decimals((self.high - self.low) / 100)
-        off = np.abs(drawn - ys)
-        mean, most = _told(np.nanmean(off), digits=digits), int(np.nanargmax(off))
-        of = f" of {self.ylabel}" if self.ylabel else ""
-        open_points = int(np.isnan(off).sum())
+    def _distance(self, outcome: Curve, ys: np.ndarray, drawn: np.ndarray) -> str:
+        digits = decimals((self.high - self.low) / 100)
+        most = int(np.nanargmax(outcome.distances))
+        open_points = int(np.isnan(drawn).sum())
         rest = f" ({open_points} points were left open.)" if open_points else ""
-        if np.nanmax(off) <= 0.03 * (self.high - self.low):
-            return f"Your curve lies on the measured one: {mean}{of} away on average.{rest}"
+        if outcome.hit:
+            return f"Your curve lies on the measured one: {outcome.gap_text}.{rest}"
         return (
-            f"Your curve is {mean}{of} away from the measured one on average, "
-            f"and furthest at {_told(self.x[most])}: you drew {_told(drawn[most], digits=digits)}, "
-            f"measured was {_told(ys[most], digits=digits)}.{rest}"
+            f"Your curve is {outcome.gap_text.replace(' away', ' away from the measured one')}, "
+            f"and furthest at {in_words(self.x[most])}: you drew "
+            f"{in_words(drawn[most], digits=digits)}, "
+            f"measured was {in_words(ys[most], digits=digits)}.{rest}"
         )
 
 
@@ -432,8 +436,8 @@ def predict_number(
     step = _nice((high - low) / 100) if step is None else step
     if not _is_number(step) or not 0 < step <= high - low:
         raise ValueError(
-            f"expected a step above 0 and at most {_told(high - low)}, got {step!r}; "
-            f"try step={_told(_nice((high - low) / 100))}"
+            f"expected a step above 0 and at most {in_words(high - low)}, got {step!r}; "
+            f"try step={in_words(_nice((high - low) / 100))}"
         )
     guess = NumberGuess(question, float(low), float(high), unit, float(step))
     if choice is not None:
@@ -443,7 +447,7 @@ def predict_number(
     if interactive():
         _show_prompt("number", guess, low=low, high=high, step=step, unit=unit)
     else:
-        _show_line(question, f"a number from {_told(low)} to {_told(high, unit)}")
+        _show_line(question, f"a number from {in_words(low)} to {in_words(high, unit)}")
     return guess
 
 
@@ -510,7 +514,7 @@ def predict_curve(
     else:
         over = f" over {xlabel}" if xlabel else ""
         what = ylabel or "a curve"
-        _show_line(question, f"draw {what} from {_told(low)} to {_told(high)}{over}")
+        _show_line(question, f"draw {what} from {in_words(low)} to {in_words(high)}{over}")
     return guess
 
 
@@ -613,6 +617,14 @@ def _remember(question: str, choice: object) -> None:
         )
 
 
+def _keep(question: str, outcome: Outcome) -> None:
+    """Keep what was measured beside the first guess that meets it: a later one knows the answer."""
+    path = predictions_file()
+    if "outcome" not in learner.recall(path).get(question, {}):
+        with suppress(OSError):  # `choose` has told that nothing can be kept
+            learner.remember(path, question, outcome=facts(outcome))
+
+
 # Words and numbers
 
 
@@ -656,15 +668,3 @@ def _nice(width: float) -> float:
     """Round up to 1, 2 or 5 times a power of ten."""
     ten = 10 ** math.floor(math.log10(width) + 1e-9)
     return next(m * ten for m in (1, 2, 5, 10) if m * ten >= width * 0.999)
-
-
-def _decimals(step: float) -> int:
-    """Decimals that a step needs: 0 for 1 and above, 2 for 0.05."""
-    return max(0, -math.floor(math.log10(step) + 1e-9))
-
-
-def _told(value: float, unit: str = "", digits: int | None = None) -> str:
-    """A number in words: a real minus sign, no "-0", its unit behind it."""
-    text = f"{value:g}" if digits is None else f"{value:.{digits}f}"
-    text = text.replace("-", "−") if float(text) else text.removeprefix("-")
-    return f"{text} {unit}".rstrip()

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+import tomllib
 from base64 import b64decode
 from collections import Counter
 from hashlib import sha256
@@ -62,14 +63,17 @@ def gather(folder: Path) -> None:
     claims(folder / "ledger")
     write(folder / "rosetta.md", rosetta())
     write(folder / "lessons.md", f"# Lessons\n\n{course_map()}\n\n{tree(lessons())}")
-    sheets = [path for path in notebooks() if path.parent.name == "exercises"]
+    *sheets, project = (path for path in notebooks() if path.parent.name == "exercises")
     intro = (
         "Each lesson has a sheet: functions to write, a published bug to find, a question to "
         "predict and explain. Open it in JupyterLab, where a check says at once what is wrong "
         "first, and hints and solutions are a call away."
     )
     listed = "\n".join(f"- [{title(path)[13:]}]({path})" for path in sheets)
-    write(folder / "exercises.md", f"# Exercises\n\n{intro}\n\n{listed}\n\n{tree(sheets)}")
+    listed += f"\n\nAnd when you have done some of them:\n\n- [{title(project)}]({project})"
+    write(
+        folder / "exercises.md", f"# Exercises\n\n{intro}\n\n{listed}\n\n{tree([*sheets, project])}"
+    )
     write(folder / "reading.md", reading())
     reference = api(folder / "api")
     more = "- [Reading](reading.md). Papers that the lessons name, and the five articles.\n"
@@ -146,7 +150,7 @@ def lessons() -> list[Path]:
 
 
 def notebooks() -> list[Path]:
-    """Lessons and sheets, as paths in the repository."""
+    """Lessons, sheets and the project, which comes last, as paths in the repository."""
     sheets = sorted((ROOT / "notebooks/exercises").glob("*.ipynb"))
     return lessons() + [path.relative_to(ROOT) for path in sheets]
 
@@ -259,6 +263,9 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
     """
     kept = [c for c in own["cells"] if "lecturer" not in c["metadata"].get("tags", [])]
     kept = [part for cell in kept for part in answer_first(cell)]
+    if run := elsewhere(path, repository()):
+        heading, _, rest = "".join(kept[0]["source"]).partition("\n")
+        kept[0]["source"] = f"{heading}\n\n{run}\n{rest}"
     for i, cell in enumerate(kept):
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
         if cell["cell_type"] == "markdown":
@@ -275,6 +282,27 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
                 output["data"] = markup(output, key, folder, path)
                 output["metadata"] = {}
     return own | {"cells": kept}
+
+
+def repository() -> str:
+    """Public address of the repository, from pyproject.toml; empty while it has none."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)["project"].get("urls", {}).get("Repository", "").rstrip("/")
+
+
+def elsewhere(path: Path, address: str) -> str:
+    """Where a notebook of a repository on GitHub runs without being installed, as markup."""
+    if not address.startswith("https://github.com/"):
+        return ""
+    name = address.removeprefix("https://github.com/")
+    binder = f"https://mybinder.org/v2/gh/{name}/HEAD?urlpath=lab/tree/{path.as_posix()}"
+    colab = f"https://colab.research.google.com/github/{name}/blob/HEAD/{path.as_posix()}"
+    line = f"%pip install -q --no-deps mnist1d anywidget psygnal git+{address}"
+    return raw(
+        f'<p class="elsewhere">Run it without installing anything: <a href="{binder}">open it in '
+        f'Binder</a>, or <a href="{colab}">in Colab</a>, where a first cell brings the course: '
+        f"<code>{line}</code></p>"
+    )
 
 
 def answer_first(cell: dict) -> list[dict]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from coursekit import plots, widgets
+from coursekit.course import predictions
 from coursekit.judge import OUTCOMES, Verdict
 from coursekit.widgets import (
     Guess,
@@ -143,6 +144,38 @@ def test_real_prompts_can_be_shown(monkeypatch):
     bundle = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == f"Predict first: {QUESTION}"
+
+
+def test_the_first_guess_that_meets_a_measurement_is_kept_beside_it(clickable):
+    guess = predict_number("How many?", unit="%")
+    guess.against(81.2, 79.1, 83.3)
+    assert not predictions_file().exists()  # nobody guessed
+    guess.choose(60)
+    guess.against(81.2, 79.1, 83.3)
+    guess.choose(81)  # knowing the answer
+    guess.against(81.2, 79.1, 83.3)
+    entry = json.loads(predictions_file().read_text())["How many?"]
+    assert entry["choice"] == 81
+    axis = (0, 100)
+    assert predictions.outcome(entry) == predictions.Number(60, 81.2, 79.1, 83.3, axis, "%", 1)
+
+
+def test_choices_and_curves_are_kept_beside_what_was_measured(clickable):
+    predict(QUESTION, choice="undecided").against(verdict(3.0))
+    predict_curve("How?", x=[1, 2], ylabel="error", choice=[0.5, None]).against([0.25, 0.125])
+    kept = json.loads(predictions_file().read_text())
+    assert predictions.outcome(kept[QUESTION]) == predictions.Choice("undecided", "supported", 4)
+    assert predictions.outcome(kept["How?"]) == predictions.Curve(
+        (0.5, None), (0.25, 0.125), (0, 1), "error"
+    )
+
+
+def test_a_measurement_that_cannot_be_kept_is_still_told(clickable, capsys, monkeypatch, tmp_path):
+    guess = predict_number("How many?", choice=60)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("COURSEKIT_HOME", str(tmp_path / "file"))
+    guess.against(70)
+    assert capsys.readouterr().out.endswith("You said 60. Measured: 70, 10 more.\n")
 
 
 # Numbers

@@ -1,4 +1,4 @@
-"""The commands of the course: `coursekit lab`, `run`, `check`, `lecture`, `claims`, and others.
+"""The commands of the course: `coursekit lab`, `update`, `run`, `check`, `claims`, and others.
 
 Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
 """
@@ -18,6 +18,9 @@ from coursekit import __version__
 from coursekit.grading import commands as grading_commands
 
 PATIENCE = 60  # seconds that JupyterLab may take to answer
+PATIENCE_AT_END = 15  # seconds that it may take to stop
+# Settings of JupyterLab for learners: no news, and nothing of nbgrader, which their teachers need.
+LEARNER = Path(__file__).resolve().parent / "learner"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,32 +37,53 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def lab(args: argparse.Namespace) -> int:
-    """Serve the lessons in JupyterLab until Ctrl-C."""
-    from coursekit.course import lessons
+    """Serve your own copies of the lessons in JupyterLab until Ctrl-C."""
+    from coursekit.course import copies, lessons
 
-    where, copied = lessons.working_copy()
-    if copied:
-        print(f"Copied {copied} files to {where}; what was there already is untouched.", flush=True)
-    notebooks = sorted(where.glob("*.ipynb"), key=lambda p: (p.name != lessons.START, p.name))
-    first = notebooks[0].name if notebooks else ""
-    command = [sys.executable, "-m", "jupyterlab", *_lab_options(args, where, first), *args.options]
     # A user's own kernel named python3 must not win over this environment's.
     env = {"JUPYTER_TOKEN": secrets.token_hex(24), **os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
+    if args.edit:
+        where, page = _originals_to_edit(), lessons.START
+        options = ["--Application.log_level=WARN"]
+    else:
+        where, copied = copies.make()
+        if copied:
+            print(f"Copied {copied} files to {where}; what was there is untouched.", flush=True)
+        if waiting := len(copies.update(dry_run=True)):
+            print(f"A newer course has {waiting} other files: see `coursekit update --dry-run`.")
+        tabs = where / copies.OWN / "tabs"
+        page = "" if any(tabs.glob("*")) else lessons.START  # without a page the tabs come back
+        options = ["--Application.log_level=ERROR", f"--LabApp.workspaces_dir={tabs}"]
+        own = [str(LEARNER), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+        env["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, own))
+    page = f"/tree/{page}" if page and (where / page).is_file() else ""
+    options += _lab_options(args, where, page)
+    command = [sys.executable, "-m", "jupyterlab", *options, *args.options]
     for ending in ("SIGTERM", "SIGHUP"):  # a closed terminal must not leave a server behind
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), lambda number, _: sys.exit(128 + number))
     # In a session of its own Ctrl-C reaches us alone, and the server ends without asking twice.
     server = subprocess.Popen(command, env=env, start_new_session=True)
     try:
-        print(f"\n  The course: {_address(server, first)}\n  Ctrl-C stops it.\n", flush=True)
+        print(f"\n  The course: {_address(server, page)}\n  Ctrl-C stops it.\n", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         print("\nStopping JupyterLab; saved notebooks are kept.", file=sys.stderr)
         return 130
     finally:
         if server.poll() is None:
-            server.terminate()
-            server.wait()
+            _stop(server)
+
+
+def update(args: argparse.Namespace) -> int:
+    """Bring your copies of the lessons up to date; what you changed stays as it is."""
+    from coursekit.course import copies
+
+    updates = copies.update(dry_run=args.dry_run)
+    if args.dry_run:
+        print("Nothing is changed. An update does this:")
+    print("\n".join(map(str, updates)) or "Your copies are up to date.")
+    return 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -185,6 +209,14 @@ def doctor(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
+def progress(args: argparse.Namespace) -> int:
+    """Say what you have done of each lesson, how good your predictions were, and what is next."""
+    from coursekit import start
+
+    print(start.progress())
+    return 0
+
+
 def lecture(args: argparse.Namespace) -> int:
     """Show a lecturer's path through lessons: cells that carry an hour, minutes, and notes."""
     from coursekit.course import lecture as paths
@@ -196,11 +228,27 @@ def lecture(args: argparse.Namespace) -> int:
     return 0
 
 
-def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]:
+def _stop(server: subprocess.Popen) -> None:
+    server.terminate()
+    try:
+        server.wait(PATIENCE_AT_END)
+    except subprocess.TimeoutExpired:
+        server.kill()  # asked while a kernel starts, it may wait for ever; kernels end with it
+        server.wait()
+
+
+def _originals_to_edit() -> Path:
+    from coursekit.course import lessons
+
+    if lessons.checkout() is None:
+        raise ValueError("expected a checkout for --edit, got an installed copy; try a git clone")
+    return lessons.originals()
+
+
+def _lab_options(args: argparse.Namespace, where: Path, page: str) -> list[str]:
     options = [
         f"--ServerApp.root_dir={where}",
-        f"--LabApp.default_url=/lab{first and '/tree/' + first}",
-        "--Application.log_level=WARN",
+        f"--LabApp.default_url=/lab{page}",
         "--KernelManager.transport_encryption=auto",
     ]
     headless = sys.platform.startswith("linux") and not (
@@ -212,7 +260,7 @@ def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]
     return options
 
 
-def _address(server: subprocess.Popen, first: str) -> str:
+def _address(server: subprocess.Popen, page: str) -> str:
     # JupyterLab takes the next port when one is busy; only its own record tells which.
     from jupyter_server.serverapp import list_running_servers
 
@@ -225,7 +273,7 @@ def _address(server: subprocess.Popen, first: str) -> str:
             )
         for info in list_running_servers():
             if info["pid"] == server.pid:
-                return f"{info['url']}lab{first and '/tree/' + first}?token={info['token']}"
+                return f"{info['url']}lab{page}?token={info['token']}"
         time.sleep(0.2)
     raise RuntimeError(f"expected JupyterLab to answer within {PATIENCE} seconds; try again")
 
@@ -258,6 +306,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--no-browser", action="store_true", help="only print the address")
     sub.add_argument("--port", type=int, help="default: 8888, or the next free one")
     sub.add_argument("options", nargs="*", help="options for JupyterLab, after --")
+    about = "the originals of a checkout, with all that JupyterLab has installed here"
+    sub.add_argument("--edit", action="store_true", help=about)
+    sub = command(update)
+    sub.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     sub = command(run, notebooks=True)
     sub.add_argument("--in-place", action="store_true", help="refresh the stored outputs")
     sub.add_argument("--out", default="build", help="folder for the executed notebooks")
@@ -266,6 +318,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=float, default=900, metavar="S", help="seconds per cell")
     sub = command(check, notebooks=True)
     sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
+    command(progress)
     command(lecture, notebooks=True)
     sub = command(verdicts, notebooks=True)
     sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")

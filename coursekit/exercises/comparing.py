@@ -18,6 +18,8 @@ TWICE = {
 }
 ALIKE = "all {} calls returned the same: nothing in it is random, or a seed is set in it."
 DRAWS = ("the draws", "the draws again")
+# A value of this name is a sentence by itself, made where the answer ran; "" is right.
+FINDING = "the finding"
 
 
 class Fact(NamedTuple):
@@ -66,6 +68,8 @@ def _told(answer: Answer, name: str) -> Value:
 
 def alike(exercise, probe: Probe, answer: Answer, other: Answer) -> bool:
     """Return whether two replies coincide: same error, same numbers, or same statistics."""
+    if FINDING in answer.values:  # it says what is wrong; no slip of the bank says it better
+        return False
     if answer.error or other.error:
         return bool(answer.error and other.error) and _gist(answer.error) == _gist(other.error)
     if set(answer.values) != set(other.values):
@@ -162,6 +166,8 @@ def expected_got(expected: float, got: float, digits: int = 6) -> str:
 def _unlike(name: str, got: Value, wanted: Value, exercise, probe: Probe) -> str:
     if name.endswith(" afterwards") and got.array is not None and not got.array.all():
         return CHANGED.format(name.removesuffix(" afterwards"))
+    if name == FINDING and got.kind == wanted.kind == "text" and _text(got):
+        return _text(got)
     if name == "the gradient" and got.kind == "None":
         return "the result has no gradient: something cut it off (detach, item, numpy, no_grad)."
     if not _kinds_agree(got.kind, wanted.kind):

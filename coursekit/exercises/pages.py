@@ -36,6 +36,11 @@ gives a hint, and each further call a stronger one; `sheet.solution("{name}")` i
 `sheet.progress()` shows what you have done. The tasks become harder from top to bottom, and the
 stars say how hard: ★ is a warm-up, ★★★ a stretch."""
 
+QUIZ = """\
+## Five questions before you write code
+
+Choose an answer, check it, and read why. You may choose again."""
+
 HEADINGS = {
     "write": "Write `{}`",
     "repair": "Repair `{}`",
@@ -141,10 +146,24 @@ def cells(lesson: str, key: str | None = None, *, solved: bool = False) -> list[
     asked = bank.asked(lesson, key)
     arguments = f'"{lesson}"' + (f', key="{key}"' if key else "")
     made = [_opening(lesson, asked), Cell("setup", SETUP.format(arguments=arguments))]
+    made += _quiz(lesson)
     made += [cell for one in bank.worked(lesson) for cell in _worked(one)]
     for number, one in enumerate(asked, 1):
         made += cells_of(number, one, solved=solved)
     return [*made, Cell("progress", "sheet.progress()")]
+
+
+def _quiz(lesson: str) -> list[Cell]:
+    def shown() -> dict[str, str]:
+        from coursekit.exercises import quiz
+
+        questions = quiz.show(lesson)
+        return {"text/html": questions._repr_html_(), "text/plain": repr(questions)}
+
+    return [
+        Cell("quiz-task", QUIZ, markdown=True),
+        Cell("quiz", "sheet.quiz()", shown=shown),
+    ]
 
 
 def cells_of(number: int, one: Exercise | Question, *, solved: bool = False) -> list[Cell]:
@@ -162,7 +181,7 @@ def _opening(lesson: str, asked: list[Exercise | Question]) -> Cell:
         f"| {_link(path[0], one.section)} |"
         for n, one in enumerate(asked, 1)
     ]
-    head = "| | task | what you practice | level | minutes | points | in the lesson |"
+    head = "| no. | task | what you practice | level | minutes | points | in the lesson |"
     table = "\n".join([head, "|---:|---|---|---|---:|---:|---|", *rows])
     name = next(one.name for one in asked if isinstance(one, Exercise))
     text = (
@@ -208,11 +227,13 @@ def _exercise(number: int, exercise: Exercise, solved: bool) -> list[Cell]:
     if exercise.picture:
         shown = f'sheet.picture("{name}")'
         made.append(Cell(cell_id(f"{name}-picture"), shown, shown=lambda: drawn(exercise)))
-    return [
-        *made,
+    made += [
         Cell(cell_id(f"{name}-answer"), solution(exercise) if solved else stub(exercise)),
         Cell(cell_id(f"{name}-check"), f"sheet.check({name})"),
     ]
+    if exercise.kind == "measure":
+        made.append(Cell(cell_id(f"{name}-measure"), f"sheet.measure({name})"))
+    return made
 
 
 def drawn(exercise: Exercise) -> dict[str, str]:

@@ -3,11 +3,16 @@
 Progress is a small file that survives upgrades; losing it costs nothing but the list.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coursekit.course import learner
 from coursekit.exercises import bank, pages
 from coursekit.exercises.exercise import OPEN, RIGHT, WRONG, Exercise, Result
+
+if TYPE_CHECKING:
+    from coursekit.exercises.quiz import Quiz
 
 
 class Sheet:
@@ -30,6 +35,12 @@ class Sheet:
         self.lesson, self.key = lesson, key
         self.exercises = {e.name: e for e in bank.of_lesson(lesson, key)}
         self.questions = {q.name: q for q in bank.questions_of(lesson)}
+
+    def quiz(self) -> "Quiz":
+        """Show five questions on the lesson, to be answered before the tasks."""
+        from coursekit.exercises import quiz  # what graders do not wait for
+
+        return quiz.show(self.lesson)
 
     def check(self, answer: object) -> None:
         """Print whether an answer is right, and if not, the first thing that is wrong.
@@ -80,6 +91,13 @@ class Sheet:
         content = pages.drawn(self._find(name))
         plots.rich(content["text/html"], content["text/plain"])
 
+    def measure(self, answer: Callable) -> None:
+        """Run a study on real networks, on data that the class key draws. Raises as `check`."""
+        from coursekit.exercises import laboratories
+
+        self._find(answer.__name__)
+        laboratories.measure(answer, self.lesson, self.key)
+
     def reveal(self, name: str, prediction: str | None) -> None:
         """Print what was measured beside a prediction.
 
@@ -98,7 +116,10 @@ class Sheet:
             raise ValueError(f"expected one of {question.options}, got {prediction!r}")
         measured = question.measure()
         told = "as you predicted" if measured == prediction else f"you predicted {prediction}"
-        _remember(name, status=RIGHT, prediction=prediction)
+        # The first guess counts, as everywhere in the course.
+        known = "measured" in _recall().get(name, {})
+        first = {} if known else {"prediction": prediction, "measured": measured}
+        _remember(name, status=RIGHT, **first)
         print(f"Measured: {measured}, {told}. Now explain it in the next cell.")
 
     def progress(self) -> None:

@@ -43,11 +43,11 @@ def told(c: Comparison) -> str:
     """One line on a comparison: both means, the difference with its interval, the word."""
     if not results.measured(c):
         return f"{c.found} ({c.note})" if c.note else c.found
-    before, after, effect, low, high = _numbers(c)
+    before, after, effect, low, high = numbers(c)
     return f"{before} → {after}, {effect} {c.condition.unit} [{low}, {high}], {c.found}"
 
 
-def _numbers(c: Comparison) -> list[str]:
+def numbers(c: Comparison) -> list[str]:
     """Both means, the difference and its interval: so many decimals as the smallest effect asks."""
     smallest = c.condition.smallest
     digits = max(0, 1 - floor(log10(smallest))) if smallest < 10 else 0
@@ -331,7 +331,7 @@ def _row(c: Comparison) -> str:
     sign, name = WORD_SIGNS[c.word], c.condition.name
     if not results.measured(c):
         return f"| {sign} | {name} | | | | {c.note} | {c.found} | {c.condition.expect} |"
-    before, after, effect, low, high = _numbers(c)
+    before, after, effect, low, high = numbers(c)
     unit = f" {c.condition.unit}" if c.condition.unit else ""
     return (
         f"| {sign} | {name} | {before} | {after} | {effect}{unit} | {low} to {high} | {c.found} "

@@ -21,7 +21,7 @@ MOST_CODE = 1_000_000  # characters of all cells: ten seconds, if they are meant
 TOO_MUCH = "Expected at most {:.0f} MB of code, got {:.1f} MB: take data out of the cells."
 # A check inside the box would cost time and say nothing to anybody.
 QUIET = 'sheet = type("Sheet", (), {"__getattr__": lambda *_: lambda *_, **__: None})()'
-OF_EVERY_LESSON = ("setup", "progress", "opening")
+OF_EVERY_LESSON = ("setup", "progress", "opening", "quiz-task", "quiz")
 # Modules and folders that only a host has: a line with one raises here, and would take along what
 # stands below it.
 HOSTS = {
