@@ -8,7 +8,7 @@ READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
 # `make quick` leaves out the files that open sandboxes, kernels, clusters or wheels, or train whole
 # studies, and single tests that start processes or compile. Any other new test is in it.
-SLOW := box cli cluster course devices devices_lessons exercise_mutants explorers explorer_% grading_% guide lab layout nbgrader rosetta site wheel
+SLOW := box cli cluster course devices devices_lessons exercise_mutants explorers explorer_% grading_% guide lab layout nbgrader plans preflight room rosetta site slides wheel
 QUICK := $(filter-out $(SLOW:%=tests/test_%.py), $(wildcard tests/test_*.py)) \
   -k "not another_process and not killed_process and not compiled_training and not newer_switches"
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with=tests/nbval_sanitize.cfg

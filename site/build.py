@@ -22,6 +22,7 @@ from pkgutil import iter_modules
 
 import coursekit
 from coursekit import explorers, plots
+from coursekit.course import plans
 from coursekit.ledger import cards, figures, record, results
 
 HERE = Path(__file__).resolve().parent
@@ -59,7 +60,8 @@ def gather(folder: Path) -> None:
         own = json.loads((ROOT / path).read_text(encoding="utf-8"))
         write(folder / path, json.dumps(readable(own, path, folder)))
     for path in guides():
-        write(folder / path, links((ROOT / path).read_text(encoding="utf-8"), path))
+        text = links((ROOT / path).read_text(encoding="utf-8"), path)
+        write(folder / path, text.replace("<!-- workshop -->", handouts(folder / "extra/workshop")))
     claims(folder / "ledger")
     write(folder / "rosetta.md", rosetta())
     write(folder / "lessons.md", f"# Lessons\n\n{course_map()}\n\n{tree(lessons())}")
@@ -159,6 +161,17 @@ def guides() -> list[Path]:
     return [path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md"))]
 
 
+def handouts(folder: Path) -> str:
+    """Write a page to print for each plan of a workshop; return links to them."""
+    items = []
+    for name, plan in plans.PLANS.items():
+        write(folder / f"{name}.html", plans.handout(plan))
+        words = html.escape(plan.title)
+        items.append(f'<li><a href="../{folder.name}/{name}.html">{words}</a></li>')
+    listed = f"<ul>{''.join(items)}</ul>"
+    return f"Handouts, one page each, to be printed:\n\n{raw(listed)}"
+
+
 def first_cell(path: Path) -> str:
     if path.suffix == ".md":
         return (ROOT / path).read_text(encoding="utf-8")
@@ -241,6 +254,8 @@ def links(text: str, path: Path) -> str:
         found = Path(os.path.normpath(path.parent / target))
         if found not in pages():
             return words
+        if found.suffix == ".ipynb":  # JupyterLab names a heading otherwise than Sphinx
+            anchor = anchor[:1] + re.sub(r"[^\w-]", "", anchor.lower())
         return f"[{words}]({os.path.relpath(found, path.parent)}{anchor})"
 
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)", one, text)

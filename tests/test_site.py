@@ -40,6 +40,7 @@ SAMPLE = [
     "rosetta",
     "docs/your_data",
     "docs/glossary",
+    "docs/workshop",
     "reading",
     "api/measure",
     TRIAL,

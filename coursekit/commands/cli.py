@@ -65,7 +65,7 @@ def lab(args: argparse.Namespace) -> int:
     # In a session of its own Ctrl-C reaches us alone, and the server ends without asking twice.
     server = subprocess.Popen(command, env=env, start_new_session=True)
     try:
-        print(f"\n  The course: {_address(server, page)}\n  Ctrl-C stops it.\n", flush=True)
+        print(f"\n  The course: {address(server, page)}\n  Ctrl-C stops it.\n", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         print("\nStopping JupyterLab; saved notebooks are kept.", file=sys.stderr)
@@ -199,6 +199,10 @@ def data(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Say what this machine offers the course, what was chosen, and what is wrong."""
+    if args.workshop:
+        from coursekit.commands import preflight
+
+        return preflight.act(args.workshop)
     from coursekit.commands.doctor import examine
 
     found, problems = examine()
@@ -220,11 +224,44 @@ def progress(args: argparse.Namespace) -> int:
 def lecture(args: argparse.Namespace) -> int:
     """Show a lecturer's path through lessons: cells that carry an hour, minutes, and notes."""
     from coursekit.course import lecture as paths
-    from coursekit.course import notebook
+    from coursekit.course import notebook, slides
 
+    if args.slides:
+        if len(args.notebooks) != 1:
+            got = " ".join(args.notebooks) or "all"
+            raise ValueError(
+                f"expected one lesson for --slides, got {got}; try lecture 04 --slides 04.html"
+            )
+        print(slides.write(_selected(args.notebooks)[0], args.slides))
+        return 0
     for number, path in enumerate(_selected(args.notebooks)):
         title = notebook.read(path).cells[0].source.splitlines()[0].strip("# ")
         print(("\n\n" if number else "") + f"{title}\n\n{paths.told(path)}")
+    return 0
+
+
+def room(args: argparse.Namespace) -> int:
+    """A workshop's room as one study: train the seeds of a seat, join the seats in a figure."""
+    from coursekit.commands import room as commands
+
+    return commands.act(args)
+
+
+def workshop(args: argparse.Namespace) -> int:
+    """Show the plan of a workshop with its minutes, or write its handout as a page to print."""
+    from coursekit.course import plans
+    from coursekit.results.files import replace_file
+
+    if args.plan is None:
+        for name, plan in plans.PLANS.items():
+            print(f"{name:12} {plan.title}")
+        return 0
+    plan = plans.find(args.plan)
+    if args.handout:
+        replace_file(Path(args.handout), plans.handout(plan).encode())
+        print(args.handout)
+        return 0
+    print(f"# {plan.title}\n\n{plans.table(plan)}")
     return 0
 
 
@@ -260,11 +297,18 @@ def _lab_options(args: argparse.Namespace, where: Path, page: str) -> list[str]:
     return options
 
 
-def _address(server: subprocess.Popen, page: str) -> str:
+def address(server: subprocess.Popen, page: str, patience: float = PATIENCE) -> str:
+    """Wait for a JupyterLab that was started, and return its address with its token.
+
+    Raises
+    ------
+    RuntimeError
+        If it ends, or does not answer in `patience` seconds.
+    """
     # JupyterLab takes the next port when one is busy; only its own record tells which.
     from jupyter_server.serverapp import list_running_servers
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise RuntimeError(
@@ -275,7 +319,7 @@ def _address(server: subprocess.Popen, page: str) -> str:
             if info["pid"] == server.pid:
                 return f"{info['url']}lab{page}?token={info['token']}"
         time.sleep(0.2)
-    raise RuntimeError(f"expected JupyterLab to answer within {PATIENCE} seconds; try again")
+    raise RuntimeError(f"expected JupyterLab to answer within {patience:g} seconds; try again")
 
 
 def _selected(names: list[str]) -> list[Path]:
@@ -319,7 +363,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(check, notebooks=True)
     sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
     command(progress)
-    command(lecture, notebooks=True)
+    sub = command(lecture, notebooks=True)
+    about = "write slides of one lesson instead: one file, with notes and live explorers"
+    sub.add_argument("--slides", metavar="FILE", help=about)
     sub = command(verdicts, notebooks=True)
     sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")
     sub.add_argument("--runs", type=int, default=2, metavar="R", help="default: 2")
@@ -349,6 +395,16 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(data)
     sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")
     sub.add_argument("name", nargs="?", help="data set to fetch")
-    command(doctor)
+    sub = command(doctor)
+    about = "is it ready for a room? Tries everything for a minute; plans: see `workshop`"
+    sub.add_argument("--workshop", nargs="?", const="half-day", metavar="PLAN", help=about)
+    sub = command(workshop)
+    sub.add_argument("plan", nargs="?", metavar="PLAN", help="default: list the plans")
+    sub.add_argument("--handout", metavar="FILE", help="write one page for each participant")
+    sub = command(room)
+    sub.add_argument("action", choices=["train", "join"])
+    sub.add_argument("files", nargs="*", metavar="FILE", help="to join; default: what is pasted")
+    sub.add_argument("--seat", type=int, metavar="N", help="number of your seat, from 1")
+    sub.add_argument("--out", default="room.html", metavar="FILE", help="page, or figure as .svg")
     grading_commands.add_parsers(commands)
     return parser
