@@ -2,13 +2,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab quick test run check format execute bench bench-grading situations site gpu pins clean
+.PHONY: help lab edit quick test run check format execute bench bench-grading situations site gpu pins clean
 
 READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
 # `make quick` leaves out the files that open sandboxes, kernels, clusters or wheels, or train whole
 # studies, and single tests that start processes or compile. Any other new test is in it.
-SLOW := box cli cluster course devices devices_lessons exercise_mutants explorers explorer_% grading_% guide layout nbgrader rosetta site
+SLOW := box cli cluster course devices devices_lessons exercise_mutants explorers explorer_% grading_% guide lab layout nbgrader plans preflight room rosetta site slides wheel
 QUICK := $(filter-out $(SLOW:%=tests/test_%.py), $(wildcard tests/test_*.py)) \
   -k "not another_process and not killed_process and not compiled_training and not newer_switches"
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with=tests/nbval_sanitize.cfg
@@ -21,8 +21,11 @@ endif
 help:  ## list the targets
 	@awk -F ':.*## +' '/^[a-z]+:.*##/ {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-lab: $(READY)  ## open the course in JupyterLab
+lab: $(READY)  ## open your copies of the lessons in JupyterLab
 	@.venv/bin/coursekit lab || [ $$? -eq 130 ]
+
+edit: $(READY)  ## open the lessons themselves, to change the course
+	@.venv/bin/coursekit lab --edit || [ $$? -eq 130 ]
 
 quick: $(READY)  ## while editing: engine, statistics, exercises on few seeds, in about a minute
 	@COURSEKIT_EXERCISE_RUNS=5 COURSEKIT_STATIC=1 COURSEKIT_HOME="$(CURDIR)/build/home" OMP_NUM_THREADS=1 \

@@ -44,5 +44,5 @@ def __getattr__(name: str):
     raise AttributeError(f"coursekit has no {name!r}; it has {', '.join(PUBLIC)}")
 
 
-def __dir__() -> list[str]:
+def __dir__() -> "list[str]":  # quoted: an old Python must come as far as __main__
     return sorted({*globals(), *PUBLIC})

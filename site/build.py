@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+import tomllib
 from base64 import b64decode
 from collections import Counter
 from hashlib import sha256
@@ -21,6 +22,7 @@ from pkgutil import iter_modules
 
 import coursekit
 from coursekit import explorers, plots
+from coursekit.course import plans
 from coursekit.ledger import cards, figures, record, results
 
 HERE = Path(__file__).resolve().parent
@@ -58,7 +60,8 @@ def gather(folder: Path) -> None:
         own = json.loads((ROOT / path).read_text(encoding="utf-8"))
         write(folder / path, json.dumps(readable(own, path, folder)))
     for path in guides():
-        write(folder / path, links((ROOT / path).read_text(encoding="utf-8"), path))
+        text = links((ROOT / path).read_text(encoding="utf-8"), path)
+        write(folder / path, text.replace("<!-- workshop -->", handouts(folder / "extra/workshop")))
     claims(folder / "ledger")
     write(folder / "rosetta.md", rosetta())
     write(folder / "lessons.md", f"# Lessons\n\n{course_map()}\n\n{tree(lessons())}")
@@ -158,6 +161,17 @@ def guides() -> list[Path]:
     return [path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md"))]
 
 
+def handouts(folder: Path) -> str:
+    """Write a page to print for each plan of a workshop; return links to them."""
+    items = []
+    for name, plan in plans.PLANS.items():
+        write(folder / f"{name}.html", plans.handout(plan))
+        words = html.escape(plan.title)
+        items.append(f'<li><a href="../{folder.name}/{name}.html">{words}</a></li>')
+    listed = f"<ul>{''.join(items)}</ul>"
+    return f"Handouts, one page each, to be printed:\n\n{raw(listed)}"
+
+
 def first_cell(path: Path) -> str:
     if path.suffix == ".md":
         return (ROOT / path).read_text(encoding="utf-8")
@@ -240,6 +254,8 @@ def links(text: str, path: Path) -> str:
         found = Path(os.path.normpath(path.parent / target))
         if found not in pages():
             return words
+        if found.suffix == ".ipynb":  # JupyterLab names a heading otherwise than Sphinx
+            anchor = anchor[:1] + re.sub(r"[^\w-]", "", anchor.lower())
         return f"[{words}]({os.path.relpath(found, path.parent)}{anchor})"
 
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)", one, text)
@@ -262,6 +278,9 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
     """
     kept = [c for c in own["cells"] if "lecturer" not in c["metadata"].get("tags", [])]
     kept = [part for cell in kept for part in answer_first(cell)]
+    if run := elsewhere(path, repository()):
+        heading, _, rest = "".join(kept[0]["source"]).partition("\n")
+        kept[0]["source"] = f"{heading}\n\n{run}\n{rest}"
     for i, cell in enumerate(kept):
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
         if cell["cell_type"] == "markdown":
@@ -278,6 +297,27 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
                 output["data"] = markup(output, key, folder, path)
                 output["metadata"] = {}
     return own | {"cells": kept}
+
+
+def repository() -> str:
+    """Public address of the repository, from pyproject.toml; empty while it has none."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)["project"].get("urls", {}).get("Repository", "").rstrip("/")
+
+
+def elsewhere(path: Path, address: str) -> str:
+    """Where a notebook of a repository on GitHub runs without being installed, as markup."""
+    if not address.startswith("https://github.com/"):
+        return ""
+    name = address.removeprefix("https://github.com/")
+    binder = f"https://mybinder.org/v2/gh/{name}/HEAD?urlpath=lab/tree/{path.as_posix()}"
+    colab = f"https://colab.research.google.com/github/{name}/blob/HEAD/{path.as_posix()}"
+    line = f"%pip install -q --no-deps mnist1d anywidget psygnal git+{address}"
+    return raw(
+        f'<p class="elsewhere">Run it without installing anything: <a href="{binder}">open it in '
+        f'Binder</a>, or <a href="{colab}">in Colab</a>, where a first cell brings the course: '
+        f"<code>{line}</code></p>"
+    )
 
 
 def answer_first(cell: dict) -> list[dict]:

@@ -1,17 +1,11 @@
 """The command as a person types it."""
 
-import json
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 
 import pytest
 from nbformat import v4
@@ -52,7 +46,7 @@ def test_no_command_prints_help(capsys):
 def test_unknown_command_names_the_known_ones(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["nope"])
-    assert "'lab', 'run', 'check'" in capsys.readouterr().err
+    assert "'lab', 'update', 'run', 'check'" in capsys.readouterr().err
 
 
 def test_module_and_command_are_the_same():
@@ -192,116 +186,7 @@ def test_doctor_says_why_a_gpu_is_idle(tmp_path, monkeypatch, script, built_for,
     assert gpu_advice(built_for, usable=True) == ""
 
 
-# lab
-
-
-@contextmanager
-def serving(*options, cwd, **env):
-    """JupyterLab as `coursekit lab` starts it; gives the process and its address."""
-    command = [sys.executable, "-u", "-m", "coursekit", "lab", "--no-browser", *options]
-    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **env}, **pipe)
-    said = []
-    try:
-        for line in process.stdout:
-            said.append(line)
-            if "The course: " in line:
-                break
-        else:
-            raise AssertionError("".join(said))
-        yield process, line.split("The course: ")[1].strip()
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
-
-
-def ask(base, path, token, body=None):
-    request = urllib.request.Request(
-        base + path,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"token {token}"},
-    )
-    with urllib.request.urlopen(request, timeout=20) as response:
-        text = response.read().decode()
-    return json.loads(text) if path.startswith("api/") else text
-
-
-def answer(base, kernel, token, source):
-    """What a kernel of the server prints for `source`."""
-    import websocket
-
-    url = base.replace("http", "ws", 1) + f"api/kernels/{kernel}/channels?token={token}"
-    channel = websocket.create_connection(url, timeout=20)
-    header = {"msg_id": "1", "msg_type": "execute_request", "session": "s", "username": "u"}
-    content = {"code": source, "silent": False, "store_history": False, "allow_stdin": False}
-    message = {"header": {**header, "version": "5.3"}, "parent_header": {}, "metadata": {}}
-    channel.send(json.dumps({**message, "content": content, "channel": "shell", "buffers": []}))
-    try:
-        while True:
-            reply = json.loads(channel.recv())
-            if reply["msg_type"] == "stream" and reply["parent_header"].get("msg_id") == "1":
-                return reply["content"]["text"].strip()
-    finally:
-        channel.close()
-
-
-def test_lab_serves_the_lessons_and_runs_a_cell(tmp_path):
-    # Any free port will do: JupyterLab takes the next one when this one is busy.
-    with serving("--port", "18888", cwd=tmp_path, DISPLAY="") as (process, address):
-        base, token = re.split(r"lab(?:/tree/.*)?\?token=", address)
-        assert ask(base, "api/status", token)["started"]
-        assert f"/lab/tree/{lessons.START}?" in address
-        assert "jupyter-config-data" in ask(base, "lab", token)
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            ask(base, "api/contents", "wrong")
-        listed = {entry["name"] for entry in ask(base, "api/contents", token)["content"]}
-        assert {path.name for path in lessons.lessons()} <= listed
-        kernel = ask(base, "api/kernels", token, {"name": "python3"})["id"]
-        source = "import sys, os; print(sys.executable, 6 * 7, os.getpid())"
-        executable, product, pid = answer(base, kernel, token, source).split()
-        assert (executable, product) == (sys.executable, "42")
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "Stopping JupyterLab" in rest
-    assert "Traceback" not in rest
-    with pytest.raises(ProcessLookupError):
-        wait_for_end(int(pid))
-    with pytest.raises(OSError, match="refused"):
-        ask(base, "api/status", token)
-
-
-def wait_for_end(pid):
-    for _ in range(100):
-        os.kill(pid, 0)
-        time.sleep(0.05)
-
-
-def test_lab_says_when_jupyter_does_not_start(tmp_path, capfd):
-    assert cli.main(["lab", "--no-browser", "--", "--no-such-option"]) == 1
-    assert "expected JupyterLab to start, got exit status" in capfd.readouterr().err
-
-
-def options_of(monkeypatch, tmp_path, *, root, display, browser=True):
-    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000, raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("DISPLAY", display)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    argv = ["lab", *([] if browser else ["--no-browser"])]
-    return cli._lab_options(cli._parser().parse_args(argv), tmp_path, "00_first.ipynb")
-
-
-def test_lab_allows_root_only_for_root_and_opens_a_browser_only_on_a_display(monkeypatch, tmp_path):
-    plain = options_of(monkeypatch, tmp_path, root=False, display=":0")
-    assert "--allow-root" not in plain
-    assert "--no-browser" not in plain
-    assert "--LabApp.default_url=/lab/tree/00_first.ipynb" in plain
-    assert "--allow-root" in options_of(monkeypatch, tmp_path, root=True, display=":0")
-    assert "--no-browser" in options_of(monkeypatch, tmp_path, root=False, display="")
-    assert "--no-browser" in options_of(
-        monkeypatch, tmp_path, root=False, display=":0", browser=False
-    )
+# make
 
 
 def test_make_tells_when_python_is_too_old(tmp_path):

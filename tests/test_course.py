@@ -15,7 +15,7 @@ import pytest
 from nbformat import v4
 
 from coursekit import plots
-from coursekit.course import lessons, notebook
+from coursekit.course import copies, lessons, notebook
 
 
 def make(path, *sources):
@@ -178,22 +178,23 @@ def is_running(pid):
 # Finding
 
 
-def test_checkout_is_its_own_working_copy(tmp_path, monkeypatch):
+def test_a_learner_gets_copies_in_a_checkout_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    root = lessons.checkout()
-    assert lessons.working_copy() == (root / "notebooks", 0)
-    assert lessons.folder() == root / "notebooks"
-    assert list(tmp_path.iterdir()) == []
+    where, copied = copies.make()
+    assert where == tmp_path / lessons.COPY
+    assert copied > len(lessons.lessons())
+    assert lessons.folder() == lessons.checkout() / "notebooks"
+    assert (where / lessons.START).read_bytes() == lessons.start_page()[0].read_bytes()
 
 
-def test_installed_copy_overwrites_no_edit(installed, tmp_path):
+def test_copies_overwrite_no_edit(installed, tmp_path):
     assert [p.name for p in lessons.lessons()] == ["00_first.ipynb", "01_second.ipynb"]
-    where, copied = lessons.working_copy()
+    where, copied = copies.make()
     assert (where.name, copied) == (lessons.COPY, 3)
     edited = where / "00_first.ipynb"
     edited.write_text("mine")
     (where / "01_second.ipynb").unlink()
-    assert lessons.working_copy() == (where, 1)
+    assert copies.make() == (where, 1)
     assert edited.read_text() == "mine"
     assert lessons.folder() == where
 

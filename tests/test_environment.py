@@ -1,5 +1,6 @@
 """pyproject.toml, constraints.txt and environment.yml say the same."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +10,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+import coursekit
 
 ROOT = Path(__file__).resolve().parent.parent
 CONDA = {"pytorch": "torch"}  # where conda-forge has another name than the package index
@@ -88,8 +91,51 @@ def test_license_files_are_the_declared_ones():
     )
 
 
-def test_citation_names_this_version():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == project()["version"]
-    assert citation["cff-version"] == "1.2.0"
-    assert citation["authors"]
+# Release
+
+
+def citation():
+    return yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+
+
+def latest_change():
+    """Version and date of the newest part of the changes; the date of one to come is None."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version, date = re.search(r"^## (\S+) \((\d{4}-\d\d-\d\d|unreleased)\)$", text, re.M).groups()
+    return version, None if date == "unreleased" else date
+
+
+def test_one_version_is_said_everywhere():
+    zenodo = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+    said = {
+        "pyproject.toml": project()["version"],
+        "coursekit": coursekit.__version__,
+        "CITATION.cff": citation()["version"],
+        ".zenodo.json": zenodo["version"],
+        "CHANGELOG.md": latest_change()[0],
+    }
+    assert len(set(said.values())) == 1, said
+
+
+def test_a_version_has_a_date_once_it_is_released():
+    date = citation().get("date-released")
+    assert (date and str(date)) == latest_change()[1]
+
+
+def test_an_archive_and_a_citation_say_the_same():
+    zenodo, own = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8")), citation()
+    assert own["cff-version"] == "1.2.0"
+    assert zenodo["title"] == own["title"]
+    assert zenodo["license"] == own["license"]
+    assert zenodo["creators"] == own["authors"]
+    assert set(own["keywords"]) <= set(zenodo["keywords"])
+    assert own.get("repository-code") == project().get("urls", {}).get("Repository")
+
+
+def test_binder_has_what_the_course_needs():
+    own = ROOT / ".binder"
+    listed = yaml.safe_load((own / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    from_pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
+    here = bounds([e for e in [*listed, *from_pip] if isinstance(e, str) and e != "pip"])
+    here.pop("python")
+    assert here == bounds(project()["dependencies"])

@@ -9,7 +9,8 @@ from coursekit.exercises.mutants import survivors
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="nothing ends an endless mutant here")
-@pytest.mark.parametrize("name", bank.exercises())
+# The audit of studies has its own test: how one studies is free, so most small changes are sound.
+@pytest.mark.parametrize("name", [n for n, e in bank.exercises().items() if e.kind != "measure"])
 def test_a_small_change_to_a_right_answer_is_noticed(name):
     exercise = bank.find(name)
     _, alive = survivors(exercise)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from browsing import counted, in_browser, needs_chromium, visit
+from browsing import counted, in_browser, needs_chromium, overlaps, too_wide, visit
 
 from coursekit import explorers
 from coursekit.explorers import decay
@@ -152,6 +152,21 @@ def test_a_weight_can_be_dragged(browser, tmp_path):
         assert quiet > 1e-3
         assert eval(line).state["quiet"] == quiet
         assert f"at strength {strength:g}" in page.inner_text(".say")
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [560, 612, 644, 704])
+@pytest.mark.parametrize("guessed", [0, 2])
+def test_cause_and_effect_share_a_screen_in_a_narrow_column(browser, tmp_path, width, guessed):
+    """A page with two side bars leaves 550 to 700 pixels: the maps stay side by side."""
+    with opened(browser, tmp_path, guessed=guessed, steps=1000) as page:
+        page.set_viewport_size({"width": width, "height": 900})
+        picture = "document.querySelector('svg[data-picture]').viewBox.baseVal.width"
+        page.wait_for_function(f"{picture} < {width}")  # it is drawn anew in this width
+        steps, bars = page.locator(".steps"), page.locator("[data-picture] text", has_text="loud")
+        top, bottom = (at.bounding_box()["y"] for at in (steps, bars.last))
+        assert bottom - top < 650
+        assert overlaps(page) + too_wide(page) == []
 
 
 @needs_chromium

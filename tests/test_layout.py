@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -293,27 +292,6 @@ def test_a_missing_sandbox_is_told_at_the_end(tmp_path):
 
 
 # What is shipped
-
-
-def test_wheel_contains_package_and_lessons_but_no_leftovers(tmp_path):
-    tree = tmp_path / "tree"
-    for name in ("coursekit", "notebooks"):
-        shutil.copytree(ROOT / name, tree / name)
-    for name in ("pyproject.toml", ".gitignore", "README.md", "LICENSE", "LICENSE-TEXT"):
-        shutil.copy(ROOT / name, tree)
-    for ignored in ("notebooks/.ipynb_checkpoints/00.ipynb", "coursekit/__pycache__/cli.pyc"):
-        (tree / ignored).parent.mkdir(exist_ok=True)
-        (tree / ignored).touch()
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    done = subprocess.run(build, cwd=tree, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
-    assert {path.relative_to(ROOT).as_posix() for path in SOURCES} <= names
-    for path in (ROOT / "coursekit/exercises/quizzes").glob("*.md"):
-        assert path.relative_to(ROOT).as_posix() in names
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        assert f"coursekit/_course/notebooks/{path.name}" in names
-    assert not [n for n in names if "__pycache__" in n or ".ipynb_checkpoints" in n]
 
 
 def test_no_file_knows_a_machine():

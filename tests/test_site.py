@@ -40,6 +40,7 @@ SAMPLE = [
     "rosetta",
     "docs/your_data",
     "docs/glossary",
+    "docs/workshop",
     "reading",
     "api/measure",
     TRIAL,
@@ -124,7 +125,9 @@ def site(tmp_path_factory):
     source, out = folder / "source", folder / "out"
     build.gather(source)
     path = Path(f"{TRIAL}.ipynb")
-    build.write(source / path, json.dumps(build.readable(trial(), path, source)))
+    with pytest.MonkeyPatch.context() as public:
+        public.setattr(build, "repository", lambda: "https://github.com/OWNER/COURSE")
+        build.write(source / path, json.dumps(build.readable(trial(), path, source)))
     line = [sys.executable, "-m", "sphinx", *build.arguments(source, out)]
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -135,6 +138,20 @@ def test_links_to_pages_stay_and_others_become_words():
     text = "[a](../docs/axes.md#x) [b](../coursekit/train.py) ![c](p.png) [d](https://e.org)"
     found = build.links(text, Path("notebooks/04_dropout.ipynb"))
     assert found == "[a](../docs/axes.md#x) b ![c](p.png) [d](https://e.org)"
+
+
+@pytest.mark.parametrize("address", ["", "https://example.org/OWNER/COURSE"])
+def test_no_address_no_link_to_run_it_elsewhere(address):
+    assert build.elsewhere(Path("notebooks/04_dropout.ipynb"), address) == ""
+
+
+def test_a_notebook_of_a_public_repository_can_be_run_elsewhere():
+    text = build.elsewhere(Path("notebooks/04_dropout.ipynb"), "https://github.com/OWNER/COURSE")
+    assert re.findall('href="([^"]*)"', text) == [
+        "https://mybinder.org/v2/gh/OWNER/COURSE/HEAD?urlpath=lab/tree/notebooks/04_dropout.ipynb",
+        "https://colab.research.google.com/github/OWNER/COURSE/blob/HEAD/notebooks/04_dropout.ipynb",
+    ]
+    assert "git+https://github.com/OWNER/COURSE</code>" in text
 
 
 def test_outputs_become_markup(tmp_path):

@@ -1,4 +1,4 @@
-"""The commands of the course: `coursekit lab`, `run`, `check`, `lecture`, `claims`, and others.
+"""The commands of the course: `coursekit lab`, `update`, `run`, `check`, `claims`, and others.
 
 Heavy imports stand inside the commands, so that `coursekit --help` answers at once.
 """
@@ -18,6 +18,9 @@ from coursekit import __version__
 from coursekit.grading import commands as grading_commands
 
 PATIENCE = 60  # seconds that JupyterLab may take to answer
+PATIENCE_AT_END = 15  # seconds that it may take to stop
+# Settings of JupyterLab for learners: no news, and nothing of nbgrader, which their teachers need.
+LEARNER = Path(__file__).resolve().parent / "learner"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,32 +37,53 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def lab(args: argparse.Namespace) -> int:
-    """Serve the lessons in JupyterLab until Ctrl-C."""
-    from coursekit.course import lessons
+    """Serve your own copies of the lessons in JupyterLab until Ctrl-C."""
+    from coursekit.course import copies, lessons
 
-    where, copied = lessons.working_copy()
-    if copied:
-        print(f"Copied {copied} files to {where}; what was there already is untouched.", flush=True)
-    notebooks = sorted(where.glob("*.ipynb"), key=lambda p: (p.name != lessons.START, p.name))
-    first = notebooks[0].name if notebooks else ""
-    command = [sys.executable, "-m", "jupyterlab", *_lab_options(args, where, first), *args.options]
     # A user's own kernel named python3 must not win over this environment's.
     env = {"JUPYTER_TOKEN": secrets.token_hex(24), **os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
+    if args.edit:
+        where, page = _originals_to_edit(), lessons.START
+        options = ["--Application.log_level=WARN"]
+    else:
+        where, copied = copies.make()
+        if copied:
+            print(f"Copied {copied} files to {where}; what was there is untouched.", flush=True)
+        if waiting := len(copies.update(dry_run=True)):
+            print(f"A newer course has {waiting} other files: see `coursekit update --dry-run`.")
+        tabs = where / copies.OWN / "tabs"
+        page = "" if any(tabs.glob("*")) else lessons.START  # without a page the tabs come back
+        options = ["--Application.log_level=ERROR", f"--LabApp.workspaces_dir={tabs}"]
+        own = [str(LEARNER), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+        env["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, own))
+    page = f"/tree/{page}" if page and (where / page).is_file() else ""
+    options += _lab_options(args, where, page)
+    command = [sys.executable, "-m", "jupyterlab", *options, *args.options]
     for ending in ("SIGTERM", "SIGHUP"):  # a closed terminal must not leave a server behind
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), lambda number, _: sys.exit(128 + number))
     # In a session of its own Ctrl-C reaches us alone, and the server ends without asking twice.
     server = subprocess.Popen(command, env=env, start_new_session=True)
     try:
-        print(f"\n  The course: {_address(server, first)}\n  Ctrl-C stops it.\n", flush=True)
+        print(f"\n  The course: {address(server, page)}\n  Ctrl-C stops it.\n", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         print("\nStopping JupyterLab; saved notebooks are kept.", file=sys.stderr)
         return 130
     finally:
         if server.poll() is None:
-            server.terminate()
-            server.wait()
+            _stop(server)
+
+
+def update(args: argparse.Namespace) -> int:
+    """Bring your copies of the lessons up to date; what you changed stays as it is."""
+    from coursekit.course import copies
+
+    updates = copies.update(dry_run=args.dry_run)
+    if args.dry_run:
+        print("Nothing is changed. An update does this:")
+    print("\n".join(map(str, updates)) or "Your copies are up to date.")
+    return 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -175,6 +199,10 @@ def data(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Say what this machine offers the course, what was chosen, and what is wrong."""
+    if args.workshop:
+        from coursekit.commands import preflight
+
+        return preflight.act(args.workshop)
     from coursekit.commands.doctor import examine
 
     found, problems = examine()
@@ -196,19 +224,68 @@ def progress(args: argparse.Namespace) -> int:
 def lecture(args: argparse.Namespace) -> int:
     """Show a lecturer's path through lessons: cells that carry an hour, minutes, and notes."""
     from coursekit.course import lecture as paths
-    from coursekit.course import notebook
+    from coursekit.course import notebook, slides
 
+    if args.slides:
+        if len(args.notebooks) != 1:
+            got = " ".join(args.notebooks) or "all"
+            raise ValueError(
+                f"expected one lesson for --slides, got {got}; try lecture 04 --slides 04.html"
+            )
+        print(slides.write(_selected(args.notebooks)[0], args.slides))
+        return 0
     for number, path in enumerate(_selected(args.notebooks)):
         title = notebook.read(path).cells[0].source.splitlines()[0].strip("# ")
         print(("\n\n" if number else "") + f"{title}\n\n{paths.told(path)}")
     return 0
 
 
-def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]:
+def room(args: argparse.Namespace) -> int:
+    """A workshop's room as one study: train the seeds of a seat, join the seats in a figure."""
+    from coursekit.commands import room as commands
+
+    return commands.act(args)
+
+
+def workshop(args: argparse.Namespace) -> int:
+    """Show the plan of a workshop with its minutes, or write its handout as a page to print."""
+    from coursekit.course import plans
+    from coursekit.results.files import replace_file
+
+    if args.plan is None:
+        for name, plan in plans.PLANS.items():
+            print(f"{name:12} {plan.title}")
+        return 0
+    plan = plans.find(args.plan)
+    if args.handout:
+        replace_file(Path(args.handout), plans.handout(plan).encode())
+        print(args.handout)
+        return 0
+    print(f"# {plan.title}\n\n{plans.table(plan)}")
+    return 0
+
+
+def _stop(server: subprocess.Popen) -> None:
+    server.terminate()
+    try:
+        server.wait(PATIENCE_AT_END)
+    except subprocess.TimeoutExpired:
+        server.kill()  # asked while a kernel starts, it may wait for ever; kernels end with it
+        server.wait()
+
+
+def _originals_to_edit() -> Path:
+    from coursekit.course import lessons
+
+    if lessons.checkout() is None:
+        raise ValueError("expected a checkout for --edit, got an installed copy; try a git clone")
+    return lessons.originals()
+
+
+def _lab_options(args: argparse.Namespace, where: Path, page: str) -> list[str]:
     options = [
         f"--ServerApp.root_dir={where}",
-        f"--LabApp.default_url=/lab{first and '/tree/' + first}",
-        "--Application.log_level=WARN",
+        f"--LabApp.default_url=/lab{page}",
         "--KernelManager.transport_encryption=auto",
     ]
     headless = sys.platform.startswith("linux") and not (
@@ -220,11 +297,18 @@ def _lab_options(args: argparse.Namespace, where: Path, first: str) -> list[str]
     return options
 
 
-def _address(server: subprocess.Popen, first: str) -> str:
+def address(server: subprocess.Popen, page: str, patience: float = PATIENCE) -> str:
+    """Wait for a JupyterLab that was started, and return its address with its token.
+
+    Raises
+    ------
+    RuntimeError
+        If it ends, or does not answer in `patience` seconds.
+    """
     # JupyterLab takes the next port when one is busy; only its own record tells which.
     from jupyter_server.serverapp import list_running_servers
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise RuntimeError(
@@ -233,9 +317,9 @@ def _address(server: subprocess.Popen, first: str) -> str:
             )
         for info in list_running_servers():
             if info["pid"] == server.pid:
-                return f"{info['url']}lab{first and '/tree/' + first}?token={info['token']}"
+                return f"{info['url']}lab{page}?token={info['token']}"
         time.sleep(0.2)
-    raise RuntimeError(f"expected JupyterLab to answer within {PATIENCE} seconds; try again")
+    raise RuntimeError(f"expected JupyterLab to answer within {patience:g} seconds; try again")
 
 
 def _selected(names: list[str]) -> list[Path]:
@@ -266,6 +350,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--no-browser", action="store_true", help="only print the address")
     sub.add_argument("--port", type=int, help="default: 8888, or the next free one")
     sub.add_argument("options", nargs="*", help="options for JupyterLab, after --")
+    about = "the originals of a checkout, with all that JupyterLab has installed here"
+    sub.add_argument("--edit", action="store_true", help=about)
+    sub = command(update)
+    sub.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     sub = command(run, notebooks=True)
     sub.add_argument("--in-place", action="store_true", help="refresh the stored outputs")
     sub.add_argument("--out", default="build", help="folder for the executed notebooks")
@@ -275,7 +363,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(check, notebooks=True)
     sub.add_argument("--hygiene", action="store_true", help="look at the stored form, run nothing")
     command(progress)
-    command(lecture, notebooks=True)
+    sub = command(lecture, notebooks=True)
+    about = "write slides of one lesson instead: one file, with notes and live explorers"
+    sub.add_argument("--slides", metavar="FILE", help=about)
     sub = command(verdicts, notebooks=True)
     sub.add_argument("--seeds-shift", type=int, default=100, metavar="K", help="default: 100")
     sub.add_argument("--runs", type=int, default=2, metavar="R", help="default: 2")
@@ -305,6 +395,16 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(data)
     sub.add_argument("action", nargs="?", choices=["list", "fetch"], default="list")
     sub.add_argument("name", nargs="?", help="data set to fetch")
-    command(doctor)
+    sub = command(doctor)
+    about = "is it ready for a room? Tries everything for a minute; plans: see `workshop`"
+    sub.add_argument("--workshop", nargs="?", const="half-day", metavar="PLAN", help=about)
+    sub = command(workshop)
+    sub.add_argument("plan", nargs="?", metavar="PLAN", help="default: list the plans")
+    sub.add_argument("--handout", metavar="FILE", help="write one page for each participant")
+    sub = command(room)
+    sub.add_argument("action", choices=["train", "join"])
+    sub.add_argument("files", nargs="*", metavar="FILE", help="to join; default: what is pasted")
+    sub.add_argument("--seat", type=int, metavar="N", help="number of your seat, from 1")
+    sub.add_argument("--out", default="room.html", metavar="FILE", help="page, or figure as .svg")
     grading_commands.add_parsers(commands)
     return parser

@@ -5,6 +5,7 @@ A notebook runs in a kernel of *this* interpreter, whatever kernels the user has
 
 import asyncio
 import os
+import re
 import signal
 import tempfile
 import time
@@ -15,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coursekit.course.notebook import Flip, flips, is_marked, read, strip, write
-from coursekit.results.files import replace_file
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-COPY = "coursekit-course"  # folder into which an installed package copies its lessons
+COPY = "coursekit-course"  # folder of a learner's own copies, see `copies`
+NEW = "_new"  # ends the name of a lesson that was put beside a copy that the learner has changed
 START, PLAYGROUND = "start.ipynb", "playground.ipynb"
 
 
@@ -41,34 +42,19 @@ def checkout() -> Path | None:
 
 def folder() -> Path:
     """Folder of the lessons: the checkout's, else the learner's copy, else the originals."""
-    if root := checkout():
-        return root / "notebooks"
-    return Path(COPY).resolve() if Path(COPY).is_dir() else _installed()
+    here = Path(COPY)
+    return here.resolve() if here.is_dir() and not checkout() else originals()
 
 
-def working_copy(target: str | Path = COPY) -> tuple[Path, int]:
-    """Return a folder in which a learner may edit the lessons, and how many were copied to it.
-
-    A checkout is its own copy. An installed package copies what `target` lacks and overwrites
-    nothing: an edited lesson stays edited.
-    """
-    if checkout():
-        return folder(), 0
-    source, target = _installed(), Path(target).resolve()
-    copied = 0
-    for original in sorted(p for p in source.rglob("*") if p.is_file()):
-        inner = original.relative_to(source)
-        wanted = target / inner
-        if not wanted.exists() and not any(part.startswith(".") for part in inner.parts):
-            wanted.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(wanted, original.read_bytes())
-            copied += 1
-    return target, copied
+def originals() -> Path:
+    """Folder of the lessons as the course brings them: the checkout's, or the package's."""
+    return root / "notebooks" if (root := checkout()) else _installed()
 
 
 def lessons() -> list[Path]:
     """Notebooks of the course in reading order, without its start page and its playground."""
-    return sorted(folder().glob("[0-9]*.ipynb"))
+    found = sorted(folder().glob("[0-9]*.ipynb"))
+    return [path for path in found if not re.search(rf"{NEW}\d*$", path.stem)]
 
 
 def start_page() -> list[Path]:

@@ -288,6 +288,8 @@ class Exercise:
 
         It must be wrong on the probe itself, and reply alike on all `others`.
         """
+        if comparing.FINDING in answer.values:  # an audit has said it
+            return ""
         replies = None
         for slip, sentence in self.known_slips():
             reply = self.drive(slip, probe)

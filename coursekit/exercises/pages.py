@@ -181,7 +181,7 @@ def _opening(lesson: str, asked: list[Exercise | Question]) -> Cell:
         f"| {_link(path[0], one.section)} |"
         for n, one in enumerate(asked, 1)
     ]
-    head = "| | task | what you practice | level | minutes | points | in the lesson |"
+    head = "| no. | task | what you practice | level | minutes | points | in the lesson |"
     table = "\n".join([head, "|---:|---|---|---|---:|---:|---|", *rows])
     name = next(one.name for one in asked if isinstance(one, Exercise))
     text = (

@@ -34,7 +34,8 @@ const CSS = `<style>
 .decay .ask .guess{display:grid;grid-template-columns:minmax(0,26em) auto;gap:.2em .9em;align-items:center;justify-content:start;margin:.35em 0 .5em}
 .decay .ask output{font-size:1.1em;min-width:3.4em;text-align:right}
 .decay .result:not(:empty){margin-top:.9em}
-@container (max-width:620px){.decay .top{grid-template-columns:minmax(0,1fr)}}
+@container (max-width:720px){.decay .top{column-gap:1.1em}.decay .dial:not(.first) :is(label,output){grid-area:1/1/2/3}.decay .dial:not(.first) label{max-width:9.5em}.decay .dial output{justify-self:end}}
+@container (max-width:519px){.decay .top{grid-template-columns:minmax(0,1fr)}.decay .dial:not(.first) label{max-width:none}}
 </style>`;
 
 const ASK = [
@@ -71,16 +72,17 @@ export function render({ model, el }) {
 
   // The picture: three maps, the two weights as bars below each
   let panels = [], width = 0;
-  const LEFT = 44, GAP = 34;
+  const LEFT = 44, ABREAST = 520; // narrower than this, the maps stand below each other
   function place(w) {
-    const narrow = w < 620, pw = narrow ? w - LEFT - 8 : (w - LEFT - 2 * GAP - 8) / 3, ph = narrow ? 190 : Math.min(300, Math.max(200, pw * 0.92));
-    const block = ph + 132;
+    const narrow = w < ABREAST, gap = w < 640 ? 24 : 34, pw = narrow ? w - LEFT - 8 : (w - LEFT - 2 * gap - 8) / 3, ph = narrow ? 190 : Math.min(300, Math.max(200, pw * 0.92));
+    const tight = !narrow && pw < 185; // too little for a name and “size of the gradients” on one line
+    const block = ph + 132, top = tight ? 78 : 60;
     panels = KINDS.map((kind, i) => {
-      const x0 = narrow ? LEFT : LEFT + i * (pw + GAP), y0 = 60 + (narrow ? i * block : 0);
-      return { kind, x0, y0, pw, ph, x: scale(-6, 1, x0, x0 + pw), y: scale(-6, 2, y0 + ph, y0), lead: narrow || i === 0 };
+      const x0 = narrow ? LEFT : LEFT + i * (pw + gap), y0 = top + (narrow ? i * block : 0);
+      return { kind, x0, y0, pw, ph, x: scale(-6, 1, x0, x0 + pw), y: scale(-6, 2, y0 + ph, y0), lead: narrow || i === 0, tight };
     });
     width = w;
-    svg.setAttribute("viewBox", `0 0 ${w} ${60 + (narrow ? 3 * block : block) - 50}`);
+    svg.setAttribute("viewBox", `0 0 ${w} ${top + (narrow ? 3 * block : block) - 50}`);
   }
   function colors({ kind, x0, y0, pw, ph, x, y }, gradient) {
     const at = Array.from({ length: kind === "Adam" ? 46 : 36 }, (_, i) => (kind === "Adam" ? -3 : -6) + i * 0.2);
@@ -100,22 +102,22 @@ export function render({ model, el }) {
     return line(x(from), y(from + v), x(to), y(to + v), "var(--ink)", look) + text(x(by) - 10, y(by + v) - 4, "half left", "end", "ink halo");
   }
   function maps() { // what strength and sizes do not change
-    const wide = width >= 620, gx = panels[0].x0 + (wide ? 250 : 34), gy = wide ? 5 : 22;
+    const wide = width >= ABREAST, gx = panels[0].x0 + (wide ? 250 : 34), gy = wide ? 5 : 22;
     let s = text(panels[0].x0, 15, "color: the share that decay has taken", "start");
     s += `<linearGradient id="${id}k"><stop offset="0" stop-color="var(--strong)" stop-opacity="0"/><stop offset="1" stop-color="var(--strong)"/></linearGradient>` + (wide ? text(gx + 36, 15, "none", "end") : text(gx - 34, 33, "none", "start")) + `<rect x="${gx + 42}" y="${gy}" width="90" height="12" fill="url(#${id}k)" stroke="var(--grid)"/>` + text(gx + 140, gy + 10, "all", "start");
     for (const panel of panels) {
-      const { kind, x0, y0, pw, ph, x, y, lead } = panel;
+      const { kind, x0, y0, pw, ph, x, y, lead, tight } = panel;
       s += text(x0, y0 - 9, kind, "start", "ink bold");
       if (bare(kind)) {
         s += colors(panel, `${id}${kind}`) + half(panel);
         if (kind === "Adam" && state.steps >= 100) s += text(x0 + pw - 8, y0 + ph - 26, "here the strength", "end", "ink halo bold") + text(x0 + pw - 8, y0 + ph - 9, "does not count", "end", "ink halo bold");
-      } else s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="var(--band)"/><text x="${x0 + pw * 0.42}" y="${y0 + ph / 2 + 14}" text-anchor="middle" style="font-size:64px" class="bold">?</text>` + text(x0 + pw * 0.42, y0 + ph / 2 + 50, "guess first, below");
+      } else s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="var(--band)"/><text x="${x0 + pw * 0.42}" y="${y0 + ph / 2 + (tight ? -4 : 14)}" text-anchor="middle" style="font-size:64px" class="bold">?</text>` + text(x0 + pw * 0.42, y0 + ph / 2 + (tight ? 32 : 50), "guess first, below");
       s += `<rect x="${x0}" y="${y0}" width="${pw}" height="${ph}" fill="none" stroke="var(--soft)"/>`;
       for (const d of [-6, -4, -2, 0, 2]) {
-        if (d < 2) s += line(x(d), y0 + ph, x(d), y0 + ph + 4, "var(--soft)") + text(x(d), y0 + ph + 17, POWER[d], d === -6 ? "start" : "middle");
+        if (d < 2) s += line(x(d), y0 + ph, x(d), y0 + ph + 4, "var(--soft)") + text(x(d), y0 + ph + 17, POWER[d], d === -6 && !tight ? "start" : "middle");
         s += line(x0 - 4, y(d), x0, y(d), "var(--soft)") + (lead ? text(x0 - 7, y(d) + (d === -6 ? 0 : d === 2 ? 9 : 4.5), POWER[d], "end") : "");
       }
-      s += text(x0 + pw, y0 + ph + 33, "strength λ →", "end") + (lead ? text(x0 + pw, y0 - 9, "↑ size of the gradients", "end") : "");
+      s += text(x0 + pw, y0 + ph + 33, "strength λ →", "end") + (lead ? text(x0 + pw, y0 - (tight ? 27 : 9), "↑ size of the gradients", "end") : "");
     }
     return s;
   }

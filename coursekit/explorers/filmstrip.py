@@ -139,8 +139,9 @@ def measure() -> dict:
             f"pixels with {RECIPE.epochs} epochs of Adam at {RECIPE.lr} and batches of "
             f"{RECIPE.batch_size}, one coin per block and batch; then, for each depth, "
             "all but so many blocks taken out, 6 to 12 times, in a random order in which every "
-            "block is left equally often, the same ones in all networks; means and variances of "
-            "batch norm taken anew from the training digits"
+            "block is left equally often, the same ones in all networks; those that are left add "
+            "all that they compute, not scaled by their survival; means and variances of batch "
+            "norm taken anew from the training digits"
         ),
     }
 
