@@ -12,7 +12,7 @@ import math
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,7 +127,7 @@ class _File:
             task=self.prose("task"),
             example=self.prose("example"),
             given="".join(block.text.rstrip() for block in self.blocks("given", "python")),
-            picture=self.run("picture").get("picture"),
+            picture=self.picture(),
             hints=tuple(text for _, text in self.items("hints")),
             why=self.prose("why"),
             variants=tuple(self.variants()),
@@ -155,7 +155,6 @@ class _File:
                 wanted = f"an answer of {options}, and a sentence for each other one"
                 raise self.wrong(table.number, wanted, told)
         rights = {panel: says["answer"] for panel, says in panels.items()}
-        space = self.run("picture")
 
         def written(readings: dict[str, str], note: str = "") -> str:
             lines = [f'        "{panel}": {value},' for panel, value in readings.items()]
@@ -183,11 +182,17 @@ class _File:
             probes=lambda rng: [Probe("the picture", {})],
             reference=lambda: dict(rights),
             given=written(dict.fromkeys(rights, "..."), note),
-            picture=space.get("picture"),
+            picture=self.picture(),
             rights=[code("reading", rights)],
             slips=slips,
             **facts,
         )
+
+    def picture(self) -> Callable[[], tuple] | None:
+        """Return what draws the picture, if there is one; its imports wait until it is called."""
+        if not self.blocks("picture", "python"):
+            return None
+        return lambda: self.run("picture")["picture"]()
 
     def question(self, facts: dict) -> Question:
         options = tuple(text for _, text in self.items("options"))

@@ -266,13 +266,15 @@ def _explanation(cells: list[StudentCell], question: str, released: dict) -> tup
     It may go on in further cells of text, up to the next cell of the release.
     """
     own, texts = pages.cell_id(f"{question}-explain"), {text.strip() for text in released.values()}
+    # Where nothing is to be predicted, there is no answer.
     here = [pages.cell_id(f"{question}-{part}") for part in ("task", "answer", "explain")]
     written, beside, loose, inside = [], [], [], False
     for number, cell in enumerate(cells):
         text = cell.source.strip()
         of_release = cell.id in released or text in texts
         if of_release:
-            inside = cell.id in here or text in {released[id].strip() for id in here}
+            known = {released[id].strip() for id in here if id in released}
+            inside = cell.id in here or text in known
         task = released[cell.id].strip() if cell.id == here[0] and not cell.code else ""
         if not text or text in texts:
             continue
