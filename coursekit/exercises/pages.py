@@ -68,7 +68,7 @@ def solution(exercise: Exercise, answer: Code | None = None) -> str:
         return answer.text
     # A name of its own: a notebook may hold two such answers.
     usual = f"usual_{exercise.name}"
-    text = re.sub(rf"\b{exercise.name}\b", usual, answer.text)
+    text = re.sub(rf"(?<![.\w]){exercise.name}\b", usual, answer.text)
     body = re.sub(r"\bplain\b", usual, exercise.variant.body)
     return f"{text}\n\n\ndef {exercise.name}{exercise.signature}:\n    return {body}"
 
