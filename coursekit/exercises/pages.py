@@ -294,7 +294,8 @@ def _question(number: int, question: Question, solved: bool) -> list[Cell]:
     made = [Cell(cell_id(f"{name}-task"), words, markdown=True)]
     if question.options:
         prediction = f'"{question.measure()}"' if solved else "None"
-        reveal = f'prediction = {prediction}  # one of the options, in quotes\nsheet.reveal("{name}", prediction)'
+        chosen = f"prediction = {prediction}  # one of the options, in quotes"
+        reveal = f'{chosen}\nsheet.reveal("{name}", prediction)'
         made.append(Cell(cell_id(f"{name}-answer"), reveal))
     explain = question.guide if solved else "*Your explanation, three to six sentences.*"
     return [*made, Cell(cell_id(f"{name}-explain"), explain, markdown=True)]
