@@ -116,6 +116,7 @@ def page(lesson: str, key: str | None = None, *, solved: bool = False) -> "Noteb
         make = v4.new_markdown_cell if cell.markdown else v4.new_code_cell
         made.append(make(cell.source, id=cell.id))
         if cell.shown:
+            made[-1].execution_count = 1  # an output without one belongs to no run
             made[-1].outputs = [v4.new_output("display_data", cell.shown())]
     metadata = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
     return nbformat.from_dict(v4.new_notebook(cells=made, metadata=metadata))
