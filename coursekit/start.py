@@ -1,13 +1,11 @@
 """The start page: a map of the course, and what one has done and predicted of it."""
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 from coursekit.course import learner, lecture, lessons, notebook, predictions
 from coursekit.course.predictions import Choice, Number, Outcome
@@ -15,9 +13,6 @@ from coursekit.exercises import bank
 from coursekit.exercises.exercise import RIGHT
 from coursekit.exercises.sheet import progress_file
 from coursekit.widgets import predictions_file
-
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
 
 # What one sees happen in each lesson; the README's table says the same.
 SEEN = {
@@ -92,7 +87,7 @@ def course_map() -> CourseMap:
         rows.append(
             Row(
                 path,
-                _title(path, notebook.read(path)),
+                notebook.title(notebook.read(path), path.stem),
                 SEEN.get(number, ""),
                 reading,
                 done,
@@ -100,11 +95,6 @@ def course_map() -> CourseMap:
             )
         )
     return CourseMap(rows)
-
-
-def _title(path: Path, nb: "NotebookNode") -> str:
-    title = re.match(r"#\s*(.*)", nb.cells[0].source)
-    return title[1].strip() if title else path.stem
 
 
 def _recalled(path: Path) -> dict[str, dict]:
@@ -340,7 +330,7 @@ def progress() -> Progress:
         standings.append(
             Standing(
                 path=path,
-                title=_title(path, nb),
+                title=notebook.title(nb, path.stem),
                 done=len(right),
                 tasks=len(tasks),
                 points=sum(right),

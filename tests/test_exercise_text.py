@@ -93,6 +93,12 @@ WRONG_FORMS = {
     "an edit of nothing": ("`share / n_classes` becomes", "`share // 2` becomes", "got it 0 times"),
     "an edit in two places": ("`share / n_classes` becomes", "`share` becomes", "got it 3 times"),
     "an answer that is none": ("diff by_filling", "diff by_hand", "lines of - that stand once"),
+    "a diff of no answer": (
+        "```diff by_filling\n  -    soft[torch.arange(len(labels)), labels] += 1 - share\n"
+        "  +    soft[torch.arange(len(labels)), labels] = 1 - share",
+        "```diff by_hand\n  -    hard = F.one_hot(labels, n_classes).float()\n  +    hard = labels",
+        "expected one of the answers by_mixing, by_filling, got by_hand",
+    ),
     "another name": (
         "def label_smoothing(labels, n_classes, share):\n    soft",
         "def smooth():\n    soft",
@@ -121,6 +127,11 @@ def test_a_reading_is_judged_part_by_part_and_keeps_the_answer_to_itself(tmp_pat
     result = one.check(lambda: {"A": "rises", "B": "rises"})
     assert result.status == WRONG
     assert "B: Its last point is the lowest." in result.sentence
+    assert "falls" not in result.sentence
+    assert result.sentence.count("lowest") == 1
+    result = one.check(lambda: {"A": "rises", "B": "stands"})
+    assert result.status == WRONG
+    assert "'B']: expected one of the options" in result.sentence
     assert "falls" not in result.sentence
 
 

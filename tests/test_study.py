@@ -70,18 +70,6 @@ All that could be fitted to the scores was fixed before there was one. Both side
 seeds, so the luck of the seeds cancels. The word follows from the whole interval, whatever you had
 hoped for.""",
 )
-RUBRIC_00 = """\
-**Your conclusion** (5 points, read by a person): write three to six sentences for somebody who has
-not seen your study. Each line below is worth one point.
-
-- The answer comes first, in plain words, with the difference, its interval and the unit.
-- The margin is given with a reason that has to do with use: who would notice such a difference?
-- It says what the interval is about (new seeds) and what it does not cover (other test
-  examples, other data, other lengths of training).
-- The word is not stretched: "not yet known" is not told as "no difference", nor "size open" as
-  "helps".
-- It names one thing that could turn the answer around, and how you would find out.
-"""
 
 
 @right(width_study)
@@ -258,21 +246,6 @@ study on real networks, and you write what follows.
 Choosing is a competition, and its winner is always a little lucky. So both sides compete equally
 long, and the prize is given on examples that took no part in it.""",
 )
-RUBRIC_04 = """\
-**Your conclusion** (5 points, read by a person): write three to six sentences. Each line below is
-worth one point.
-
-- The answer comes first, with the difference, its interval and the unit, and with the epochs at
-  which each side was stopped.
-- It says against what dropout was compared, and why a network trained to the end would have
-  been an easier rival.
-- Margin and word are used as declared: an interval that holds zero is not told as "no
-  difference".
-- It says what was held still (rate, width, number of examples, wrong labels), so that nobody
-  reads more into it.
-- It compares the result with the lesson's, and where they differ, offers a cause with "perhaps"
-  or an experiment that would tell.
-"""
 
 
 @right(dropout_study)

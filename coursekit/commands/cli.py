@@ -235,7 +235,7 @@ def lecture(args: argparse.Namespace) -> int:
         print(slides.write(_selected(args.notebooks)[0], args.slides))
         return 0
     for number, path in enumerate(_selected(args.notebooks)):
-        title = notebook.read(path).cells[0].source.splitlines()[0].strip("# ")
+        title = notebook.title(notebook.read(path))
         print(("\n\n" if number else "") + f"{title}\n\n{paths.told(path)}")
     return 0
 

@@ -63,6 +63,12 @@ def read(path: str | Path) -> "NotebookNode":
         ) from error
 
 
+def title(nb: "NotebookNode", otherwise: str = "") -> str:
+    """Return the heading of a notebook's first cell; `otherwise` if it begins with none."""
+    heading = re.match(r"#\s*(.*)", nb.cells[0].source)
+    return heading[1].strip() if heading else otherwise
+
+
 def write(nb: "NotebookNode", path: str | Path) -> None:
     """Write a notebook so that `path` is at no time half a file."""
     import nbformat

@@ -186,8 +186,7 @@ def minutes(part: Part) -> float:
 @cache
 def _lesson(number: str) -> tuple[str, tuple[lecture.Section, ...]]:
     [path] = lessons.select([number])
-    title = notebook.read(path).cells[0].source.splitlines()[0].strip("# ")
-    return title, tuple(lecture.path(path))
+    return notebook.title(notebook.read(path)), tuple(lecture.path(path))
 
 
 def _sections(part: Part) -> list[lecture.Section]:

@@ -71,7 +71,7 @@ def deck(file: str | Path) -> str:
             f"expected cells with the tag {lecture.TAG!r} in {file}, got none; "
             "try a lesson, such as `coursekit lecture 00`"
         )
-    title = notebook.read(file).cells[0].source.splitlines()[0].strip("# ")
+    title = notebook.title(notebook.read(file))
     total = len(shown) + 1
     opening = _OPENING.format(
         title=escape(title), minutes=f"{sum(one.minutes for one in shown):g}", total=total

@@ -1,7 +1,6 @@
 """What the author of an exercise wants to see: its page, what its checks say, what they miss."""
 
 import doctest
-import re
 import textwrap
 import time
 from pathlib import Path
@@ -58,7 +57,7 @@ def review(path: Path) -> tuple[str, list[str]]:
 def untrue(one: Exercise) -> list[str]:
     """Return what in an exercise's example is not what its first right answer gives."""
     space = {**text.GIVEN, one.name: one.rights[0].function}
-    session = re.sub(r"^```.*$", "", one.example, flags=re.MULTILINE)
+    session = pages.session(one.example)
     test = doctest.DocTestParser().get_doctest(session, space, one.name, None, None)
     told = []
     doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=told.append)

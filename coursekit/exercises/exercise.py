@@ -127,6 +127,8 @@ class Exercise:
         Markdown with a session (`>>>`) that is true of a right answer.
     given : str
         Code that the learner starts from, where an empty function would not do.
+    offers : sequence of str
+        Modules of the course that an answer may call, as in "plots".
     picture : callable or None
         No argument; returns a figure, and the words for those who do not see it.
     arrays : {"torch", "numpy"}
@@ -163,6 +165,7 @@ class Exercise:
     section: str = ""
     example: str = ""
     given: str = ""
+    offers: Sequence[str] = ()
     picture: Callable[[], tuple] | None = None
     arrays: str = "torch"
     driver: Driver | None = None
@@ -246,8 +249,8 @@ class Exercise:
         finding = comparing.differ(self, probe, answer, expected)
         if not finding:
             return self._result(RIGHT, "")
-        if self.kind == "read" and not answer.error:
-            finding = self.misread(answer, expected) or finding
+        if self.kind == "read" and (said := self.misread(answer, expected)):
+            return self._result(WRONG, said)
         slip = self.recognize(probe, answer, expected, others)
         return self._result(WRONG, f"{finding} {slip}".strip())
 
@@ -288,7 +291,7 @@ class Exercise:
 
         It must be wrong on the probe itself, and reply alike on all `others`.
         """
-        if comparing.FINDING in answer.values:  # an audit has said it
+        if comparing.FINDING in answer.values:  # no slip of the bank says it better
             return ""
         replies = None
         for slip, sentence in self.known_slips():
@@ -312,6 +315,10 @@ class Exercise:
                 off = not comparing.equal(value, expected.values[name])
                 if off and comparing.equal(value, answer.values.get(name)):
                     return slip.sentence
+        for name, value in expected.values.items():
+            got = answer.values.get(name)
+            if got and got.kind == "text" and not comparing.equal(got, value):
+                return f"On the picture, {name}: expected one of the options."
         return ""
 
     def known_slips(self) -> list[tuple[Callable, str]]:

@@ -13,6 +13,7 @@ from coursekit.course.notebook import KERNELSPEC
 from coursekit.exercises import bank
 from coursekit.exercises.exercise import Code, Exercise
 from coursekit.exercises.questions import Question
+from coursekit.exercises.text import GIVEN
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -94,16 +95,20 @@ def example(exercise: Exercise) -> str:
     """Return an exercise's example, with the results that its variant's convention gives."""
     if exercise.variant is None:
         return exercise.example
-    space = {}
-    exec(f"{SETUP.partition('from coursekit')[0]}\n{solution(exercise)}", space)
-    told, parser = exercise.example, doctest.DocTestParser()
-    for one in parser.get_examples(re.sub(r"^```.*$", "", told, flags=re.MULTILINE)):
+    space, told = dict(GIVEN), exercise.example
+    exec(solution(exercise), space)
+    for one in doctest.DocTestParser().get_examples(session(told)):
         output = io.StringIO()
         with redirect_stdout(output):
             exec(compile(one.source, "<example>", "single"), space)
         if one.want:
             told = told.replace(one.want.rstrip("\n"), output.getvalue().rstrip("\n"), 1)
     return told
+
+
+def session(example: str) -> str:
+    """Return the text of an example without the fences of its code, which end no output."""
+    return re.sub(r"^```.*$", "", example, flags=re.MULTILINE)
 
 
 def page(lesson: str, key: str | None = None, *, solved: bool = False) -> "NotebookNode":

@@ -122,14 +122,9 @@ class _File:
             )
         rights = self.rights(space)
         return Exercise(
-            name=self.name,
-            lesson=self.lesson,
-            task=self.prose("task"),
+            **self.words(),
             example=self.prose("example"),
             given="".join(block.text.rstrip() for block in self.blocks("given", "python")),
-            picture=self.picture(),
-            hints=tuple(text for _, text in self.items("hints")),
-            why=self.prose("why"),
             variants=tuple(self.variants()),
             probes=space["probes"],
             reference=space["reference"],
@@ -140,6 +135,17 @@ class _File:
             harmless=frozenset(self.harmless()),
             **facts,
         )
+
+    def words(self) -> dict[str, object]:
+        """What a learner reads and sees, of whatever kind the exercise is."""
+        return {
+            "name": self.name,
+            "lesson": self.lesson,
+            "task": self.prose("task"),
+            "picture": self.picture(),
+            "hints": tuple(text for _, text in self.items("hints")),
+            "why": self.prose("why"),
+        }
 
     def reading(self, facts: dict) -> Exercise:
         """Return an exercise whose answer names what each part of a picture shows."""
@@ -173,16 +179,11 @@ class _File:
             if option != "answer"
         ]
         return Exercise(
-            name=self.name,
-            lesson=self.lesson,
-            task=self.prose("task"),
-            hints=tuple(text for _, text in self.items("hints")),
-            why=self.prose("why"),
+            **self.words(),
             signature="()",
             probes=lambda rng: [Probe("the picture", {})],
             reference=lambda: dict(rights),
             given=written(dict.fromkeys(rights, "..."), note),
-            picture=self.picture(),
             rights=[code("reading", rights)],
             slips=slips,
             **facts,
@@ -219,29 +220,21 @@ class _File:
         return space
 
     def rights(self, space: dict) -> list[Code]:
+        blocks = {block.number: block for block in self.blocks("right answers", "python")}
         found, title = [], "answer"
-        for number, text in self._parts("right answers"):
-            if isinstance(text, str):
-                title = text
-            else:
-                found.append(Code(self.name, title.replace(" ", "_"), text.text.rstrip(), space))
-            self.expect_name(number, found[-1:] if not isinstance(text, str) else [])
+        for line in self.sections.get("right answers", ()):
+            if line.code is None and line.text.startswith("### "):
+                title = line.text[4:].strip().replace(" ", "_")
+            elif line.number in blocks:
+                found.append(self.answer(title, blocks[line.number].text, line.number, space))
         if not found:
             raise self.wrong(1, "a right answer in the section Right answers", "none")
         return found
 
-    def _parts(self, section: str) -> Iterator[tuple[int, str | Block]]:
-        blocks = {block.number: block for block in self.blocks(section, "python")}
-        for line in self.sections.get(section, ()):
-            if line.code is None and line.text.startswith("### "):
-                yield line.number, line.text[4:].strip()
-            elif line.number + 1 in blocks and line.text.lstrip().startswith("```"):
-                yield line.number + 1, blocks[line.number + 1]
-
-    def expect_name(self, number: int, answers: list[Code]) -> None:
-        for answer in answers:
-            if not re.search(rf"^(def|class) {self.name}\b", answer.text, re.MULTILINE):
-                raise self.wrong(number, f"an answer that defines {self.name}", "none")
+    def answer(self, title: str, text: str, number: int, space: dict) -> Code:
+        if not re.search(rf"^(def|class) {self.name}\b", text, re.MULTILINE):
+            raise self.wrong(number, f"an answer that defines {self.name}", "none")
+        return Code(self.name, title, text.rstrip(), space)
 
     def slips(self, space: dict, rights: list[Code]) -> Iterator[Slip]:
         by_title = {right.title: right for right in rights}
@@ -253,9 +246,9 @@ class _File:
                 if not found:
                     sentence.append(line)
                     continue
-                if found[1] and found[1] not in by_title:
+                base = by_title.get(found[1] or base.title)
+                if base is None:
                     raise self.wrong(number, f"one of the answers {', '.join(by_title)}", found[1])
-                base = by_title.get(found[1], base)
                 edits += EDIT.findall(line)
             answer = base.text
             for old, new in edits:
@@ -265,14 +258,16 @@ class _File:
                 answer = answer.replace(old, new)
             for block in _blocks(lines):
                 if block.language == "diff":
-                    base = by_title.get(block.note or base.title)
-                    answer = self.patched(answer if base is None else base.text, block)
+                    base = by_title.get(block.note, base)
+                    answer = self.patched(base.text, block)
+                    if block.note not in ("", base.title):
+                        wanted = f"one of the answers {', '.join(by_title)}"
+                        raise self.wrong(block.number, wanted, block.note)
                 else:
                     answer = block.text.rstrip()
             if answer == base.text:
                 raise self.wrong(number, "an edit, a diff or code that makes it wrong", "none")
-            code = Code(self.name, f"wrong_{count}", answer, space)
-            self.expect_name(number, [code])
+            code = self.answer(f"wrong_{count}", answer, number, space)
             yield Slip(code, " ".join(sentence))
 
     def patched(self, source: str, block: Block) -> str:

@@ -102,12 +102,10 @@ def _uses_the_course(
 ) -> bool:
     """Return whether a cell or a module of the student's imports the course's package, plainly.
 
-    Its functions are no secret and may be tried out, but an answer should not call them: except for
-    what a study is offered, and no other task of the sheet asks for.
+    Its functions are no secret and may be tried out, but an answer should not call others than a
+    task of the sheet offers.
     """
-    asked = any(task.name == "paired_interval" for task in tasks)
-    offered = {"plots"} if asked else {"plots", "intervals"}
-    offered = offered if any(task.kind == "measure" for task in tasks) else set()
+    offered = {name for task in tasks for name in task.offers}
     for source in rebuilt.cells[1:]:
         tree = parsed(source)
         for node in ast.walk(tree) if tree else ():
