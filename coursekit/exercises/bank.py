@@ -1,5 +1,12 @@
-"""The exercises of all lessons, found by name: one file each, in one folder per lesson."""
+"""The exercises of all lessons, found by name: one file each, in one folder per lesson.
 
+Teachers keep exercises of their own in a folder that `COURSEKIT_EXERCISES` names. A folder in it
+that bears the number of a lesson, as in `04_ours`, adds to that lesson's sheet; any other number
+makes a new sheet, called by the folder's name.
+"""
+
+import os
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -9,14 +16,100 @@ from coursekit.exercises.exercise import Exercise, choose
 from coursekit.exercises.questions import Question
 
 SHEETS = Path(__file__).parent / "sheets"
+QUIZZES = Path(__file__).parent / "quizzes"
+OWN = "COURSEKIT_EXERCISES"
 # What answers to a lesson import besides torch and NumPy, and takes long.
 IMPORTS = {"00": ("scipy.stats",)}
 
 
 @cache
+def own() -> Path | None:
+    """Return the folder of a teacher's own exercises, None if there is none.
+
+    Raises
+    ------
+    NotADirectoryError
+        If `COURSEKIT_EXERCISES` names no folder.
+    ValueError
+        If that folder holds no exercises, or a folder of exercises without a number.
+    """
+    if not os.environ.get(OWN):
+        return None
+    folder = Path(os.environ[OWN]).expanduser().resolve()
+    if not folder.is_dir():
+        raise NotADirectoryError(f"expected {OWN} to name a folder of exercises, got {folder}")
+    inner = {path.parent for path in folder.glob("*/*.md")} - {folder / "quizzes"}
+    if not inner:
+        raise ValueError(f"expected files as {folder}/21_our_topic/1_name.md, got none")
+    for path in inner:
+        if not re.fullmatch(r"\d\d_\w+", path.name):
+            raise ValueError(f"expected a folder called as 04_ours or 21_our_topic, got {path}")
+    return folder
+
+
+def use(folder: str | Path) -> None:
+    """Add a folder of a teacher's own exercises, in place of any other. Raises as `own`."""
+    before = os.environ.get(OWN)
+    os.environ[OWN] = str(Path(folder).resolve())
+    _forget()
+    try:
+        own()
+    except (OSError, ValueError):
+        os.environ.pop(OWN)
+        if before is not None:
+            os.environ[OWN] = before
+        raise
+
+
+def _forget() -> None:
+    for function in (own, lessons, sheet, exercises, questions):
+        function.cache_clear()
+
+
+def _folders(numbered: str = "[0-9][0-9]") -> list[Path]:
+    """Folders of exercises by the lesson's number, the course's before a teacher's own."""
+    return [
+        folder
+        for place in (SHEETS, own())
+        if place
+        for folder in sorted(place.glob(f"{numbered}_*"))
+        if folder.is_dir()
+    ]
+
+
+@cache
 def lessons() -> tuple[str, ...]:
     """Return the numbers of the lessons that have exercises."""
-    return tuple(sorted(folder.name[:2] for folder in SHEETS.iterdir() if folder.is_dir()))
+    return tuple(sorted({folder.name[:2] for folder in _folders()}))
+
+
+def is_own(lesson: str) -> bool:
+    """Whether a sheet is a teacher's own, and belongs to no lesson of the course."""
+    return not any(SHEETS.glob(f"{lesson}_*"))
+
+
+def name_of(lesson: str) -> str:
+    """Return the name of a sheet's folder, "21_our_topic"."""
+    return _folders(lesson)[0].name
+
+
+def files(name: str = "*") -> list[Path]:
+    """Return the files of all exercises of a name, by default all."""
+    return [path for folder in _folders() for path in folder.glob(f"[0-9]*_{name}.md")]
+
+
+def quizzes() -> dict[str, Path]:
+    """Return lesson to the file of its quiz; a teacher's own is `quizzes/NN.md` in that folder."""
+    places = [QUIZZES, own() / "quizzes"] if own() else [QUIZZES]
+    return {path.stem: path for place in places for path in sorted(place.glob("*.md"))}
+
+
+def own_files(lesson: str) -> list[Path]:
+    """Return a teacher's own files of a lesson: what its notebook needs beside the course."""
+    if own() is None:
+        return []
+    found = [*sorted(own().glob(f"{lesson}_*/*.md")), quizzes().get(lesson, QUIZZES)]
+    return [path for path in found if path.is_relative_to(own())]
 
 
 @cache
@@ -30,9 +123,11 @@ def sheet(lesson: str) -> tuple[Exercise | Question, ...]:
     """
     if lesson not in lessons():
         raise ValueError(f"expected one of the lessons {', '.join(lessons())}, got {lesson!r}")
-    [folder] = SHEETS.glob(f"{lesson}_*")
-    files = [path for path in folder.glob("*.md") if path.name[0].isdigit()]
-    return tuple(text.read(path) for path in sorted(files, key=_order))
+    return tuple(
+        text.read(path)
+        for folder in _folders(lesson)
+        for path in sorted(folder.glob("[0-9]*.md"), key=_order)
+    )
 
 
 def _order(path: Path) -> tuple[int, str]:
@@ -46,7 +141,8 @@ def exercises() -> dict[str, Exercise]:
     found: dict[str, Exercise] = {}
     for value in (value for lesson in lessons() for value in sheet(lesson)):
         if value.name in found:
-            raise ValueError(f"two exercises are called {value.name}")
+            places = " and ".join(str(path) for path in files(value.name))
+            raise ValueError(f"expected a name for each exercise, got {value.name} in {places}")
         if isinstance(value, Exercise) and value.kind != "worked":
             found[value.name] = value
     return found

@@ -46,6 +46,7 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from coursekit import explorers
+from coursekit.exercises import bank
 from coursekit.ledger import cards, results
 
 HERE = Path(__file__).resolve().parent
@@ -199,10 +200,10 @@ def find(lesson: str) -> Quiz:
     ValueError
         If the lesson has none.
     """
-    known = sorted(path.stem for path in FOLDER.glob("*.md"))
+    known = bank.quizzes()
     if lesson not in known:
         raise ValueError(f"expected one of {', '.join(known)}, lessons with a quiz, got {lesson!r}")
-    return read(FOLDER / f"{lesson}.md")
+    return read(known[lesson])
 
 
 def show(lesson: str) -> Quiz:

@@ -3,6 +3,7 @@
 Progress is a small file that survives upgrades; losing it costs nothing but the list.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,14 +25,26 @@ class Sheet:
         Two digits, as in "04".
     key : str, optional
         Key of a class, which chooses conventions.
+    own : path, optional
+        Folder of a teacher's own exercises, handed out with the notebook.
 
     Raises
     ------
     ValueError
         If no lesson with exercises has this number.
+    NotADirectoryError
+        If there is no folder `own`.
     """
 
-    def __init__(self, lesson: str, key: str | None = None):
+    def __init__(self, lesson: str, key: str | None = None, *, own: str | Path | None = None):
+        # Whoever named a folder for all notebooks has said more than the notebook knows.
+        if own is not None and not os.environ.get(bank.OWN):
+            if not Path(own).is_dir():
+                raise NotADirectoryError(
+                    f"expected the folder {str(own)!r} beside this notebook, got none in "
+                    f"{Path.cwd()}; it was handed out with the notebook: copy it there too"
+                )
+            bank.use(own)
         self.lesson, self.key = lesson, key
         self.exercises = {e.name: e for e in bank.of_lesson(lesson, key)}
         self.questions = {q.name: q for q in bank.questions_of(lesson)}

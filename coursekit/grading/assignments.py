@@ -61,6 +61,8 @@ def init(
         name = assignment(lesson)
         content = nbformat.writes(source(lesson, key)).encode() + b"\n"
         files[Path("source") / name / f"{name}.ipynb"] = content
+        for path, own in _own(lesson).items():
+            files[Path("source") / name / path] = own
     new_files = []
     for path, content in files.items():
         if not (target / path).exists():
@@ -74,6 +76,8 @@ def write_pages(
     target: str | Path, lessons: Sequence[str] = (), key: str | None = None
 ) -> list[Path]:
     """Write the exercise notebooks for learners, with empty outputs, over what is there.
+
+    A teacher's own exercises lie beside them, in the folder that their notebooks name.
 
     Parameters
     ----------
@@ -99,7 +103,18 @@ def write_pages(
         path.parent.mkdir(parents=True, exist_ok=True)
         write(pages.page(lesson, key), path)
         paths.append(path)
+        for inner, content in _own(lesson).items():
+            (Path(target) / inner).parent.mkdir(parents=True, exist_ok=True)
+            replace_file(Path(target) / inner, content)
     return paths
+
+
+def _own(lesson: str) -> dict[Path, bytes]:
+    """A teacher's own exercises of a lesson, by their place beside its notebook."""
+    return {
+        pages.OWN / path.relative_to(bank.own()): path.read_bytes()
+        for path in bank.own_files(lesson)
+    }
 
 
 def assignment(lesson: str) -> str:

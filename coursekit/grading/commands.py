@@ -83,7 +83,7 @@ def exercise(args: argparse.Namespace) -> int:
 
     worst = 0
     for name in args.files:
-        known = sorted(bank.SHEETS.glob(f"*/*_{name}.md"))
+        known = bank.files(name)
         path = known[0] if known and not Path(name).exists() else Path(name)
         page, faults = author.review(path)
         told = [f"- {fault}" for fault in faults] or ["Nothing is to be mended."]
