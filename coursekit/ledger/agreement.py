@@ -2,16 +2,40 @@
 
 from collections.abc import Iterable
 
-from coursekit.ledger import record, results
+from coursekit.ledger import record, results, worlds
 from coursekit.ledger.results import Result
+from coursekit.ledger.rule import Comparison
 
 OPPOSITE = ({"helps", "hurts"}, {"not worse", "worse"})
 
 
 def pairs(ids: Iterable[str], world: str, against: str = "digits") -> list[tuple[Result, Result]]:
     """Results of claims that are stored in both worlds."""
+    if world == against:
+        return []
     both = ((results.known(id, against), results.known(id, world)) for id in ids)
     return [pair for pair in both if None not in pair]
+
+
+def movable(before: Result, now: Result) -> list[tuple[Comparison, Comparison]]:
+    """Comparisons that both worlds measured, and whose words could have come out differently."""
+    return [
+        (a, b)
+        for a, b in zip(before.comparisons, now.comparisons, strict=True)
+        if a.condition.wants != "exact" and "untested" not in (a.standing, b.standing)
+    ]
+
+
+def elsewhere(result: Result) -> str:
+    """What other data say of a claim, in a sentence; "" if it was run on none."""
+    told = []
+    for world in worlds.WORLDS.values():
+        for _, now in pairs([result.id], world.name, result.origin["world"]):
+            both = movable(result, now)
+            same = sum(a.word == b.word for a, b in both)
+            if both:
+                told.append(f"{world.note}: {now.answer}; {same} of {len(both)} words as here")
+    return "; ".join(told)
 
 
 def agreement(world: str, ids: Iterable[str] = (), against: str = "digits") -> str:
@@ -23,9 +47,7 @@ def agreement(world: str, ids: Iterable[str] = (), against: str = "digits") -> s
     lines, words, answers, turned = [], [], [], 0
     for before, now in pairs(list(ids) or record.records(), world, against):
         told = []
-        for a, b in zip(before.comparisons, now.comparisons, strict=True):
-            if a.condition.wants == "exact" or "untested" in (a.standing, b.standing):
-                continue
+        for a, b in movable(before, now):
             words.append(a.word == b.word)
             turned += {a.word, b.word} in OPPOSITE
             if a.word != b.word:

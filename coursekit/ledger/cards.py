@@ -8,7 +8,7 @@ from math import floor, log10
 from pathlib import Path
 
 from coursekit import __version__
-from coursekit.ledger import record, results, worlds
+from coursekit.ledger import agreement, record, results, worlds
 from coursekit.ledger.experiments import experiments
 from coursekit.ledger.record import Record
 from coursekit.ledger.results import Result
@@ -173,6 +173,8 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
         yield "scope", worlds.find(origin["world"]).note
     else:
         yield "scope", "what the setting says; no other data were tried"
+    if told := agreement.elsewhere(result):
+        yield "elsewhere", told
     yield "said by", "; ".join(_sources(own)) + (f": {own.said}" if own.said else "")
     if own.would_change:
         yield "would change", own.would_change

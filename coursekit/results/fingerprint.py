@@ -47,6 +47,8 @@ def fingerprint(*values: object, text: bool = False) -> str:
     text : bool
         Read functions and classes as text, without comments and docstrings, and not as compiled:
         equal under every version of Python, but blind to a file that was edited after its import.
+        Real numbers count to twelve digits, since the last ones of `np.logspace` depend on the
+        processor.
 
     Raises
     ------
@@ -67,6 +69,8 @@ class _Walk:
         self.text, self.seen = text, set[int]()
 
     def pieces(self, value: object, *, strict: bool = True) -> Iterator[str | bytes]:
+        if self.text and isinstance(value, float | np.ndarray | np.floating):
+            value = _rounded(value)
         yield type(value).__qualname__
         plain = bool | int | float | complex | str | bytes | range | torch.device | torch.dtype
         if value is None or value is ... or isinstance(value, plain):
@@ -175,6 +179,18 @@ class _Walk:
         except (OSError, TypeError, SyntaxError):  # not from a file, or made by a decorator
             return None
         return _without_comments(text)
+
+
+def _rounded(value):
+    """A real number, or an array of them, to twelve digits; anything else as it is."""
+    if isinstance(value, float) and not isinstance(value, np.floating):
+        return float(f"{value:.12g}")
+    array = np.asarray(value)
+    if array.dtype not in (np.float32, np.float64):
+        return value
+    rounded = np.reshape([float(f"{one:.12g}") for one in array.ravel()], array.shape)
+    rounded = rounded.astype(array.dtype)
+    return rounded if isinstance(value, np.ndarray) else rounded[()]
 
 
 def _without_comments(text: str) -> str:
