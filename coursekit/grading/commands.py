@@ -37,8 +37,11 @@ def add_parsers(commands) -> None:
     sub.add_argument("--lesson", required=True, metavar="NN", help='as in "04"')
     sub.add_argument("--key", help="key of the class, which chooses conventions")
     sub.add_argument("--out", default="grades", metavar="DIR", help="default: grades")
-    sub.add_argument("--deadline", metavar="TIME", help='as in "2027-01-31T23:59", local time')
-    who = "class list as CSV: who handed in nothing gets a line as well"
+    until = 'as in "2026-12-01 23:59", local time, or "2026-12-01 23:59 Europe/Berlin"'
+    sub.add_argument("--deadline", metavar="TIME", help=until)
+    cost = 'what being late costs, as in "10%% per day, at most 50%%"; default: nothing'
+    sub.add_argument("--late", metavar="RULE", help=cost)
+    who = "class list as CSV, where columns extension and group are optional"
     sub.add_argument("--students", metavar="CSV", help=who)
     pattern = "regular expression for files' names, with a group (?P<student>...)"
     sub.add_argument("--names", metavar="PATTERN", help=pattern)
@@ -95,22 +98,21 @@ def exercise(args: argparse.Namespace) -> int:
 
 def grade(args: argparse.Namespace) -> int:
     """Grade submissions in a sandbox; write records, feedback and a table of grades."""
-    from datetime import datetime
     from functools import partial
     from pathlib import Path
 
     from coursekit.exercises import bank, pages
-    from coursekit.grading.book import export, platforms
+    from coursekit.grading.book import export, gradebook, platforms
     from coursekit.grading.coordinator import grade_all
+    from coursekit.grading.intake import classlist
     from coursekit.grading.sandbox.box import Box
     from coursekit.grading.sandbox.selftest import ProvenBox
 
     jobs = (os.cpu_count() or 1) if args.jobs is None else args.jobs
     if jobs < 1:
         raise ValueError(f"expected at least one process, got --jobs {jobs}")
-    deadline = None
-    if args.deadline is not None:
-        deadline = datetime.fromisoformat(args.deadline).astimezone()
+    deadline = None if args.deadline is None else classlist.moment(args.deadline)
+    late = None if args.late is None else gradebook.penalty(args.late)
     preload = bank.IMPORTS.get(args.lesson, ())
     rows = grade_all(
         args.submissions,
@@ -121,6 +123,7 @@ def grade(args: argparse.Namespace) -> int:
         jobs=jobs,
         scheduler=args.scheduler,
         deadline=deadline,
+        late=late,
         students=args.students,
         names=args.names,
     )

@@ -32,6 +32,7 @@ def grade_all(
     jobs: int = 1,
     scheduler: str | None = None,
     deadline: datetime | None = None,
+    late: gradebook.Penalty | None = None,
     students: str | Path | None = None,
     names: str | None = None,
     work: workers.Work = grade,
@@ -55,8 +56,11 @@ def grade_all(
         Address of a Dask cluster, instead of processes here.
     deadline : datetime, optional
         With a time zone.
+    late : Penalty, optional
+        What being late costs; needs a deadline, or ones on the class list.
     students : path, optional
-        The class list, as `classlist.read` takes it.
+        The class list, as `classlist.read` takes it. Its times without a zone are in the deadline's
+        zone, if that is not this machine's.
     names : str, optional
         A regular expression for the names of files, as `names.own_pattern` takes it.
     work : callable
@@ -70,8 +74,8 @@ def grade_all(
     Raises
     ------
     ValueError
-        If there is no such lesson, nothing was handed in, or the table of reviews, the class list
-        or the pattern has an error.
+        If there is no such lesson, nothing was handed in, the table of reviews, the class list or
+        the pattern has an error, or nobody has a deadline where being late costs something.
     FileNotFoundError
         If a path does not exist.
     NoSandbox
@@ -84,7 +88,14 @@ def grade_all(
     questions = {q.name: q.points for q in bank.questions_of(lesson)}
     exercises = [exercise.name for exercise in bank.of_lesson(lesson, key)]
     pattern = None if names is None else own_pattern(names)
-    people = [] if students is None else classlist.read(students)
+    abroad = deadline and deadline.utcoffset() != deadline.astimezone().utcoffset()
+    zone = deadline.tzinfo if abroad else None
+    people = [] if students is None else classlist.read(students, zone)
+    if late and not deadline and not any(person.deadline for person in people):
+        raise ValueError(
+            f'expected a deadline for the rule "{late.rule}", got none; add --deadline "2026-12-01 '
+            '23:59", or a column deadline to the class list'
+        )
     with records.lock(out):
         salt = records.salt(out)
         reviews = review.read(out / "review.csv", questions)
@@ -117,7 +128,8 @@ def grade_all(
                 records.write(out / "records", record)
                 by_hash[job["sha256"]] = record
                 bar.update()
-        rows = review.apply(gradebook.rows(entries, by_hash, deadline, people), reviews)
+        rows = gradebook.rows(entries, by_hash, deadline, people, late)
+        rows = review.apply(rows, reviews)
         export.write_intake(out / "intake.csv", entries, rows, by_hash)
         _write(out, rows, lesson, exercises, reviews)
     return rows

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from coursekit.grading.book.gradebook import Row
+from coursekit.grading.book.gradebook import Row, clock
 from coursekit.grading.book.records import REVIEW, STATUSES, UNREADABLE
 from coursekit.grading.book.review import table
 from coursekit.grading.intake.collect import Entry
@@ -24,6 +24,8 @@ def write_csv(path: Path, rows: Sequence[Row], exercises: Sequence[str], questio
         Names, in the order of the columns.
     """
     columns = ["student", *exercises, *questions, "total", "out of", "status", "minutes late"]
+    ruled = any(row.penalty for row in rows)
+    columns += ["days late", "raw points", "deduction"] if ruled else []
     lines = []
     for row in rows:
         # What could not be compared has no points yet, which is not 0.
@@ -35,13 +37,14 @@ def write_csv(path: Path, rows: Sequence[Row], exercises: Sequence[str], questio
         line = [row.student, *(points.get(name) for name in exercises)]
         line += [explanations.get(name) for name in questions]
         line += [row.total, row.record["out_of"], row.status, row.minutes_late]
+        line += [row.days_late, row.raw, row.deduction] if ruled else []
         lines.append([*line, "; ".join(row.to_review), _note(row)])
     replace_file(path, table([*columns, "needs review", "note"], lines))
 
 
 def _note(row: Row) -> str:
     same = [f"The same file as {', '.join(row.same_as)}."] if row.same_as else []
-    return " ".join([str(row.record["reason"]), *row.about, *row.record["notes"], *same]).strip()
+    return " ".join([str(row.record["reason"]), *row.told, *row.record["notes"], *same]).strip()
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:
@@ -59,9 +62,14 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
                 for w in row.written
             ],
             "needs_review": list(row.to_review),
-            "notes": [*row.about, *row.record["notes"]],
+            "notes": [*row.told, *row.record["notes"]],
             "late": row.late,
             "minutes_late": row.minutes_late,
+            "days_late": row.days_late,
+            "deadline": row.deadline.isoformat() if row.deadline else None,
+            "raw": row.raw,
+            "deduction": row.deduction,
+            "group": row.group,
             "on_class_list": row.on_list,
             "same_file_as": list(row.same_as),
             "file": row.entry.name,
@@ -91,7 +99,7 @@ def write_intake(
         By the hash of the submission.
     """
     columns = ["file", "student", "handed in", "attempt", "outcome", "why", "bytes", "sha256"]
-    counts = {row.student: row.entry for row in rows}
+    by_student = {row.student: row for row in rows}
     copies: dict[str, list[Entry]] = {}
     for entry in sorted(entries, key=lambda e: e.order):
         if not entry.aside:
@@ -100,7 +108,7 @@ def write_intake(
     for entry in sorted(entries, key=lambda e: (e.student, e.name)):
         own = copies.get(entry.student, ())
         attempt = f"{own.index(entry) + 1} of {len(own)}" if entry in own else ""
-        outcome, why = _outcome(entry, counts.get(entry.student), records.get(entry.identity))
+        outcome, why = _outcome(entry, by_student.get(entry.student), records.get(entry.identity))
         when = entry.when if entry.timed else ""
         about = [entry.name, entry.student, when, attempt, outcome, why]
         # The hash of what was not read is that of its name, and its size is not known.
@@ -108,12 +116,18 @@ def write_intake(
     replace_file(path, table(columns, lines))
 
 
-def _outcome(entry: Entry, counts: Entry | None, record: Mapping | None) -> tuple[str, str]:
+def _outcome(entry: Entry, row: Row | None, record: Mapping | None) -> tuple[str, str]:
     if entry.aside or record is None:
         return entry.rule or "not graded", entry.sentence
-    if entry == counts or record["status"] == UNREADABLE:
+    if (row and entry == row.entry) or record["status"] == UNREADABLE:
         return record["status"], record["reason"]
-    return "superseded", f"{counts.name} counts." if counts else ""
+    if row is None:
+        return "superseded", ""
+    if row.entry.student == entry.student:
+        return "superseded", f"{row.entry.name} counts."
+    which = "the same" if row.entry.identity == entry.identity else "another"
+    counts = f"{row.entry.name} of {row.entry.student} counts for the group {row.group}"
+    return "superseded", f"{counts}; this is {which} notebook."
 
 
 def summary(rows: Sequence[Row], slowest: int = 3) -> str:
@@ -132,9 +146,32 @@ def summary(rows: Sequence[Row], slowest: int = 3) -> str:
     strangers = [row.student for row in rows if not row.on_list]
     if strangers:
         lines.append(f"not on the class list: {'; '.join(strangers)}")
+    lines += _understood(rows)
     if n_same:
         lines.append(f"handed in the same bytes as somebody else: {n_same}")
     return "\n".join(lines)
+
+
+def _understood(rows: Sequence[Row]) -> list[str]:
+    """Return lines on deadlines, deductions and groups, so that a slip in a list is seen."""
+    deadlines: dict[str, list[str]] = {}
+    for row in rows:
+        if row.deadline:
+            deadlines.setdefault(clock(row.deadline), []).append(row.student)
+    usual, *others = sorted(deadlines.items(), key=lambda one: -len(one[1])) or [("", [])]
+    lines = [f"deadline {usual[0]}: {len(usual[1])} students"] if usual[0] else []
+    lines += [f"deadline {when}: {'; '.join(students)}" for when, students in others]
+    ruled = [row for row in rows if row.penalty and row.deadline]
+    if ruled:
+        n_late, n_off = sum(row.late for row in ruled), sum(bool(row.deduction) for row in ruled)
+        n_untimed = sum(row.minutes_late is None for row in ruled)
+        lines.append(
+            f"late: {n_late}; points taken off: {n_off}; handed in at no known time: {n_untimed}"
+        )
+    sizes = Counter(row.group for row in rows if row.group).values()
+    if sizes:
+        lines.append(f"groups: {len(sizes)}, of {min(sizes)} to {max(sizes)} students")
+    return lines
 
 
 def to_review(rows: Sequence[Row]) -> str:

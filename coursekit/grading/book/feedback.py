@@ -77,7 +77,9 @@ def render(row: Row, lesson: str, title: str) -> str:
     if row.total is not None:
         open_ones = any(w.text and w.points is None for w in row.written)
         more = ", explanations not yet included" if open_ones else ""
-        parts.append(f"<p><strong>{row.total:g} of {record['out_of']:g} points</strong>{more}</p>")
+        off = f", after {row.deduction:g} for being late" if row.deduction else ""
+        points = f"{row.total:g} of {record['out_of']:g} points"
+        parts.append(f"<p><strong>{points}</strong>{off}{more}</p>")
     sentences = [MEANING[row.status]]
     if row.status not in (FAULT, REVIEW):
         sentences.append(str(record["reason"]))
@@ -87,7 +89,7 @@ def render(row: Row, lesson: str, title: str) -> str:
         header = "<tr><th></th><th>exercise</th><th>points</th><th></th></tr>"
         parts.append(f"<table>\n{header}\n{rows}\n</table>")
     parts += [_explanation(written) for written in row.written]
-    notes = [*row.about, *record["notes"]]
+    notes = [*row.told, *record["notes"]]
     if notes:
         items = "".join(f"<li>{_text(note)}</li>" for note in notes)
         parts.append(f"<h2>Notes</h2>\n<ul>{items}</ul>")

@@ -13,6 +13,7 @@ from pathlib import Path
 from coursekit.grading.book.gradebook import Row
 from coursekit.grading.book.records import ABSENT
 from coursekit.grading.book.review import table
+from coursekit.grading.intake.collect import Entry
 from coursekit.grading.intake.files import file_name
 from coursekit.grading.intake.names import PATTERNS, stem
 from coursekit.grading.sandbox.transcript import FAULT
@@ -86,9 +87,14 @@ def _cells(row: Row) -> Mapping[str, str]:
     return row.person.cells if row.person else {}
 
 
+def _own(row: Row) -> Entry:
+    """Return a student's own copy, also where another one counts for the group."""
+    return row.own or row.entry
+
+
 def _number(row: Row, platform: str) -> str:
     """Return the number by which a platform knows a student, from the name of the file."""
-    match = PATTERNS[platform].fullmatch(row.entry.unit)
+    match = PATTERNS[platform].fullmatch(_own(row).unit)
     if platform == MOODLE and match:
         return match["student"].rpartition("_")[2]
     return match["id"] if match else ""
@@ -97,7 +103,7 @@ def _number(row: Row, platform: str) -> str:
 def _canvas(row: Row) -> list[str]:
     cells = _cells(row)
     own = "sis login id" in cells or "sis user id" in cells  # else its ids are not Canvas' numbers
-    number = _number(row, CANVAS) if row.entry.platform == CANVAS else ""
+    number = _number(row, CANVAS) if _own(row).platform == CANVAS else ""
     return [
         (own and cells.get("student")) or (row.person.name if row.person else "") or row.student,
         (own and cells.get("id")) or number,
@@ -109,7 +115,7 @@ def _canvas(row: Row) -> list[str]:
 
 def _moodle(row: Row) -> list[str]:
     cells = _cells(row)
-    number = _number(row, MOODLE) if row.entry.platform == MOODLE else ""
+    number = _number(row, MOODLE) if _own(row).platform == MOODLE else ""
     return [
         cells.get("identifier") or (number and f"Participant {number}"),
         (row.person.name if row.person else "") or row.student.removesuffix(f"_{number}"),
@@ -128,15 +134,15 @@ def _comments(row: Row) -> str:
     lines += [
         f"{w.name}: {w.points or 0:g} of {w.out_of:g}. {w.comment}".strip() for w in row.written
     ]
-    return "\n".join([*lines, *row.about])
+    return "\n".join([*lines, *row.told])
 
 
 def _member(row: Row, platform: str) -> str:
     """Return the name under which a platform takes a page back, or "" if it is not known."""
-    unit = row.entry.unit
+    own = _own(row)
     if platform == CANVAS:
-        return f"{stem(unit)}.html" if row.entry.platform.startswith(CANVAS) else ""
-    match = MOODLE_UNIT.fullmatch(unit) if row.entry.platform == MOODLE else None
+        return f"{stem(own.unit)}.html" if own.platform.startswith(CANVAS) else ""
+    match = MOODLE_UNIT.fullmatch(own.unit) if own.platform == MOODLE else None
     if match:  # a folder of its own, or all files in one
         start, mark, flat = match.groups()
         return f"{start}file_feedback.html" if flat else f"{start}file{mark}/feedback.html"

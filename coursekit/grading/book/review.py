@@ -133,9 +133,7 @@ def apply(rows: Sequence[Row], reviews: Mapping[tuple[str, str], Review]) -> lis
 
 
 def _apply(row: Row, written: Written, reviews: Mapping) -> Written:
-    # Points that were given before there was a class list stand under the name of the files.
-    keys = [(safe(name), written.name) for name in (row.student, row.entry.called)]
-    review = next((reviews[key] for key in keys if key in reviews), None)
+    review = _line(row, written, reviews)
     if review is None:
         return written
     if _alike(review, written.text):
@@ -144,6 +142,21 @@ def _apply(row: Row, written: Written, reviews: Mapping) -> Written:
         return replace(written, comment=review.comment)
     comment = f"{EARLIER} {review.points:g} points. {review.comment}".strip()
     return replace(written, comment=comment)
+
+
+def _line(row: Row, written: Written, reviews: Mapping) -> Review | None:
+    """Return the line that says most about a text; a student's own goes before the group's."""
+    lines = [reviews[key] for key in _keys(row, written.name) if key in reviews]
+    lines = [one for one in lines if one.points is not None or one.comment]
+    return min(
+        lines, key=lambda one: (one.points is None, not _alike(one, written.text)), default=None
+    )
+
+
+def _keys(row: Row, question: str) -> list[tuple[object, str]]:
+    # Points that were given before there was a class list stand under the name of the files.
+    names = row.student, row.group, row.entry.called
+    return [(safe(name), question) for name in names if name]
 
 
 def _alike(review: Review, text: str) -> bool:
@@ -156,14 +169,21 @@ def _alike(review: Review, text: str) -> bool:
 
 
 def write(path: Path, rows: Sequence[Row], reviews: Mapping[tuple[str, str], Review]) -> None:
-    """Write the table anew; lines on others than these students stay as they are."""
-    lines, here = [], set()
+    """Write the table anew; lines on others than these students stay as they are.
+
+    A group has one line, and a line more for a member of whom somebody wrote one.
+    """
+    texts, here = {}, set()
     for row in rows:
         for one in row.written:
-            here |= {(safe(name), one.name) for name in (row.student, row.entry.called)}
+            here |= {*_keys(row, one.name)}
             if one.text or one.points is not None or one.comment:
+                line = _line(row, one, reviews)
+                own = not row.group or (line and line.student == safe(row.student))
+                name = row.student if own else row.group
                 points = "" if one.points is None else f"{one.points:g}"
-                lines.append((row.student, one.name, one.text, points, one.comment))
+                texts.setdefault((name, one.name), (one.text, points, one.comment))
+    lines = [(*key, *text) for key, text in texts.items()]
     for key, old in reviews.items():
         if key not in here:
             points = "" if old.points is None else f"{old.points:g}"

@@ -1,4 +1,4 @@
-"""The list of a class: who should have handed in, and who is who in a platform's names."""
+"""The list of a class: who should have handed in, by when and with whom, and who is who."""
 
 import csv
 import io
@@ -6,7 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from coursekit.grading.intake.collect import Entry
 from coursekit.grading.intake.files import student_name
@@ -19,7 +21,11 @@ HEADERS = {
     "first": ("first name", "firstname", "given name"),
     "last": ("last name", "lastname", "surname", "family name"),
     "email": ("email", "e-mail", "email address", "mail"),
+    "deadline": ("extension", "deadline"),
+    "group": ("group", "team"),
 }
+SAYS_WHO = ("student", "id", "name", "first", "last", "email")
+DAY_FIRST = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4})")  # as spreadsheets write dates in Europe
 NO_PERSON = re.compile(r"\s*(points possible|student, test)?\s*", re.IGNORECASE)  # lines of Canvas
 
 
@@ -37,6 +43,10 @@ class Person:
         The whole line, by its headers in small letters.
     logins, ids, names : frozenset of str
         By which files name them, in small letters without marks.
+    deadline : datetime or None
+        Of their own, with a time zone.
+    group : str
+        Whom they work with has the same; "" for who works alone.
     """
 
     student: str
@@ -46,23 +56,77 @@ class Person:
     logins: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
+    deadline: datetime | None = None
+    group: str = ""
 
 
-def read(path: str | Path) -> list[Person]:
+def moment(text: str, zone: tzinfo | None = None) -> datetime:
+    """Return a deadline as people write it: "2026-12-01 23:59 Europe/Berlin", or a date alone.
+
+    A date alone lasts until its end, and so does a day whose time is 23:59.
+
+    Parameters
+    ----------
+    text : str
+        A date as 2026-12-01 or 1.12.2026; then, if there is one, a time, and an offset (+01:00) or
+        the name of a time zone.
+    zone : tzinfo, optional
+        Of a text that names none; by default this machine's.
+
+    Returns
+    -------
+    datetime
+        With a time zone.
+
+    Raises
+    ------
+    ValueError
+        If this is no such date, or the zone is not known.
+
+    Examples
+    --------
+    >>> moment("2026-12-01 23:59 Europe/Berlin").isoformat()
+    '2026-12-01T23:59:59+01:00'
+    """
+    stamp = text.strip()
+    if match := DAY_FIRST.match(stamp):
+        stamp = f"{match[3]}-{match[2]:0>2}-{match[1]:0>2}{stamp[match.end() :]}"
+    try:
+        named = re.fullmatch(r"(.*\d) ([A-Za-z][\w/+-]+)", stamp)
+        if named:
+            stamp, zone = named[1], ZoneInfo(named[2])
+        when = datetime.fromisoformat(stamp)
+    except (ValueError, KeyError, OSError) as error:  # also of zones that are not there
+        raise ValueError(
+            f"expected a time as in 2026-12-01, 2026-12-01 23:59 or 2026-12-01 23:59 Europe/Berlin,"
+            f" got {text!r}; write year, month and day in this order"
+        ) from error
+    if len(stamp) <= len("2026-12-01") or (when.hour, when.minute) == (23, 59):
+        when = when.replace(hour=23, minute=59, second=59)
+    if when.tzinfo:
+        return when
+    return when.replace(tzinfo=zone) if zone else when.astimezone()
+
+
+def read(path: str | Path, zone: tzinfo | None = None) -> list[Person]:
     """Return the people of a list.
 
     Parameters
     ----------
     path : path
         A table as CSV, with a line of headers. The gradebook that Canvas exports is one, and so is
-        Moodle's grading worksheet.
+        Moodle's grading worksheet. A column `extension` or `deadline` has times as `moment` takes
+        them, a column `group` names of groups.
+    zone : tzinfo, optional
+        Of times that name none; by default this machine's.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If no column says who somebody is, or nobody is on the list, or one name stands there twice.
+        If no column says who somebody is, or nobody is on the list, or one name stands there twice,
+        or is a group's and another student's, or a time cannot be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,13 +140,18 @@ def read(path: str | Path) -> list[Person]:
     lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark)
     headers = [(header or "").strip().lower() for header in lines.fieldnames or ()]
     lines.fieldnames = headers
-    if not set(headers) & {header for known in HEADERS.values() for header in known}:
+    if not set(headers) & {header for what in SAYS_WHO for header in HEADERS[what]}:
         raise ValueError(
             f"{path}: expected a first line with a column student, id, name or email, got "
             f"{', '.join(filter(None, headers))[:200] or 'nothing'}; add one above the first person"
         )
-    people = [_person(line) for line in lines]
-    people = [person for person in people if person is not None]
+    people = []
+    for line in lines:
+        try:
+            person = _person(line, zone)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
+        people += [person] if person else []
     if not people:
         raise ValueError(f"{path}: expected a line for each student, got none")
     named: dict[str, int] = {}
@@ -93,7 +162,32 @@ def read(path: str | Path) -> list[Person]:
     twice = sorted({student for student in students if students.count(student) > 1})
     if twice:
         raise ValueError(f"{path}: expected each student once, got {', '.join(twice[:5])} twice")
-    return people
+    return _grouped(people, path)
+
+
+def _grouped(people: Sequence[Person], path: Path) -> list[Person]:
+    """Return people with one spelling for each group; who is alone in a group has none."""
+    groups: dict[str, list[Person]] = {}
+    for person in people:
+        groups.setdefault(_folded(person.group), []).append(person)
+    spelling = {key: one[0].group for key, one in groups.items() if key and len(one) > 1}
+    both = sorted({_folded(person.student) for person in people} & spelling.keys())
+    if both:
+        raise ValueError(
+            f"{path}: expected groups with names of their own, got {', '.join(both[:5])} for a "
+            "group and a student; put a word before the group's, as in team 1"
+        )
+    return [_in_group(person, spelling.get(_folded(person.group), "")) for person in people]
+
+
+def _in_group(person: Person, group: str) -> Person:
+    # Moodle writes "Team 1-Ada Lovelace" where a group hands in together.
+    teamed = {letters(group) + name for name in person.names} if group else set()
+    return replace(person, group=group, names=person.names | teamed)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
 
 
 def _told_apart(person: Person) -> Person:
@@ -101,7 +195,7 @@ def _told_apart(person: Person) -> Person:
     return replace(person, student=f"{person.student}_{numbers[0]}") if numbers[0] else person
 
 
-def _person(line: dict) -> Person | None:
+def _person(line: dict, zone: tzinfo | None) -> Person | None:
     cells = {k: (v or "").strip() for k, v in line.items() if k and isinstance(v, str | None)}
 
     def values(what: str) -> list[str]:
@@ -116,6 +210,7 @@ def _person(line: dict) -> Person | None:
     # Canvas has "Lovelace, Ada" in its column Student.
     full += [student for student in students if "," in student or " " in student]
     logins = [*students, *emails, *(email.partition("@")[0] for email in emails)]
+    deadlines = [moment(text, zone) for text in values("deadline")]
     numbers = [*ids, *(re.sub(r"\D", "", one) for one in ids if one.startswith("Participant"))]
     return Person(
         student_name(known[0]),
@@ -125,6 +220,8 @@ def _person(line: dict) -> Person | None:
         frozenset(map(letters, logins)) - {""},
         frozenset(map(letters, numbers)) - {""},
         frozenset(order for one in full for order in _orders(one)) - {""},
+        max(deadlines, default=None),
+        " ".join(values("group")[:1]),
     )
 
 
@@ -146,7 +243,8 @@ def match(entries: Sequence[Entry], people: Sequence[Person]) -> dict[str, Perso
     """Return who on the list the students of some files are.
 
     A number or login decides before a name. A name decides only if one person on the list and one
-    student among the files have it: another's work must not become theirs.
+    student among the files have it: another's work must not become theirs. What has a group's name
+    is its first member's.
 
     Parameters
     ----------
@@ -174,7 +272,17 @@ def match(entries: Sequence[Entry], people: Sequence[Person]) -> dict[str, Perso
         persons = set().union(*(named.get(key, ()) for key in _names_of(student)))
         if len(persons) == 1 and not {person.student for person in persons} & taken:
             same_name.setdefault(persons.pop(), []).append(student)
-    return who | {alone[0]: person for person, alone in same_name.items() if len(alone) == 1}
+    who |= {alone[0]: person for person, alone in same_name.items() if len(alone) == 1}
+    groups: dict[str, dict[str, Person]] = {}
+    for person in people:
+        if person.group:
+            groups.setdefault(letters(person.group), {}).setdefault(person.group, person)
+    for student in platforms.keys() - who.keys():
+        keys = ({letters(student)} | _names_of(student)) - {""}
+        firsts = {first for key in keys for first in groups.get(key, {}).values()}
+        if len(firsts) == 1:
+            [who[student]] = firsts
+    return who
 
 
 def _index(pairs: Iterable[tuple[str, Person]]) -> dict[str, set[Person]]:
