@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -133,10 +134,10 @@ def test_a_platform_gets_no_zero_for_what_is_not_graded(tmp_path, status, platfo
 # The class list
 
 
-def people(tmp_path, text, encoding="utf-8"):
+def people(tmp_path, text, encoding="utf-8", zone=None):
     path = tmp_path / "list.csv"
     path.write_bytes(text.encode(encoding))
-    return classlist.read(path)
+    return classlist.read(path, zone)
 
 
 def test_a_list_is_read_by_its_headers(tmp_path):
@@ -237,6 +238,235 @@ def test_what_could_not_be_graded_has_no_points_which_is_not_zero(tmp_path, stat
     assert line["status"] == status
     export.write_json(tmp_path / "g.json", [made])
     assert json.loads((tmp_path / "g.json").read_text())[0]["total"] == total
+
+
+# What being late costs, and who works with whom
+
+
+@pytest.mark.parametrize(
+    ("rule", "minutes", "off"),
+    [
+        ("10% per day, at most 50%", 0, 0),
+        ("10% per day, at most 50%", 1, 2),
+        ("10% per day, at most 50%", 1440, 2),
+        ("10% per day, at most 50%", 1441, 4),
+        ("10 % a day up to 50 percent", 1440 * 30, 10),
+        ("10%/day, at most 5 points", 1440 * 30, 5),
+        ("1 point per hour", 61, 2),
+        ("2,5 points per Week", 1, 2.5),
+        ("30 points per hour", 1, 20),  # no more than there is
+        ("20%", 1, 4),
+        ("20%", 0, 0),
+    ],
+)
+def test_a_rule_takes_points_off_for_each_begun_period(rule, minutes, off):
+    assert gradebook.penalty(rule).points(minutes, out_of=20) == off
+
+
+@pytest.mark.parametrize("rule", ["", "10", "10% per month", "0% per day", "120%", "ten percent"])
+def test_a_rule_that_says_something_else_is_refused_with_an_example(rule):
+    with pytest.raises(ValueError, match=f'"10% per day, at most 50%".*got {rule!r}; use points'):
+        gradebook.penalty(rule)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "when"),
+    [
+        ("2026-12-01 12:00 Europe/Berlin", None, "2026-12-01T12:00:00+01:00"),
+        ("2026-07-01T12:00 Europe/Berlin", None, "2026-07-01T12:00:00+02:00"),
+        ("2026-12-01 12:00+05:30", "Europe/Berlin", "2026-12-01T12:00:00+05:30"),
+        ("2026-07-01 12:00", "Europe/Berlin", "2026-07-01T12:00:00+02:00"),
+        ("2026-12-01 UTC", None, "2026-12-01T23:59:59+00:00"),
+        (" 1.12.2026 23:59", "UTC", "2026-12-01T23:59:59+00:00"),  # a minute that is not over
+    ],
+)
+def test_a_deadline_has_a_zone_and_a_date_lasts_until_its_end(text, zone, when):
+    assert classlist.moment(text, zone and ZoneInfo(zone)).isoformat() == when
+    here = classlist.moment("2026-12-01 12:00")
+    assert here == datetime(2026, 12, 1, 12).astimezone()
+
+
+@pytest.mark.parametrize(
+    "text", ["noon", "12/1/2026", "2026-13-01", "2026-12-01 Mars/Base", "2026-12-01 11:59 PM", ""]
+)
+def test_a_deadline_that_cannot_be_read_is_told_with_an_example(text):
+    with pytest.raises(ValueError, match=f"expected a time as in 2026-12-01, .*got {text!r}; "):
+        classlist.moment(text)
+
+
+PENALTY = gradebook.penalty("10% per day, at most 50%")
+
+
+def late(hours, **told):
+    [made] = gradebook.rows(
+        [entry("ada", "a", 10 + hours)], {"a": record("a", **told)}, DEADLINE, late=PENALTY
+    )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("hours", "days", "off", "total"), [(-1, 0, 0, 2), (1, 1, 0.5, 1.5), (200, 9, 2, 0)]
+)
+def test_a_deduction_is_in_every_output(tmp_path, hours, days, off, total):
+    made = late(hours)
+    assert (made.days_late, made.raw, made.deduction, made.total) == (days, 2, off, total)
+    assert made.to_review == ()  # nothing is left to decide
+    export.write_csv(tmp_path / "g.csv", [made], ["f"], ["why"])
+    [line] = lines(tmp_path / "g.csv")
+    told = {key: float(line[key]) for key in ("days late", "raw points", "deduction", "total")}
+    assert [*told.values()] == [days, 2, off, total]
+    export.write_json(tmp_path / "g.json", [made])
+    [known] = json.loads((tmp_path / "g.json").read_text())
+    assert [known[key] for key in ("days_late", "raw", "deduction", "total")] == [*told.values()]
+    assert datetime.fromisoformat(known["deadline"]) == DEADLINE
+    page = feedback.write(tmp_path / "feedback", made, "04", "Dropout").read_text()
+    assert f"{total:g} of 5 points" in page
+    sentence = f"{off:g} of 2 points are taken off for being late: 10% per day, at most 50%."
+    platforms.write(tmp_path, [made], "moodle", "Exercise", 5)
+    raw = (tmp_path / "moodle.csv").read_text(encoding="utf-8-sig")
+    assert f",{total:g},5," in raw
+    assert [sentence in text for text in (page, raw, line["note"])] == [off > 0] * 3
+
+
+def test_points_of_a_person_are_added_before_the_deduction(tmp_path):
+    made = late(1, text="Noise.", points=0)
+    assert (made.raw, made.deduction, made.total) == (0, 0, 0)
+    for _ in range(2):  # the same again, however often
+        [made] = reviewed(tmp_path, [late(1, text="Noise.", points=0)], fill("3", ""))
+        assert (made.raw, made.deduction, made.total) == (3, 0.5, 2.5)
+
+
+@pytest.mark.parametrize("mark", [False, True])
+def test_nothing_is_taken_off_where_the_time_is_not_known(mark):
+    copy = replace(entry("ada", "a", 99), late=mark, timed=False)
+    [made] = gradebook.rows([copy], {"a": record("a")}, DEADLINE, late=PENALTY)
+    assert (made.days_late, made.deduction, made.total) == (None, 0, 2)
+    assert gradebook.UNTIMED in made.about
+    assert ("late" in made.to_review) == mark  # a person decides
+    assert "late: 1" in export.summary([late(1)])
+    assert f"late: {mark:d}; points taken off: 0; handed in at no known time: 1" in (
+        export.summary([made])
+    )
+
+
+def test_no_grade_is_no_zero_after_a_deduction_either():
+    made = late(100, status="unreadable")
+    assert (made.raw, made.deduction, made.total) == (None, None, None)
+
+
+@pytest.mark.parametrize("column", ["Extension", "deadline"])
+def test_an_extension_holds_for_one_student_and_shortens_nothing(tmp_path, column):
+    text = f"student,{column}\nada,2026-03-02\nbob,2026-02-01 12:00\neve,\n"
+    listed = people(tmp_path, text, zone=UTC)
+    copies = [entry("ada", "a", 20), entry("bob", "a", 9), entry("eve", "a", 20)]
+    rows = gradebook.rows(copies, {"a": record("a")}, DEADLINE, listed, PENALTY)
+    assert [(one.late, one.total) for one in rows] == [(False, 2), (False, 2), (True, 1.5)]
+    assert "The deadline was extended to 2026-03-02 23:59 UTC." in rows[0].about
+    assert rows[1].about == ()
+    told = export.summary(rows).splitlines()
+    assert "deadline 2026-03-01 10:00 UTC: 2 students" in told
+    assert "deadline 2026-03-02 23:59 UTC: ada" in told
+    alone = gradebook.rows(copies, {"a": record("a")}, None, listed, PENALTY)
+    assert [one.deduction for one in alone] == [0, 2, 0]  # bob's own is all that he has
+
+
+def test_a_slip_in_an_extension_is_told_with_its_line(tmp_path):
+    with pytest.raises(ValueError, match=r"list.csv, line 3: expected a time .* got '3/12/2026'"):
+        people(tmp_path, "student,extension\nada,\nbob,3/12/2026\n")
+
+
+TEAMS = "student,name,group\nada,Ada L,Team 1\nbob,Bob N,team  1\neve,Eve,Solo\nsid,Sid,\n"
+
+
+def team(tmp_path, copies, *edits):
+    found = {sha256: record(sha256, text="Noise.") for sha256 in "abc"}
+    found["bad"] = record("bad", "unreadable")
+    listed = people(tmp_path, TEAMS)
+    rows = gradebook.rows(copies, found, DEADLINE, listed, PENALTY)
+    export.write_intake(tmp_path / "intake.csv", copies, rows, found)
+    return {one.student: one for one in reviewed(tmp_path, rows, *edits)}
+
+
+def test_one_copy_counts_for_a_group_and_each_member_has_a_row(tmp_path):
+    copies = [entry("ada", "a", 1, "a.ipynb"), entry("bob", "b", 2, "b.ipynb"), entry("sid", "b")]
+    rows = team(tmp_path, copies, fill("2", "good"))
+    assert {s: (one.entry.sha256, one.total) for s, one in rows.items() if one.raw} == {
+        "ada": ("b", 4),
+        "bob": ("b", 4),
+        "sid": ("b", 4),
+    }
+    assert rows["eve"].status == "not handed in"
+    assert [rows[s].same_as for s in ("ada", "bob", "sid")] == [("sid",), ("sid",), ("bob",)]
+    assert "Handed in for the group Team 1: ada, bob." in rows["ada"].about
+    assert rows["eve"].group == rows["sid"].group == ""  # alone in a group is no group
+    listed = {
+        line["file"]: (line["outcome"], line["why"]) for line in lines(tmp_path / "intake.csv")
+    }
+    assert listed["a.ipynb"] == (
+        "superseded",
+        "b.ipynb of bob counts for the group Team 1; this is another notebook.",
+    )
+    assert listed["b.ipynb"][0] == "graded"
+    # A person reads it once.
+    assert [n["student"] for n in lines(tmp_path / "review.csv")] == ["Team 1", "sid"]
+    assert "groups: 1, of 2 to 2 students" in export.summary([*rows.values()])
+
+
+def test_a_line_of_a_members_own_goes_before_the_groups(tmp_path):
+    def own(raw):
+        return raw + b"bob,why,Noise.,1,less\n"
+
+    rows = team(tmp_path, [entry("ada", "a")], fill("3", "good"), own)
+    for _ in range(2):
+        assert [rows[s].total for s in ("ada", "bob")] == [5, 3]
+        rows = team(tmp_path, [entry("ada", "a")])
+    told = {n["student"]: n["points"] for n in lines(tmp_path / "review.csv")}
+    assert told == {"Team 1": "3", "bob": "1"}
+
+
+@pytest.mark.parametrize(
+    ("copies", "counts"),
+    [
+        ([("ada", "a", 1, 5), ("bob", "b", 2, 1)], "b"),  # attempts are each member's own
+        ([("ada", "a", 2, 1), ("ada", "c", 1, 2), ("bob", "bad", 3, 1)], "c"),
+        ([("ada", "a", 9, 0), ("bob", "b", 11, 0)], "a"),  # in time
+        ([("ada", "a", 11, 0), ("bob", "b", 12, 0)], "b"),
+    ],
+)
+def test_the_latest_attempt_of_any_member_counts(tmp_path, copies, counts):
+    given = [replace(entry(*one[:3]), attempt=one[3]) for one in copies]
+    rows = team(tmp_path, given)
+    assert {rows[s].entry.sha256 for s in ("ada", "bob")} == {counts}
+    assert len({(rows[s].deduction, rows[s].days_late) for s in ("ada", "bob")}) == 1
+
+
+def test_an_extension_of_one_member_is_the_groups(tmp_path):
+    text = "student,group,extension\nada,A+,2026-03-02\nbob,A+,\neve,A,\nsid,A,\n"
+    listed = people(tmp_path, text, zone=UTC)
+    copies = [entry("bob", "a", 20), entry("sid", "b", 20)]
+    found = {"a": record("a"), "b": record("b")}
+    rows = gradebook.rows(copies, found, DEADLINE, listed, PENALTY)
+    assert [one.total for one in rows] == [2, 2, 1.5, 1.5]
+
+
+def test_a_groups_name_is_no_students(tmp_path):
+    with pytest.raises(ValueError, match="expected groups with names of their own, got ada for"):
+        people(tmp_path, "student,group\nada,Ada\nbob,ada\n")
+
+
+@pytest.mark.parametrize(
+    ("student", "platform", "who"),
+    [
+        ("team_1", "", "ada"),  # the group's first
+        ("Team 1_900", "canvas", "ada"),
+        ("Team 1-Bob N_34", "moodle", "bob"),
+        ("Team 2", "", None),
+    ],
+)
+def test_names_of_groups_find_a_member(tmp_path, student, platform, who):
+    listed = people(tmp_path, TEAMS)
+    found = classlist.match([replace(entry(student, "a"), platform=platform)], listed)
+    assert (found[student].student if student in found else None) == who
 
 
 # A person's points

@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from argparse import ArgumentParser
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -316,6 +317,83 @@ def test_moodle_takes_grades_and_feedback_back(tmp_path, capsys, monkeypatch):
     told = capsys.readouterr().out
     assert "1 grades of 4 students" in told
     assert "Bob Noyce; Eve_5; Jos\u00e9" in told
+
+
+def at(path, when):
+    os.utime(path, (datetime.fromisoformat(when).timestamp(),) * 2)
+
+
+def test_a_group_is_late_once_and_moodle_gets_each_members_points(tmp_path, capsys, monkeypatch):
+    units = {who: f"Team 1-{who}{MOODLE}" for who in ("Ada Lovelace_12", "Bob Noyce_34")}
+    units["Eve_5"] = f"Eve_5{MOODLE}"
+    right = handed_in(text="")
+    for who, content in zip(units, (right, handed_in(text="", empty=True), right), strict=True):
+        at(put(tmp_path / "in" / units[who] / "04.ipynb", content), "2026-12-03T12:00+01:00")
+    at(tmp_path / "in" / units["Bob Noyce_34"] / "04.ipynb", "2026-12-02T12:00+01:00")
+    text = "Identifier,Full name,Group,Extension\nParticipant 12,Ada Lovelace,Team 1,\n"
+    text += "Participant 34,Bob Noyce,Team 1,\nParticipant 5,Eve,,3.12.2026\n"
+    text += "Participant 7,Kim,Team 1,\n"
+    people = put(tmp_path / "list.csv", text.encode())
+    options = ["--students", str(people), "--for", "moodle"]
+    options += ["--deadline", "2026-12-01 23:59 Europe/Berlin", "--late", "1 point per day"]
+    written = set()
+    for _ in range(2):
+        command(tmp_path, monkeypatch, *options)
+        written.add((tmp_path / "grades" / "moodle.csv").read_bytes())
+    assert len(written) == 1
+    with open(tmp_path / "grades" / "moodle.csv", encoding="utf-8-sig", newline="") as file:
+        rows = {row["Full name"]: row for row in csv.DictReader(file)}
+    assert {who: row["Grade"] for who, row in rows.items()} == {
+        "Ada Lovelace": str(POINTS - 2),
+        "Bob Noyce": str(POINTS - 2),
+        "Kim": str(POINTS - 2),
+        "Eve": str(POINTS),
+    }
+    assert f"2 of {POINTS} points are taken off" in rows["Kim"]["Feedback comments"]
+    assert set(members(tmp_path / "grades" / "moodle_feedback.zip")) == {
+        *(f"{unit}/feedback.html" for unit in units.values()),
+        f"Kim_7{MOODLE}/feedback.html",
+    }
+    graded = lines(tmp_path / "grades" / "grades.csv")
+    assert graded["Bob Noyce"]["days late"] == "2"
+    assert float(graded["Eve"]["deduction"]) == 0
+    with open(tmp_path / "grades" / "intake.csv", encoding="utf-8-sig", newline="") as file:
+        why = {row["student"]: (row["outcome"], row["why"]) for row in csv.DictReader(file)}
+    assert why["Ada Lovelace"][0] == "graded"
+    assert why["Bob Noyce"][0] == "superseded"
+    assert why["Bob Noyce"][1].endswith("counts for the group Team 1; this is another notebook.")
+    told = capsys.readouterr().out
+    assert "deadline 2026-12-01 23:59 CET: 3 students\ndeadline 2026-12-03 23:59 CET: Eve" in told
+    assert "late: 3; points taken off: 3; handed in at no known time: 0" in told
+
+
+def test_a_group_in_canvas_is_exported_once_for_each_member(tmp_path, monkeypatch):
+    put(tmp_path / "in" / "team1_LATE_123_456_04.ipynb", handed_in(text=""))
+    gradebook = put(
+        tmp_path / "list.csv",
+        b"Student,ID,SIS User ID,SIS Login ID,Section,Group\n"
+        b'"Lovelace, Ada",123,s1,alovelace,A,team1\n"Noyce, Bob",77,s2,bnoyce,B,team1\n',
+    )
+    options = ["--students", str(gradebook), "--for", "canvas", "--column", "Exercise 4 (98)"]
+    options += ["--deadline", "2020-01-01", "--late", "10% per day, at most 50%"]
+    command(tmp_path, monkeypatch, *options)
+    with open(tmp_path / "grades" / "canvas.csv", encoding="utf-8-sig", newline="") as file:
+        _, _, *rows = csv.reader(file)
+    # Without a time nothing is taken off, and a person is asked to look.
+    assert [(row[1], row[-1]) for row in rows] == [("123", str(POINTS)), ("77", str(POINTS))]
+    pages = members(tmp_path / "grades" / "canvas_feedback.zip")
+    assert [*pages] == ["team1_LATE_123_456_04.html"]
+    assert b"nothing is taken off for being late" in pages["team1_LATE_123_456_04.html"]
+    assert "late" in lines(tmp_path / "grades" / "grades.csv")["Noyce, Bob"]["needs review"]
+
+
+def test_a_rule_without_a_deadline_stops_before_anything_is_graded(tmp_path, monkeypatch):
+    put(tmp_path / "in" / "ada.ipynb", b"")
+    people = put(tmp_path / "list.csv", b"student,extension\nada,\n")
+    raised = pytest.raises(ValueError, match='got none; add --deadline "2026-12-01 23:59"')
+    with raised:
+        command(tmp_path, monkeypatch, "--late", "20%", "--students", str(people))
+    assert not (tmp_path / "grades" / "intake").exists()
 
 
 def test_canvas_takes_grades_and_feedback_back(tmp_path, monkeypatch):
