@@ -29,8 +29,8 @@ from coursekit.explorers import wall
 from coursekit.ledger import experiments, record, worlds
 
 # What goes wrong on the first GPU goes wrong on the second one too, and more: it is not the current
-# one. Without double precision, what goes wrong on Apple's goes wrong there as well. All three kinds
-# of device are in `test_devices`.
+# one. Without double precision, what goes wrong on Apple's goes wrong there as well. All kinds of
+# device are in `test_devices`.
 STRICT = "cuda:1 without doubles"
 EPOCHS = 1
 WHOLE = "COURSEKIT_WHOLE_LEDGER"

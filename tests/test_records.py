@@ -509,6 +509,16 @@ def test_every_answer_of_depends_has_its_sentence():
         assert told == (result.answer == "depends"), result.id
 
 
+def test_readme_says_how_far_other_writers_agree():
+    said = agreement.agreement("other writers").splitlines()[-1]
+    answers, of, words, of_words, turned = re.findall(r"\d+", said)
+    n, total = (len(list(results.folder(w).glob("*.json"))) for w in ("other writers", "digits"))
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"{n} of {total} claims have been run there so far" in text
+    assert f"{answers} of {of} answers and {words} of {of_words} words" in text
+    assert f"and {'none' if turned == '0' else turned} turned into its opposite" in text
+
+
 def test_agreement_counts_only_what_could_move(ledger, tmp_path):
     stored(["C01", "C02", "C03"], tmp_path / "kept")
     stored(["C01", "C02"], tmp_path / "kept", worlds.find("other writers"))
