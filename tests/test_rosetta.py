@@ -147,6 +147,61 @@ def test_what_one_looks_for_is_found():
     assert rosetta.find("no such word") == []
 
 
+def test_an_argument_leads_to_its_rows():
+    lines = page.index(ROWS.values())
+    assert [row.name for row in lines["cooldown"]] == ["Cooldown"]
+    assert {"AdamEpsilon", "Layer", "Network"} <= {row.name for row in lines["eps"]}
+    for word, rows in lines.items():
+        for row in rows:
+            assert word in rosetta._text(row)
+    assert {row.name for rows in lines.values() for row in rows} == set(ROWS)
+    markup = page.table(
+        [measure.Outcome(row, {}, None, True, None) for row in ROWS.values()]
+    ).markup
+    for target in re.findall(r'href="#([^"]+)"', markup):
+        assert f'id="{target}"' in markup
+
+
+def test_what_a_snippet_calls_is_shown():
+    shown = page.helpers().markup
+    for name in ("fit_torch", "fit_keras", "fit_sklearn", "linear", "drive"):
+        assert f"def {name}(" in shown
+    assert "CURVE = (1.0, 0.7" in shown
+
+
+ROUNDED = """
+import numpy as np, torch
+from coursekit.rosetta.measure import ROWS
+from coursekit.rosetta.shared import fit_torch, linear
+kept = float(np.float32(0.999))
+def off(beta):
+    net = linear()
+    optimizer = torch.optim.AdamW(net.parameters(), 0.01, weight_decay=0.0)
+    t = iter(range(1, 51))
+    def as_keras(*_):
+        step = next(t)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * ((1 - beta**step) / (1 - 0.999**step)) ** 0.5
+            group["eps"] = 1e-7 / (1 - 0.999**step) ** 0.5
+    optimizer.register_step_pre_hook(as_keras)
+    mine = fit_torch(net, optimizer, 50)
+    return max(abs(mine[part] - other[part]).max() for part in mine)
+from coursekit.rosetta.shared import fit_keras, keras
+model = keras.Sequential([keras.layers.Dense(1)])
+model.compile(keras.optimizers.Adam(0.01), "mse")
+other = fit_keras(model, 50)
+import json
+print(json.dumps([float(off(0.999)), float(off(kept))]))
+"""
+
+
+@pytest.mark.skipif(rosetta.versions()["keras"] is None, reason=NO_KERAS)
+def test_what_is_left_between_two_adams_is_a_rounded_number():
+    """Row *Decoupled decay* says so: Keras corrects with 0.999 in 32 bits."""
+    exact, rounded = measure._run(ROUNDED, [])
+    assert rounded < 5e-7 < 2e-6 < exact
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [(0.0, "0"), (3.2e-8, "3e−8"), (0.0712, "0.071"), (18.0, "18"), (1804, "1804")],

@@ -6,10 +6,21 @@ equivalent and the row says why. A wrong line stands beside each row, and is run
 
 from coursekit.rosetta import page
 from coursekit.rosetta.measure import ROWS, Outcome, outcomes, versions
-from coursekit.rosetta.page import Page
+from coursekit.rosetta.page import Page, helpers
 from coursekit.rosetta.row import Row
 
-__all__ = ["ROWS", "Outcome", "Page", "Row", "find", "outcomes", "show", "table", "versions"]
+__all__ = [
+    "ROWS",
+    "Outcome",
+    "Page",
+    "Row",
+    "find",
+    "helpers",
+    "outcomes",
+    "show",
+    "table",
+    "versions",
+]
 
 
 def table() -> Page:
@@ -63,5 +74,5 @@ def find(word: str) -> list[str]:
 
 def _text(row: Row) -> str:
     code = [row.source(library) for library in (*row.code, "wrong")]
-    short = [one for one in row.short.values() if one]
+    short = [*(one for one in row.short.values() if one), *row.also]
     return "\n".join([row.topic, row.same, row.trap, *row.lacks.values(), *short, *code])

@@ -108,8 +108,9 @@ class Logits:
 class ClassWeights:
     """Keras multiplies each example's loss by the weight of its class and divides by the *number of
     examples*. PyTorch's `CrossEntropyLoss(weight=...)` divides by the *sum of their weights*; with
-    `reduction="sum"` and a division of one's own it is the same. scikit-learn weighs each term of a
-    sum. Compared at the minimum of a logistic regression with c = 0.05."""
+    `reduction="sum"` and a division of one's own it is the same, as long as labels are not smoothed
+    (see the next row). scikit-learn weighs each term of a sum. Compared at the minimum of a
+    logistic regression with c = 0.05."""
 
     short = {
         "keras": "model.fit(class_weight={0: 1, 1: 3})",
@@ -155,6 +156,53 @@ class ClassWeights:
             return mean(z, labels)
 
         return fit_torch(net, optimizer, 150, loss)
+
+
+@row(LABELS, "Smoothing and class weights")
+class SmoothedWeights:
+    """Keras weighs the whole loss of an example by the weight of its own class, smoothed or not. In
+    PyTorch take the smoothed losses one by one, multiply them by `weight[y]`, and take the mean."""
+
+    short = {
+        "keras": "CategoricalCrossentropy(label_smoothing=0.1), fit(class_weight={...})",
+        "torch": '(weight[y] * each).mean()  # each: CrossEntropyLoss(reduction="none")',
+        "sklearn": None,
+    }
+    also = ("weight", "CrossEntropyLoss", "reduction")
+    lacks = {"sklearn": "No equivalent: it has the weights, and no smoothing."}
+    trap = """With both flags in one call, as in the wrong line, PyTorch weighs each *share* of a
+    smoothed label by the class to which the share has gone. Each flag alone has its row above, and
+    both rows are equal; together they are not."""
+
+    def missing():
+        return not {name for name in settings() if "smooth" in name}
+
+    def keras(steps):
+        target = F.one_hot(labels + (x[:, 1] > 0), 3).float()  # three classes
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+        model = keras.Sequential([keras.layers.Dense(3)])
+        model.compile(keras.optimizers.SGD(0.5), loss)
+        return fit_keras(model, steps, target, class_weight={0: 1.0, 1: 2.0, 2: 0.5})
+
+    def torch(steps):
+        net, target, weight = linear(3), labels + (x[:, 1] > 0), torch.tensor([1.0, 2.0, 0.5])
+        each = nn.CrossEntropyLoss(reduction="none", label_smoothing=0.1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+
+        def loss():
+            return (weight[target] * each(net(x), target)).mean()
+
+        return fit_torch(net, optimizer, steps, loss)
+
+    def wrong(steps):
+        net, target, weight = linear(3), labels + (x[:, 1] > 0), torch.tensor([1.0, 2.0, 0.5])
+        total = nn.CrossEntropyLoss(weight, reduction="sum", label_smoothing=0.1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+
+        def loss():
+            return total(net(x), target) / 64
+
+        return fit_torch(net, optimizer, steps, loss)
 
 
 @row(LABELS, "Weights of examples")

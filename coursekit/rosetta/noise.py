@@ -54,6 +54,7 @@ class JustMade:
     of `fit`. A module of PyTorch is in training mode from birth, until `eval()`."""
 
     short = {"keras": "layer(h)", "torch": "net.eval()(h)", "sklearn": None}
+    also = ("Dropout", "training", "train")
     lacks = {"sklearn": NONE}
     trap = """Translate the call as it stands, and PyTorch drops units while you evaluate. Nothing
     is said about it."""
@@ -81,6 +82,7 @@ class StaysOn:
         "torch": "F.dropout(h, 0.3)",
         "sklearn": None,
     }
+    also = ("Dropout",)
     lacks = {"sklearn": NONE}
     trap = """The same line is a bug where nobody wanted it: `F.dropout(h, 0.3)` inside `forward`
     keeps dropping after `eval()` (lesson 04). It needs `training=self.training`. The wrong line
@@ -115,6 +117,7 @@ class Frozen:
         "torch": "layer.requires_grad_(False)  # still drops",
         "sklearn": None,
     }
+    also = ("Dropout",)
     lacks = {"sklearn": NONE}
     trap = """Batch norm in Keras is different: there the same attribute changes what the layer
     computes (see below). The wrong line freezes PyTorch's by its mode."""
@@ -185,6 +188,7 @@ class Sequence:
         "torch": "nn.Dropout1d(0.3)  # (N, features, steps)",
         "sklearn": None,
     }
+    also = ("SpatialDropout1D",)
     lacks = {"sklearn": NONE}
     trap = """Sequences in PyTorch are usually (N, steps, features), as for its attention and with
     `batch_first`. `Dropout1d` then silences whole moments instead of features."""

@@ -1,4 +1,6 @@
-"""Rows on what an optimizer does beside following the slope: decay, limits, clipping, averages."""
+"""Rows on what an optimizer does beside following the slope: momentum, decay, limits, averages."""
+
+from itertools import count
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,7 @@ from coursekit.rosetta.shared import (
     y,
 )
 
-GROUP = "Decay, limits and averages in the optimizer"
+GROUP = "Momentum, decay, limits and averages in the optimizer"
 
 
 def settings() -> set[str]:
@@ -34,7 +36,8 @@ def settings() -> set[str]:
 class Decoupled:
     """Each step first takes lr · `weight_decay` off every weight and then follows the slope of the
     loss alone. Keras means this by `weight_decay` in *every* optimizer; in PyTorch it is the W in
-    AdamW."""
+    AdamW. (What is left of a difference here: Keras rounds 0.999 to 32 bits. Where slopes are
+    small, a larger one comes in, see *Adam's small number*.)"""
 
     short = {
         "keras": "Adam(lr, weight_decay=d)  # or AdamW",
@@ -69,7 +72,8 @@ class Decoupled:
 @row(GROUP, "L2 under Adam")
 class Coupled:
     """L2 in the loss, followed by Adam: PyTorch's `Adam(weight_decay=2c)`, Keras' kernel
-    regularizer and scikit-learn's alpha = rows · c, whose halved loss Adam does not notice."""
+    regularizer and scikit-learn's alpha = rows · c, whose halved loss Adam does not notice.
+    (*Adam's small number* has a row of its own.)"""
 
     short = {
         "keras": "Adam(lr) and kernel_regularizer=L2(c)",
@@ -100,6 +104,139 @@ class Coupled:
         model = keras.Sequential([keras.layers.Dense(1)])
         model.compile(keras.optimizers.Adam(0.01, weight_decay=2 * 0.25), "mse")
         return fit_keras(model, steps)
+
+
+@row(GROUP, "Adam's small number")
+class AdamEpsilon:
+    """Adam divides by the size of the slope plus a small number: 1e-7 in Keras, 1e-8 in the two
+    others. Keras and scikit-learn add it *before* the size is corrected for its start at zero,
+    PyTorch *after*. So PyTorch's number is theirs divided by the correction, anew in each step,
+    for Adam and AdamW alike. Compared on columns of size 0.00001, whose slopes are small."""
+
+    short = {
+        "keras": "Adam(lr)  # epsilon=1e-7",
+        "torch": 'group["eps"] = 1e-7 / (1 - 0.999**t) ** 0.5  # in front of step t',
+        "sklearn": 'MLPRegressor(solver="adam", epsilon=1e-7 / 2)  # its loss is halved',
+    }
+    also = ("AdamW", "beta_2", "betas", "eps")
+    trap = """The wrong line copies 1e-7, which is thirty times too small in the first step. It
+    matters where slopes are small, as here, and behind batch norm (*All together*), and less with
+    each thousand steps. In the formula 0.999 is `beta_2`, and t counts from 1."""
+
+    def keras(steps):
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(0.01, epsilon=1e-7), "mse")
+        return fit_keras(model, steps, inputs=1e-5 * x)
+
+    def torch(steps):
+        net, t = linear(), count(1)
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+
+        def small(*_):
+            eps = 1e-7 / (1 - 0.999 ** next(t)) ** 0.5
+            for group in optimizer.param_groups:
+                group["eps"] = eps
+
+        optimizer.register_step_pre_hook(small)
+        return fit_torch(net, optimizer, steps, lambda: F.mse_loss(net(1e-5 * x), y))
+
+    def sklearn(steps):
+        # its squared error is halved, so the slopes are, and so has the small number to be
+        model = MLPRegressor(solver="adam", alpha=0, epsilon=1e-7 / 2, learning_rate_init=0.01)
+        return fit_sklearn(model, steps, inputs=1e-5 * X)
+
+    def wrong(steps):
+        net = linear()
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.01, eps=1e-7)
+        return fit_torch(net, optimizer, steps, lambda: F.mse_loss(net(1e-5 * x), y))
+
+
+@row(GROUP, "Nesterov's momentum")
+class Nesterov:
+    """The same word and the same steps in all three, as plain momentum is; scikit-learn halves the
+    squared error, so its learning rate is twice as large."""
+
+    short = {
+        "keras": "SGD(lr, momentum=0.9, nesterov=True)",
+        "torch": "SGD(lr, momentum=0.9, nesterov=True)",
+        "sklearn": 'MLPRegressor(solver="sgd", momentum=0.9, nesterovs_momentum=True)',
+    }
+    trap = """It is off by default in Keras and PyTorch and *on* in scikit-learn, with a momentum of
+    0.9. So `MLPRegressor(solver="sgd")` is not the plain SGD of the others; the wrong line forgets
+    the word."""
+
+    def keras(steps):
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.02, momentum=0.9, nesterov=True), "mse")
+        return fit_keras(model, steps)
+
+    def torch(steps):
+        net = linear()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9, nesterov=True)
+        return fit_torch(net, optimizer, steps)
+
+    def sklearn(steps):
+        how = {"momentum": 0.9, "nesterovs_momentum": True, "learning_rate_init": 2 * 0.02}
+        return fit_sklearn(MLPRegressor(solver="sgd", alpha=0, **how), steps)
+
+    def wrong(steps):
+        net = linear()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+        return fit_torch(net, optimizer, steps)
+
+
+@row(GROUP, "Momentum when the rate changes")
+class ChangingRate:
+    """At one learning rate momentum is the same in both. Keras gathers *steps*, which carry the
+    rate of their own time; PyTorch gathers slopes and multiplies by the rate of today. So where
+    the rate is divided by ten, as here after five steps, PyTorch's buffers have to grow tenfold to
+    go on as Keras does."""
+
+    short = {
+        "keras": "SGD(schedule, momentum=0.9)",
+        "torch": 'state["momentum_buffer"] *= old_lr / new_lr  # when lr changes',
+        "sklearn": None,
+    }
+    also = ("PiecewiseConstantDecay", "ReduceLROnPlateau", "lr_scheduler", "nesterov")
+    lacks = {
+        "sklearn": """No equivalent: its schedules are "adaptive" and "invscaling", and a list of
+        rates cannot be given."""
+    }
+    trap = """The wrong line changes the rate alone, as schedulers do. Keras' network then still
+    walks with its old speed for some ten steps, PyTorch's slows down at once."""
+
+    def missing():
+        return not {name for name in settings() if "schedul" in name}
+
+    def keras(steps):
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay([4], [0.02, 0.002])
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
+        return fit_keras(model, steps)
+
+    def torch(steps):
+        net, t = linear(), count(1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+
+        def slower(*_):
+            if next(t) == 6:
+                optimizer.param_groups[0]["lr"] = 0.002
+                for state in optimizer.state.values():
+                    state["momentum_buffer"] *= 0.02 / 0.002
+
+        optimizer.register_step_pre_hook(slower)
+        return fit_torch(net, optimizer, steps)
+
+    def wrong(steps):
+        net, t = linear(), count(1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+
+        def slower(*_):
+            if next(t) == 6:
+                optimizer.param_groups[0]["lr"] = 0.002
+
+        optimizer.register_step_pre_hook(slower)
+        return fit_torch(net, optimizer, steps)
 
 
 @row(GROUP, "Decay under momentum")
@@ -143,38 +280,45 @@ class Momentum:
 
 @row(GROUP, "Which weights decay")
 class Excluded:
-    """Keras excludes variables by a part of their name, PyTorch by groups of parameters. Both decay
-    everything, biases too, unless they are told."""
+    """Keras excludes variables by a part of their *own* name (kernel, bias, gamma, beta), PyTorch
+    by groups of parameters. Both decay everything, biases and norms too, unless they are told."""
 
     short = {
-        "keras": 'optimizer.exclude_from_weight_decay(var_names=["bias"])',
-        "torch": 'AdamW([{"params": [net.weight]}, {"params": [net.bias], "weight_decay": 0}])',
+        "keras": 'exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])',
+        "torch": 'AdamW([{"params": kernels}, {"params": rest, "weight_decay": 0}])',
         "sklearn": None,
     }
+    also = ("gamma", "var_list")
     lacks = {"sklearn": "No equivalent: nothing decays there; alpha never touches an intercept."}
-    trap = """In Keras the call has to come before the first step, and a part of a name that fits
-    nothing is no error. The wrong line decays all."""
+    trap = """The name of a layer is not a part of it, and a name that fits nothing is no error: the
+    wrong line excludes the norm by its layer's name, and its scales decay. The call has to come
+    before the first step."""
 
     def missing():
         return not {name for name in settings() if "decay" in name}
 
     def keras(steps):
         optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.5)
-        optimizer.exclude_from_weight_decay(var_names=["bias"])
-        model = keras.Sequential([keras.layers.Dense(1)])
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        norm = keras.layers.LayerNormalization(epsilon=1e-5)
+        model = keras.Sequential([norm, keras.layers.Dense(1)])
         model.compile(optimizer, "mse")
         return fit_keras(model, steps)
 
     def torch(steps):
-        net = linear()
-        biases = {"params": [net.bias], "weight_decay": 0}
-        optimizer = torch.optim.AdamW([{"params": [net.weight]}, biases], 0.01, weight_decay=0.5)
-        return fit_torch(net, optimizer, steps)
+        net, norm = linear(), torch.nn.LayerNorm(5)
+        kernels, rest = [net.weight], [net.bias, *norm.parameters()]
+        groups = [{"params": kernels}, {"params": rest, "weight_decay": 0}]
+        optimizer = torch.optim.AdamW(groups, 0.01, weight_decay=0.5)
+        return fit_torch(net, optimizer, steps, lambda: F.mse_loss(net(norm(x)), y))
 
     def wrong(steps):
-        net = linear()
-        optimizer = torch.optim.AdamW(net.parameters(), 0.01, weight_decay=0.5)
-        return fit_torch(net, optimizer, steps)
+        optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.5)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "layer_normalization"])
+        norm = keras.layers.LayerNormalization(epsilon=1e-5)
+        model = keras.Sequential([norm, keras.layers.Dense(1)])
+        model.compile(optimizer, "mse")
+        return fit_keras(model, steps)
 
 
 @row(GROUP, "A limit on each unit's weights")
@@ -188,10 +332,11 @@ class MaxNorm:
         "torch": "weight.renorm(p=2, dim=0, maxnorm=0.5)  # behind step()",
         "sklearn": None,
     }
+    also = ("max_value",)
     lacks = {"sklearn": "No equivalent: nothing can be done there between two steps of `fit`."}
-    trap = """`axis` is what is summed over, `dim` is what is kept, and kernels are transposed: both
-    are 0, by two mistakes that cancel. For convolutions Keras needs axis [0, 1, 2]. The wrong line
-    limits each input instead of each unit."""
+    trap = """`axis` is what is summed over (0 by default), `dim` is what is kept, and kernels are
+    transposed: two conventions that differ twice, so both are 0. For convolutions Keras needs axis
+    [0, 1, 2]. The wrong line limits each input instead of each unit."""
 
     def missing():
         return not {name for name in settings() if "constraint" in name or "norm" in name}
@@ -229,6 +374,7 @@ class ClipNorm:
         "torch": "clip_grad_norm_(net.parameters(), 1.0)",
         "sklearn": None,
     }
+    also = ("clipnorm",)
     lacks = {"sklearn": "No equivalent: its networks have no limit on slopes."}
     trap = """Keras' `clipnorm` looks at each variable for itself, so kernel and bias may each be as
     long as the limit, and the direction changes."""

@@ -3,15 +3,30 @@
 import re
 from collections.abc import Iterable
 from html import escape
+from inspect import getsource
 
+from coursekit.rosetta import shared, stopping
 from coursekit.rosetta.measure import GROUPS, HOW_TO_GET_KERAS, Outcome, names, versions
-from coursekit.rosetta.row import LIBRARIES
+from coursekit.rosetta.row import LIBRARIES, Row
 
 # Colors as in the explorers; one rule of a theme for tables has to be outdone here and there.
 LIGHT = """--bg:#fff;--ink:#1c1c1c;--muted:#595959;--grid:#dedede;--band:#f1f1f1;
 --strong:#00704f;--against:#a84400;"""
 DARK = """--bg:#161616;--ink:#ededed;--muted:#b4b4b4;--grid:#393939;--band:#262626;
 --strong:#4fd9ac;--against:#ffa468;"""
+# Words in the lines of the table that nobody looks up.
+COMMON = re.compile(
+    "abs|best|best_epoch|break|column|continue|copy|dims|epoch|evaluate|fit|flip|float|for|group|if"
+    "|kept|layer|len|loss|mean|model|mul_|net|normalize|old|pad|parameters|params|predict"
+    "|randn_like|rot90|square|state|sum|update|where"
+)
+HELPERS = (  # what the snippets call and do not show
+    shared.linear,
+    shared.fit_keras,
+    shared.fit_sklearn,
+    stopping.drive,
+    stopping.Epoch,
+)
 STYLE = f"""
 .rosetta{{{LIGHT}container-type:inline-size;max-width:1080px;text-align:left;color:var(--ink);
  font:15px/1.45 system-ui,"Segoe UI",Helvetica,Arial,sans-serif}}
@@ -36,6 +51,10 @@ html[data-theme=dark] body .rosetta,body[data-jp-theme-light=false] .rosetta{{{D
 .rosetta col.name{{width:18%}}.rosetta col.off{{width:13%}}
 .rosetta.rosetta code{{font:.83em/1.4 ui-monospace,Menlo,Consolas,monospace!important;background:none!important;border:0!important;color:var(--ink)!important;padding:0!important;margin:0;overflow-wrap:anywhere;display:inline;white-space:normal}}
 .rosetta .none,.rosetta .unit{{color:var(--muted)}}
+.rosetta dl{{columns:21em;column-gap:2em;margin:.5em 0}}
+.rosetta dl div{{break-inside:avoid;margin:.2em 0;padding-left:1.4em;text-indent:-1.4em}}
+.rosetta dt,.rosetta dd{{display:inline;margin:0;font-weight:400}}
+.rosetta dl a,.rosetta dl a:visited{{color:var(--ink);text-decoration:underline;text-decoration-color:var(--muted)}}
 .rosetta .equal{{color:var(--strong);font-weight:650}}
 .rosetta .wrong{{color:var(--against);font-weight:650}}
 .rosetta .boxes{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25em),1fr));gap:.7em;margin:.5em 0}}
@@ -66,7 +85,7 @@ class Page:
 
 
 def table(found: Iterable[Outcome]) -> Page:
-    """All rows in groups, the first group open."""
+    """The index and all rows in groups, the first group open."""
     found = list(found)
     parts = []
     for group in GROUPS:
@@ -76,8 +95,37 @@ def table(found: Iterable[Outcome]) -> Page:
             f'<details class="group"{opened}><summary>{escape(group)} '
             f'<span class="count">{count(own)}</span></summary>{_rows(group, own)}</details>'
         )
-    markup = f'<div class="rosetta"><p>{_ran()}</p>{"".join(parts)}</div>'
+    by_name = _index([one.row for one in found])
+    markup = f'<div class="rosetta"><p>{_ran()}</p>{by_name}{"".join(parts)}</div>'
     return Page(markup, "\n".join([_plain(_ran()), *map(line, found)]))
+
+
+def index(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Arguments and classes, in the order of the alphabet, and the rows in whose lines they stand.
+
+    Taken are the names that are called, set or asked for in a line of the table, and what a row
+    lists in `also`.
+    """
+    found = {}
+    for row in rows:
+        lines = [line.partition("  # ")[0] for line in row.short.values() if line]
+        words = re.findall(r"[A-Za-z_]\w+(?= ?[(=]|\"\])|(?<=\.)[A-Za-z_]\w+", "\n".join(lines))
+        for word in dict.fromkeys([*words, *row.also]):
+            if not COMMON.fullmatch(word):
+                found.setdefault(word, []).append(row)
+    return dict(sorted(found.items(), key=lambda item: item[0].lower().lstrip("_")))
+
+
+def helpers() -> Page:
+    """The loop of PyTorch, and folded what else the snippets call and do not show."""
+    curve = f"CURVE = {stopping.CURVE}  # validation losses"
+    more = "".join(f'<div class="box">{_code(getsource(one))}</div>' for one in HELPERS)
+    markup = (
+        f'<div class="rosetta">{_code(getsource(shared.fit_torch))}<details><summary>The same for '
+        "Keras and scikit-learn, the first layer, and what drives the rows on stopping</summary>"
+        f'<div class="boxes"><div class="box">{_code(curve)}</div>{more}</div></details></div>'
+    )
+    return Page(markup, "\n\n".join(getsource(one) for one in (shared.fit_torch, *HELPERS)))
 
 
 def single(one: Outcome) -> Page:
@@ -132,6 +180,25 @@ def _verdict(one: Outcome) -> str:
     return f'<span class="equal">{said}</span>{unit}'
 
 
+def _index(rows: list[Row]) -> str:
+    lines = index(rows)
+    entries = "".join(
+        f"<div><dt><code>{escape(word)}</code></dt> <dd>"
+        + ", ".join(f'<a href="#{_id(row)}">{escape(row.topic)}</a>' for row in own)
+        + "</dd></div>"
+        for word, own in lines.items()
+    )
+    return (
+        '<details class="group"><summary>Look up an argument or a class '
+        f'<span class="count">{len(lines)} names; what is not here has no row</span></summary>'
+        f"<dl>{entries}</dl></details>"
+    )
+
+
+def _id(row: Row) -> str:
+    return f"rosetta-{row.name}"
+
+
 def _rows(group: str, found: list[Outcome]) -> str:
     heads = "".join(f'<th scope="col">{name}</th>' for name in LIBRARIES.values())
     body = "".join(_row(one) for one in found)
@@ -146,7 +213,7 @@ def _row(one: Outcome) -> str:
     cells = "".join(_cell(one, library) for library in LIBRARIES)
     topic = escape(one.row.topic)
     return (
-        f'<tr><th scope="row">{topic}</th>{cells}<td>{_verdict(one)}</td></tr>'
+        f'<tr id="{_id(one.row)}"><th scope="row">{topic}</th>{cells}<td>{_verdict(one)}</td></tr>'
         '<tr><td class="more" colspan="5"><details><summary>code and trap'
         f'<span style="position:absolute;clip-path:inset(50%)"> of {topic}</span></summary>'
         f"{_inside(one)}</details></td></tr>"

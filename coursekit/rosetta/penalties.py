@@ -205,6 +205,7 @@ class Logistic:
         "torch": "SGD(weight_decay=1 / (C * n))",
         "sklearn": "LogisticRegression(C=C)",
     }
+    also = ("C",)
     trap = """C is a strength upside down: large means free. And it is on by default: whoever asks
     scikit-learn for a logistic regression gets C = 1, and not the maximum of the likelihood."""
 
@@ -496,6 +497,7 @@ class PrintedLoss:
         "torch": "mse_loss(net(x), y) + c * w.square().sum()",
         "sklearn": None,
     }
+    also = ("val_loss", "metrics")
     lacks = {
         "sklearn": """No equivalent: `MLPRegressor.loss_` contains the penalty, but for training
         rows only; what it says of other rows is a score without one."""

@@ -33,6 +33,7 @@ class Row:
     wrong: Callable
     tolerance: float = 1e-5
     unit: str = ""
+    also: tuple[str, ...] = ()  # names for the index that stand in no line of the table
 
     @property
     def trains(self) -> bool:
@@ -70,6 +71,7 @@ def row(group: str, topic: str, **options) -> Callable[[type], Row]:
             missing=own.get("missing"),
             trap=" ".join(own["trap"].split()),
             wrong=own["wrong"],
+            also=own.get("also", ()),
             **options,
         )
         ROWS[one.name] = one

@@ -73,9 +73,9 @@ def _first(outputs: int) -> Tensor:
 def fit_keras(
     model, steps: int, target=y, inputs=x, batch_size: int = 64, **options
 ) -> dict[str, np.ndarray]:
-    """Train a model of one dense layer on all rows at once; its weights after `steps` epochs."""
+    """Train a model with one dense layer on all rows at once; its weights after `steps` epochs."""
     model.build((None, 5))
-    kernel, bias = model.weights[:2]
+    kernel, bias = (next(v for v in model.weights if v.name == part) for part in ("kernel", "bias"))
     kernel.assign(_first(kernel.shape[1]))
     bias.assign(b.expand(bias.shape))
     how = {"batch_size": batch_size, "epochs": steps, "shuffle": False, "verbose": 0}
@@ -93,14 +93,14 @@ def fit_torch(net, optimizer, steps: int, loss=None, after=lambda: None) -> dict
     return {"kernel": numbers(net.weight).T, "bias": numbers(net.bias)}
 
 
-def fit_sklearn(model, steps: int, target=Y) -> dict[str, np.ndarray]:
+def fit_sklearn(model, steps: int, target=Y, inputs=X) -> dict[str, np.ndarray]:
     """Train a network of scikit-learn without a hidden layer on all rows at once; its weights."""
     rate = model.learning_rate_init
     one = {"max_iter": 1, "tol": 0, "n_iter_no_change": 9999, "learning_rate_init": 1e-30}
     model.set_params(hidden_layer_sizes=(), batch_size=64, shuffle=False, warm_start=True, **one)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that so few steps do not converge
-        model.fit(X, target)  # one step to nowhere builds it
+        model.fit(inputs, target)  # one step to nowhere builds it
         model.coefs_[0][:], model.intercepts_[0][:] = w.numpy(), b.numpy()
-        model.set_params(learning_rate_init=rate, max_iter=steps).fit(X, target)
+        model.set_params(learning_rate_init=rate, max_iter=steps).fit(inputs, target)
     return {"kernel": model.coefs_[0], "bias": model.intercepts_[0]}

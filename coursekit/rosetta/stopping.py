@@ -22,14 +22,15 @@ def settings() -> set[str]:
     return {*MLPClassifier().get_params(), *MLPRegressor().get_params()}
 
 
-def told(callback, curve=CURVE, optimizer=None) -> tuple[int, list[float], np.ndarray]:
+def drive(callback, curve=CURVE, lr: float = 1.0) -> tuple[int, list[float], np.ndarray]:
     """Drive a callback of Keras along a curve: last epoch, learning rates, weight that is kept.
 
-    The model is one weight, which is the epoch.
+    The model is one weight, which is the epoch, counted from 1. A rate is read at the end of its
+    epoch, behind the callback: it is the one with which the next epoch would train.
     """
     model = keras.Sequential([keras.layers.Dense(1, use_bias=False)])
     model.build((None, 1))
-    model.compile(optimizer or keras.optimizers.SGD(1.0), "mse")
+    model.compile(keras.optimizers.SGD(lr), "mse")
     callback.set_model(model)
     callback.on_train_begin()
     rates = []
@@ -66,16 +67,17 @@ class Patience:
         "torch": "if epoch - best_epoch >= 5: break",
         "sklearn": "MLPRegressor(early_stopping=True, n_iter_no_change=4)",
     }
+    also = ("tol",)
     trap = """The wrong line copies 5. And the two do not watch the same: scikit-learn takes a tenth
     of your rows away for validation, and watches a score there, not a loss."""
 
     def keras():
         callback = keras.callbacks.EarlyStopping(patience=5)
-        last, _, _ = told(callback, [1.0] * 50)
+        last, _, _ = drive(callback, [1.0] * 50)
         return last
 
     def torch():
-        best = best_epoch = float("inf")
+        best, best_epoch = float("inf"), 1
         for epoch, loss in enumerate([1.0] * 50, start=1):
             if loss < best:
                 best, best_epoch = loss, epoch
@@ -92,6 +94,101 @@ class Patience:
         return MLPRegressor(n_iter_no_change=5, random_state=0, **how).fit(X, Y).n_iter_
 
 
+@row(GROUP, "A loss that is not a number")
+class NotANumber:
+    """Keras takes the first value for the best, whatever it is, and nothing is smaller than NaN:
+    with patience 5 it ends at epoch 6. By hand that is a best epoch of 1 to begin with. Compared is
+    the epoch at which training ends when all losses are NaN. (`TerminateOnNaN` of Keras is made for
+    this.)"""
+
+    short = {
+        "keras": "EarlyStopping(patience=5)",
+        "torch": 'best, best_epoch = float("inf"), 1',
+        "sklearn": None,
+    }
+    also = ("TerminateOnNaN", "nan")
+    lacks = {"sklearn": "No equal: its networks end with an error when a weight is not finite."}
+    trap = """No comparison with NaN is true. With a best epoch of infinity, as in the wrong line,
+    the waiting never ends."""
+
+    def missing():
+        model = MLPRegressor(solver="sgd", learning_rate_init=1e30, max_iter=9)
+        try:
+            model.fit(X, Y)
+        except ValueError:
+            return True
+        return False
+
+    def keras():
+        callback = keras.callbacks.EarlyStopping(patience=5)
+        last, _, _ = drive(callback, [float("nan")] * 50)
+        return last
+
+    def torch():
+        best, best_epoch = float("inf"), 1
+        for epoch, loss in enumerate([float("nan")] * 50, start=1):
+            if loss < best:
+                best, best_epoch = loss, epoch
+            elif epoch - best_epoch >= 5:
+                break
+        return epoch
+
+    def wrong():
+        best = best_epoch = float("inf")
+        for epoch, loss in enumerate([float("nan")] * 50, start=1):
+            if loss < best:
+                best, best_epoch = loss, epoch
+            elif epoch - best_epoch >= 5:
+                break
+        return epoch
+
+
+@row(GROUP, "The first epochs do not count")
+class StartFrom:
+    """Keras counts epochs from 0, so `start_from_epoch=2` passes over two of them. A loop that
+    counts from 1 looks at nothing while `epoch <= 2`. Compared are the epoch at which training ends
+    and the one whose weights are kept, on a curve whose second loss is low by chance."""
+
+    short = {
+        "keras": "EarlyStopping(patience=3, start_from_epoch=2)",
+        "torch": "if epoch <= 2: continue",
+        "sklearn": None,
+    }
+    lacks = {"sklearn": "No equivalent: its early stopping looks at all epochs from the first."}
+    trap = """"From epoch 2" sounds like `epoch < 2: continue`, which is the wrong line. It looks at
+    the second epoch, takes its loss for the best, and stops."""
+
+    def missing():
+        return not {name for name in settings() if "start_from" in name}
+
+    def keras():
+        how = {"patience": 3, "restore_best_weights": True, "start_from_epoch": 2}
+        last, _, kept = drive(keras.callbacks.EarlyStopping(**how), [1.0, 0.1, *CURVE])
+        return [last, float(kept[0, 0])]
+
+    def torch():
+        best, best_epoch = float("inf"), 3
+        for epoch, loss in enumerate([1.0, 0.1, *CURVE], start=1):
+            if epoch <= 2:
+                continue
+            if loss < best:
+                best, best_epoch = loss, epoch
+            elif epoch - best_epoch >= 3:
+                break
+        return [epoch, best_epoch]
+
+    def wrong():
+        best, best_epoch = float("inf"), 2
+        for epoch, loss in enumerate([1.0, 0.1, *CURVE], start=1):
+            if epoch < 2:
+                continue
+            if loss < best:
+                best, best_epoch = loss, epoch
+            elif epoch - best_epoch >= 3:
+                break
+        return [epoch, best_epoch]
+
+
 @row(GROUP, "How much is an improvement")
 class MinDelta:
     """`min_delta` in Keras is absolute: a loss has to fall by more than 0.01, whatever it is.
@@ -103,6 +200,7 @@ class MinDelta:
         "torch": "if loss < best - 0.01: ...",
         "sklearn": None,
     }
+    also = ("threshold", "tol")
     lacks = {
         "sklearn": """No equal: `tol` is absolute as well, but counted on a score (accuracy or R²),
         and the best weights are kept by any improvement, however small."""
@@ -118,11 +216,11 @@ class MinDelta:
         callback = keras.callbacks.EarlyStopping(
             patience=3, min_delta=0.01, restore_best_weights=True
         )
-        last, _, _ = told(callback, [0.1 * loss for loss in CURVE])
+        last, _, _ = drive(callback, [0.1 * loss for loss in CURVE])
         return [last, callback.best_epoch + 1]
 
     def torch():
-        best = best_epoch = float("inf")
+        best, best_epoch = float("inf"), 1
         for epoch, loss in enumerate([0.1 * loss for loss in CURVE], start=1):
             if loss < best - 0.01:
                 best, best_epoch = loss, epoch
@@ -148,6 +246,7 @@ class ValidationLoss:
         "torch": 'sum(mse_loss(net(a), t, reduction="sum")) / rows',
         "sklearn": "mean_squared_error(y, model.predict(x))",
     }
+    also = ("val_loss",)
     trap = """A mean of the batches' means, which is the usual loop, gives each row of a small last
     batch more weight: here fifteen times as much. It stood in the article whose copy of the best
     weights was none (see the next row)."""
@@ -200,7 +299,7 @@ class BestWeights:
 
     def keras():
         callback = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
-        _, _, kept = told(callback)
+        _, _, kept = drive(callback)
         return kept
 
     def torch():
@@ -229,9 +328,10 @@ class BestWeights:
 @row(GROUP, "Smaller steps on a plateau")
 class Plateau:
     """The same name in both libraries. Keras acts when `patience` epochs were bad, PyTorch when
-    *more* than `patience` were: 3 there is 2 here. Keras' `min_delta` is absolute, PyTorch's
-    `threshold` a share of the best unless `threshold_mode="abs"`. Compared are the learning rates
-    of all epochs."""
+    *more* than `patience` were: 3 there is 2 here, and `cooldown` has a row of its own below.
+    Keras' `min_delta` is absolute, PyTorch's `threshold` a share of the best unless
+    `threshold_mode="abs"`. Compared are the learning rates behind all epochs. (With momentum, see
+    *Momentum when the rate changes*.)"""
 
     short = {
         "keras": "ReduceLROnPlateau(factor=0.5, patience=3, min_delta=1e-4)",
@@ -249,7 +349,7 @@ class Plateau:
 
     def keras():
         callback = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=3, min_delta=1e-4)
-        _, rates, _ = told(callback)
+        _, rates, _ = drive(callback)
         return rates
 
     def torch():
@@ -293,7 +393,7 @@ class Threshold:
 
     def keras():
         callback = keras.callbacks.ReduceLROnPlateau(patience=3, min_delta=0.05)
-        _, rates, _ = told(callback, [0.1 * loss for loss in CURVE])
+        _, rates, _ = drive(callback, [0.1 * loss for loss in CURVE])
         return rates
 
     def torch():
@@ -313,4 +413,98 @@ class Threshold:
         for loss in CURVE:
             slower.step(0.1 * loss)
             rates.append(optimizer.param_groups[0]["lr"])
+        return rates
+
+
+@row(GROUP, "A rest after each cut")
+class Cooldown:
+    """For `cooldown` epochs after a cut, bad epochs are not counted. Keras counts the last of them
+    already, PyTorch does not: `cooldown=k` there is `cooldown=k - 1` here, and Keras' 1 is the same
+    as its 0. Compared are the rates for k = 1, 2 and 3, where nothing improves."""
+
+    short = {
+        "keras": "ReduceLROnPlateau(factor=0.5, patience=3, cooldown=k)",
+        "torch": "ReduceLROnPlateau(opt, factor=0.5, patience=2, cooldown=k - 1)",
+        "sklearn": None,
+    }
+    lacks = {"sklearn": """No equivalent: `learning_rate="adaptive"` goes on counting at once."""}
+    trap = """The wrong line translates the patience and copies `cooldown`: the second cut comes an
+    epoch late, the third two."""
+
+    def missing():
+        return "cooldown" not in settings()
+
+    def keras():
+        rates = []
+        for k in (1, 2, 3):
+            how = {"factor": 0.5, "patience": 3, "cooldown": k}
+            rates += drive(keras.callbacks.ReduceLROnPlateau(**how), [1.0] * 20)[1]
+        return rates
+
+    def torch():
+        rates = []
+        for k in (1, 2, 3):
+            opt = torch.optim.SGD(Epoch().parameters(), lr=1.0)
+            slower = ReduceLROnPlateau(opt, factor=0.5, patience=2, cooldown=k - 1)
+            for loss in [1.0] * 20:
+                slower.step(loss)
+                rates.append(opt.param_groups[0]["lr"])
+        return rates
+
+    def wrong():
+        rates = []
+        for k in (1, 2, 3):
+            opt = torch.optim.SGD(Epoch().parameters(), lr=1.0)
+            slower = ReduceLROnPlateau(opt, factor=0.5, patience=2, cooldown=k)
+            for loss in [1.0] * 20:
+                slower.step(loss)
+                rates.append(opt.param_groups[0]["lr"])
+        return rates
+
+
+@row(GROUP, "The smallest rate")
+class SmallestRate:
+    """`min_lr` is the same in both: a cut stops at it, and a rate that is below it from the start,
+    as that of a group of pretrained weights may be, stays where it is. Compared from a rate of 1
+    and from one of 0.01."""
+
+    short = {
+        "keras": "ReduceLROnPlateau(patience=3, min_lr=0.03)",
+        "torch": "ReduceLROnPlateau(opt, patience=2, min_lr=0.03)",
+        "sklearn": None,
+    }
+    lacks = {"sklearn": "No equivalent: it ends the training where a rate falls below 0.000001."}
+    trap = """A floor of one's own behind `step()` is the same for the first rate only: it *raises*
+    the second, as in the wrong line. And `eps` in PyTorch is no floor and not what Keras once
+    called `epsilon`: it leaves out cuts that change the rate by less."""
+
+    def missing():
+        return not {name for name in settings() if "min_l" in name}
+
+    def keras():
+        rates = []
+        for lr in (1.0, 0.01):
+            callback = keras.callbacks.ReduceLROnPlateau(patience=3, min_lr=0.03)
+            rates += drive(callback, [1.0] * 20, lr)[1]
+        return rates
+
+    def torch():
+        rates = []
+        for lr in (1.0, 0.01):
+            opt = torch.optim.SGD(Epoch().parameters(), lr=lr)
+            slower = ReduceLROnPlateau(opt, patience=2, min_lr=0.03)
+            for loss in [1.0] * 20:
+                slower.step(loss)
+                rates.append(opt.param_groups[0]["lr"])
+        return rates
+
+    def wrong():
+        rates = []
+        for lr in (1.0, 0.01):
+            opt = torch.optim.SGD(Epoch().parameters(), lr=lr)
+            slower = ReduceLROnPlateau(opt, patience=2)
+            for loss in [1.0] * 20:
+                slower.step(loss)
+                opt.param_groups[0]["lr"] = max(opt.param_groups[0]["lr"], 0.03)
+                rates.append(opt.param_groups[0]["lr"])
         return rates
