@@ -194,7 +194,7 @@ class ChangingRate:
 
     short = {
         "keras": "SGD(schedule, momentum=0.9)",
-        "torch": 'state["momentum_buffer"] *= old_lr / new_lr  # when lr changes',
+        "torch": 'state["momentum_buffer"] *= 0.02 / 0.002  # where lr falls so',
         "sklearn": None,
     }
     also = ("PiecewiseConstantDecay", "ReduceLROnPlateau", "lr_scheduler", "nesterov")
