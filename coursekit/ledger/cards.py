@@ -80,18 +80,29 @@ def stands(c: Comparison) -> str:
 
 
 def headline(result: Result) -> str:
-    """The answer with its counts and, of "depends", when it holds."""
+    """The answer with its counts and, of "depends", when it holds.
+
+    A count over the conditions of several questions would say nothing: see `parts_told`.
+    """
     told = Counter(stands(c) for c in result.comparisons if c.standing != "untested")
     of, answer, count = told.total(), result.answer, ""
     if answer == "not yet known" and set(told) <= {*STANDINGS[:2]}:
         answer = "not yet known whether by enough to matter"
-    if of > 1 and result.answer != "not tested":
+    if of > 1 and result.answer != "not tested" and len(result.parts) == 1:
         counts = [f"{told[name]} {name}" for name in STANDINGS if told[name]]
         count = f" (of {of} conditions {', '.join(counts)})"
         if len(counts) == 1:
             count = f" ({of} of {of} conditions {next(iter(told))})"
     when = record.conditions_of_yes().get(result.id, "") if result.answer == "depends" else ""
     return f"{answer}{count}" + (f": {when}" if when else "")
+
+
+def parts_told(result: Result) -> list[str]:
+    """The questions of which a claim is made, with their answers; none if it is a single one."""
+    if len(result.parts) == 1:
+        return []
+    asked = result.record.parts
+    return [f"{ANSWER_SIGNS[a]} {asked[part]} {a}" for part, a in result.parts.items()]
 
 
 def line(result: Result) -> str:
@@ -132,9 +143,8 @@ def _card(result: Result) -> Iterator[str]:
     own, origin = result.record, result.origin
     yield f"{own.id}  {own.question}"
     yield from _wrapped(f"{ANSWER_SIGNS[result.answer]} {headline(result)}", "     ")
-    if len(result.parts) > 1:
-        for part, answer in result.parts.items():
-            yield from _wrapped(f"{ANSWER_SIGNS[answer]} {own.parts[part]} {answer}", "       ")
+    for told_part in parts_told(result):
+        yield from _wrapped(told_part, "       ")
     yield ""
     width = max(len(c.condition.name) for c in result.comparisons)
     for c in result.comparisons:

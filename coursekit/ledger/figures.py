@@ -33,6 +33,7 @@ SHAPES = {
 }
 LINEAR = 2.0  # smallest effects around zero that are drawn to scale; beyond, by their logarithm
 WIDTH, EDGE = 540, 8  # narrow enough for a column of text, and legible when a telephone halves it
+RULE = 'fill="#8886"'
 LETTERS = 66  # of a condition's name that fit into one line
 
 
@@ -91,7 +92,7 @@ def _condition(c: Comparison, y: float, reach: float) -> str:
 
 def _rows(rows: list[Comparison], reach: float) -> Iterator[tuple[str, int]]:
     """Drawings of all conditions, and where each ends."""
-    y = 22
+    y, first = 22, True
     if any(c.condition.published is not None for c in rows):
         told = "\u00d7 what a source promises"
         yield f'<text x="{EDGE}" y="15" style="fill:{_ink("test")}">{told}</text>', y
@@ -101,6 +102,9 @@ def _rows(rows: list[Comparison], reach: float) -> Iterator[tuple[str, int]]:
         lines = textwrap.wrap(c.condition.name, LETTERS)
         if len(lines[-1]) + len(c.found) > LETTERS:
             lines.append("")
+        if not first:  # or a marker might be taken for that of the name below it
+            yield f'<rect x="{EDGE}" y="{y - 21}" width="{WIDTH - 2 * EDGE}" height="1" {RULE}/>', y
+        first = False
         for line in lines:
             drawn = f'<text x="{EDGE}" y="{y - 4}">{html.escape(line)}</text>'
             y += 20
@@ -147,6 +151,15 @@ def forest_svg(result: Result) -> str:
     )
 
 
+def _answer(result: Result) -> str:
+    """The answer as HTML, and those to its parts unless a sentence or "yes" covers them."""
+    headline = f"{cards.ANSWER_SIGNS[result.answer]} {cards.headline(result)}"
+    covered = result.answer == "yes" or (
+        result.answer == "depends" and result.id in record.conditions_of_yes()
+    )
+    return "<br>".join(map(html.escape, [headline, *([] if covered else cards.parts_told(result))]))
+
+
 class Shown:
     """A claim as a notebook shows it: answer, figure, a line per condition, all else folded.
 
@@ -168,8 +181,6 @@ class Shown:
         question = html.escape(own.question)
         if result is None:
             return f"<p><strong>{own.id} {question}</strong><br>○ not run yet</p>"
-        sign = cards.ANSWER_SIGNS[result.answer]
-        answer = html.escape(cards.headline(result))
         lines = "".join(
             f"<li>{cards.WORD_SIGNS[c.word]} {html.escape(c.condition.name)}: "
             f"{html.escape(cards.told(c))}</li>"
@@ -183,7 +194,7 @@ class Shown:
                 f"<p><small>{html.escape(cards.CAPTION)}</small></p>"
             )
         return (
-            f"<p><strong>{own.id} {question}</strong><br>{sign} {answer}</p>{figure}"
+            f"<p><strong>{own.id} {question}</strong><br>{_answer(result)}</p>{figure}"
             f"<details><summary>{len(result.comparisons)} conditions in numbers</summary>"
             f"<ul style='list-style:none'>{lines}</ul></details>"
             f"<details><summary>How it was measured</summary><pre>"
@@ -236,9 +247,9 @@ class Listed:
             own, result = record.find(id), results.known(id, self.world)
             answer = f"{cards.ANSWER_SIGNS['not tested']} not run yet"
             if result is not None:
-                answer = f"{cards.ANSWER_SIGNS[result.answer]} {cards.headline(result)}"
-            cells = (id, own.question, answer)
-            rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+                answer = _answer(result)
+            cells = (id, html.escape(own.question), answer)
+            rows.append("".join(f"<td>{cell}</td>" for cell in cells))
         body = "".join(f"<tr style='text-align:left'>{row}</tr>" for row in rows)
         head = "".join(f"<th scope='col'>{name}</th>" for name in ("claim", "question", "answer"))
         return (
