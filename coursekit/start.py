@@ -22,7 +22,7 @@ SEEN = {
     "03": "A strength that does not count: under Adam, quiet weights vanish at any of them.",
     "04": "Switch units off at random, and watch what the rest of the network is told.",
     "06": "A digit is read by the company it keeps: in training, the batch decides.",
-    "07": "Tell a network what does not matter: it believes you, and pays with something else.",
+    "07": "Tell a network what does not matter: it believes you, and may pay with something else.",
     "09": "A wall of digits, learned one by one: first what repeats, then what is wrong.",
     "10": "A film of skipped blocks: how deep is a network that is hardly ever whole?",
     "16": "Keras, PyTorch, scikit-learn: each line is run, and beside it the one that looks right.",

@@ -454,6 +454,12 @@ def test_cards_pages_and_figures_tell_the_same(ledger, tmp_path):
     html = shown._repr_html_()
     for tag in ("<svg", "<details>", 'role="img"'):
         assert tag in html
+    name = shown.result.comparisons[0].condition.name
+    html = figures.show("C02", words={name: "as a lesson says it"})._repr_html_()
+    seen, _, fold = html.partition("How it was measured")
+    assert "as a lesson says it" in seen
+    assert f"{name}:" not in seen
+    assert name in fold  # as it was registered
     assert "not run yet" in figures.show("C04")._repr_html_()
     assert "expected: unknown" in repr(figures.show("C04"))
     listed = figures.lesson(record.find("C02").lesson)

@@ -2,7 +2,8 @@
 
 import html
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -160,6 +161,17 @@ def _answer(result: Result) -> str:
     return "<br>".join(map(html.escape, [headline, *([] if covered else cards.parts_told(result))]))
 
 
+def _renamed(result: Result, words: Mapping[str, str]) -> Result:
+    """The same with other words in the names of its conditions."""
+    said = []
+    for c in result.comparisons:
+        name = c.condition.name
+        for word, plain in words.items():
+            name = name.replace(word, plain)
+        said.append(replace(c, condition=replace(c.condition, name=name)))
+    return replace(result, comparisons=tuple(said))
+
+
 class Shown:
     """A claim as a notebook shows it: answer, figure, a line per condition, all else folded.
 
@@ -167,10 +179,12 @@ class Shown:
     ----------
     id : str
     world : str
+    words : mapping of str to str, optional
+        As in `show`.
     """
 
-    def __init__(self, id: str, world: str = "digits"):
-        self.id, self.world = id, world
+    def __init__(self, id: str, world: str = "digits", words: Mapping[str, str] | None = None):
+        self.id, self.world, self.words = id, world, words or {}
         self.record, self.result = record.find(id), results.known(id, world)
 
     def __repr__(self) -> str:
@@ -181,6 +195,8 @@ class Shown:
         question = html.escape(own.question)
         if result is None:
             return f"<p><strong>{own.id} {question}</strong><br>○ not run yet</p>"
+        card = cards.card(result)
+        result = _renamed(result, self.words)
         lines = "".join(
             f"<li>{cards.WORD_SIGNS[c.word]} {html.escape(c.condition.name)}: "
             f"{html.escape(cards.told(c))}</li>"
@@ -198,11 +214,11 @@ class Shown:
             f"<details><summary>{len(result.comparisons)} conditions in numbers</summary>"
             f"<ul style='list-style:none'>{lines}</ul></details>"
             f"<details><summary>How it was measured</summary><pre>"
-            f"{html.escape(cards.card(result))}</pre></details>"
+            f"{html.escape(card)}</pre></details>"
         )
 
 
-def show(id: str, world: str = "digits") -> Shown:
+def show(id: str, world: str = "digits", words: Mapping[str, str] | None = None) -> Shown:
     """Show what became of a claim.
 
     Parameters
@@ -210,6 +226,9 @@ def show(id: str, world: str = "digits") -> Shown:
     id : str
         As in "C44".
     world : {"digits", "other writers", "mnist", "mnist1d"}
+    words : mapping of str to str, optional
+        What a lesson says instead of words in the names of conditions, where these mean something
+        else on its page; the fold "How it was measured" keeps the registered names.
 
     Raises
     ------
@@ -222,7 +241,7 @@ def show(id: str, world: str = "digits") -> Shown:
     >>> print(str(claims.show("C42")).splitlines()[0])
     C42  In training, are the units that survive divided by 1 - rate?
     """
-    return Shown(id, world)
+    return Shown(id, world, words)
 
 
 class Listed:
