@@ -193,7 +193,8 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     yield "registered", _registered(own)
     if origin["looks"]:
         looks = ", ".join(f"{look['seeds']} ({look['widest']:.2g})" for look in origin["looks"])
-        yield "looks", f"{looks}: seeds, and the widest half width in smallest effects"
+        width = "the widest half width over seeds alone, for one question, in smallest effects"
+        yield "looks", f"{looks}: seeds, and {width}"
     yield "seeds", str(origin["seeds"])
     machine = f"coursekit {origin['coursekit']}, torch {origin['torch']}, {origin['system']}"
     yield "made", f"{origin['date']}, commit {origin['commit'] or 'unknown'}, {machine}"
@@ -302,7 +303,7 @@ def page(result: Result) -> str:
         ]
         out.append("")
     if n_seeds:
-        out += [f"![{alt(result)}]({own.id}.svg)", "", CAPTION, ""]
+        out += [f"![{alt(result)}]({own.id}.svg)", "", caption(result), ""]
     control, treated = "without", "with"
     out += [
         f"| | condition | {control} | {treated} | difference | interval | found | expected |",
@@ -331,12 +332,17 @@ def page(result: Result) -> str:
     return "\n".join(out)
 
 
-CAPTION = (
-    "Each condition in units of the smallest effect that matters: within the gray band it is too "
-    "small to matter, and beyond two units the axis is logarithmic. To the right is what the "
-    "question asks about; green speaks for it, orange against it. Lines are intervals that hold "
-    "for all conditions together, over seeds and test examples."
-)
+def caption(result: Result) -> str:
+    """What the figure's axis, colors and lines are."""
+    crossed = {bool(results.n_examples(c)) for c in result.comparisons if results.measured(c)}
+    over = {(True,): "seeds and test examples", (False,): "seeds alone"}
+    mixed = "seeds and, where they were counted, test examples"
+    return (
+        "Each condition in units of the smallest effect that matters: within the gray band it is "
+        "too small to matter, and beyond two units the axis is logarithmic. To the right is what "
+        "the question asks about; green speaks for it, orange against it. Lines are intervals that "
+        f"hold for all conditions together, over {over.get(tuple(crossed), mixed)}."
+    )
 
 
 def _row(c: Comparison) -> str:

@@ -207,7 +207,7 @@ class Shown:
             alt = html.escape(cards.alt(result), quote=True)
             figure = (
                 f'<div role="img" aria-label="{alt}">{figure}</div>'
-                f"<p><small>{html.escape(cards.CAPTION)}</small></p>"
+                f"<p><small>{html.escape(cards.caption(result))}</small></p>"
             )
         return (
             f"<p><strong>{own.id} {question}</strong><br>{_answer(result)}</p>{figure}"
