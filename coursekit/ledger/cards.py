@@ -85,7 +85,7 @@ def headline(result: Result) -> str:
     A count over the conditions of several questions would say nothing: see `parts_told`.
     """
     told = Counter(stands(c) for c in result.comparisons if c.standing != "untested")
-    of, answer, count = told.total(), result.answer, ""
+    of, answer, count = told.total(), result.said, ""
     if answer == "not yet known" and set(told) <= {*STANDINGS[:2]}:
         answer = "not yet known whether by enough to matter"
     if of > 1 and result.answer != "not tested" and len(result.parts) == 1:
