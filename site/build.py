@@ -522,10 +522,10 @@ def slug(word: str) -> str:
     return word.replace(" ", "-")
 
 
-def badge(word: str, more: str = "") -> str:
+def badge(word: str, more: str = "", said: str = "") -> str:
     return (
         f'<span class="answer {slug(word)}" data-answer="{word}">'
-        f'<span aria-hidden="true">{sign(word)}</span> {word}{more}</span>'
+        f'<span aria-hidden="true">{sign(word)}</span> {said or word}{more}</span>'
     )
 
 
@@ -586,8 +586,10 @@ def settled(found: results.Result) -> str:
     text = text.replace("| | condition |", "| sign | condition |")
     word = found.answer
     bold = f"**{cards.ANSWER_SIGNS[word]} {cards.headline(found)}**"
-    rest = cards.headline(found).removeprefix(word)
-    return text.replace(bold, f'<p class="verdict">{badge(word, html.escape(rest))}</p>', 1)
+    rest = cards.headline(found).removeprefix(found.said)
+    return text.replace(
+        bold, f'<p class="verdict">{badge(word, html.escape(rest), found.said)}</p>', 1
+    )
 
 
 def declared(own: record.Record) -> str:

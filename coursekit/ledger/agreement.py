@@ -34,7 +34,7 @@ def elsewhere(result: Result) -> str:
             both = movable(result, now)
             same = sum(a.word == b.word for a, b in both)
             if both:
-                told.append(f"{world.note}: {now.answer}; {same} of {len(both)} words as here")
+                told.append(f"{world.note}: {now.said}; {same} of {len(both)} words as here")
     return "; ".join(told)
 
 

@@ -85,7 +85,7 @@ def headline(result: Result) -> str:
     A count over the conditions of several questions would say nothing: see `parts_told`.
     """
     told = Counter(stands(c) for c in result.comparisons if c.standing != "untested")
-    of, answer, count = told.total(), result.answer, ""
+    of, answer, count = told.total(), result.said, ""
     if answer == "not yet known" and set(told) <= {*STANDINGS[:2]}:
         answer = "not yet known whether by enough to matter"
     if of > 1 and result.answer != "not tested" and len(result.parts) == 1:
@@ -111,7 +111,7 @@ def line(result: Result) -> str:
     n, of = result.counts
     count = f"{n} of {of}" if of else ""
     question = result.record.question
-    return f"{result.id:<4} {sign} {result.answer:<20}{count:>9}  {question}"
+    return f"{result.id:<4} {sign} {result.said:<20}{count:>9}  {question}"
 
 
 def evidence_margin(c: Comparison) -> float:
@@ -276,7 +276,7 @@ def board(ids: Iterable[str] = (), world: str = "digits") -> str:
     for id in ids or record.records():
         own = record.find(id)
         result = results.known(id, world)
-        tally["not run yet" if result is None else result.answer] += 1
+        tally["not run yet" if result is None else result.said] += 1
         not_run = f"{id:<4} ○ {'not run yet':<20}{'':>9}  {own.question}"
         lines.append(not_run if result is None else line(result))
     words = ", ".join(f"{n} {word}" for word, n in tally.most_common())

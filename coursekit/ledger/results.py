@@ -42,6 +42,13 @@ class Result:
         return rule.answers(self.record, self.comparisons)[0]
 
     @property
+    def said(self) -> str:
+        """The answer as readers see it: a plain "no" where no effect has the other sign."""
+        effects = [c for c in self.comparisons if c.condition.wants == "helps"]
+        turned = any(c.standing == "against" for c in effects)
+        return "no" if self.answer == "the opposite" and not turned else self.answer
+
+    @property
     def parts(self) -> dict[str, str]:
         return rule.answers(self.record, self.comparisons)[1]
 
