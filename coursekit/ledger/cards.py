@@ -166,12 +166,12 @@ def _evidence(c: Comparison) -> str:
     if n := results.n_examples(c):
         parts += f" and {c.s_examples:.2g} ({n} examples)"
     margin = evidence_margin(c)
-    return f"{parts}; {margin:.1f} errors to spare" if margin else parts
+    return f"{parts}; {margin:.1f} standard errors to spare" if margin else parts
 
 
 def _facts(result: Result) -> Iterator[tuple[str, str]]:
     own, origin = result.record, result.origin
-    smallest = {_sized(c.smallest, c.unit) for c in own.conditions if c.smallest}
+    smallest = {sized(c.smallest, c.unit) for c in own.conditions if c.smallest}
     if smallest:
         yield "matters", f"{' or '.join(sorted(smallest))}: {own.because}"
     yield "compares", own.compares
@@ -200,7 +200,8 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     yield "made", f"{origin['date']}, commit {origin['commit'] or 'unknown'}, {machine}"
 
 
-def _sized(value: float, unit: str) -> str:
+def sized(value: float, unit: str) -> str:
+    """A size with its unit, as in "1 point"."""
     return f"{value:g} {unit.removesuffix('s') if value == 1 else unit}".strip()
 
 

@@ -142,7 +142,10 @@ def forest_svg(result: Result) -> str:
         x, name = _along(t, reach), f"{t:+g}".replace("-", "\u2212") if t else "0"
         axis += f'<path d="M{x} {bottom}v5" stroke="#888"/>'
         axis += f'<text x="{x}" y="{bottom + 20}" text-anchor="middle">{name}</text>'
+    sizes = sorted({cards.sized(c.condition.smallest, c.condition.unit) for c in rows})
     unit = "in units of the smallest effect that matters"
+    if len(f"{unit}: {' or '.join(sizes)}") <= LETTERS:
+        unit = f"{unit}: {' or '.join(sizes)}"
     axis += f'<text x="{WIDTH / 2}" y="{bottom + 42}" text-anchor="middle">{unit}</text>'
     size = f'width="{WIDTH}" height="{bottom + 50}" viewBox="0 0 {WIDTH} {bottom + 50}"'
     return (
