@@ -118,7 +118,16 @@ def jupyterlab(folder: Path, **environment):
             _wait_for(f"http://127.0.0.1:{port}/api?token=key", server)
             yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token=key"
         finally:
-            server.terminate()
+            end(server)
+
+
+def end(server: subprocess.Popen) -> None:
+    """Stop a Jupyter server, also one that does not obey because a kernel is just starting."""
+    server.terminate()
+    try:
+        server.wait(15)
+    except subprocess.TimeoutExpired:
+        server.kill()
 
 
 def _wait_for(address, server):

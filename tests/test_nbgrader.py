@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browsing import end
 
 from coursekit import exercises
 from coursekit.course import notebook
@@ -256,7 +257,7 @@ def serving(folder):
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
-            server.terminate()
+            end(server)
 
 
 def test_the_formgrader_shows_who_waits_for_a_person(graded):

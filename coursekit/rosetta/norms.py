@@ -82,12 +82,13 @@ class BatchMomentum:
 class BatchVariance:
     """Both normalize with the variance divided by n. What PyTorch *stores* is divided by n − 1,
     what Keras stores by n. So what each batch adds has to be made smaller by (n − 1)/n, in each
-    step. If all batches are equally large, once at the end is enough: take off the 1 with which
-    both begin, of which 0.9**steps is left, multiply, and put it back. *All together* does so."""
+    step. Here n counts rows, behind a convolution rows times height times width. If all batches are
+    equally large, once at the end is enough: take off the 1 with which both begin, of which
+    `0.9**steps` is left, multiply, and put it back. *All together* does so."""
 
     short = {
         "keras": "layer.moving_variance",
-        "torch": "old + (layer.running_var - old) * (n - 1) / n  # old: 0.9 of the last",
+        "torch": "old + (layer.running_var - old) * (n - 1) / n  # old: momentum * last",
         "sklearn": None,
     }
     also = ("BatchNormalization", "BatchNorm1d")

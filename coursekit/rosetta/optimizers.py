@@ -377,7 +377,8 @@ class ClipNorm:
     also = ("clipnorm",)
     lacks = {"sklearn": "No equivalent: its networks have no limit on slopes."}
     trap = """Keras' `clipnorm` looks at each variable for itself, so kernel and bias may each be as
-    long as the limit, and the direction changes."""
+    long as the limit, and the direction changes. In PyTorch that is
+    `for p in net.parameters(): clip_grad_norm_([p], limit)`."""
 
     def missing():
         return not {name for name in settings() if "clip" in name}
