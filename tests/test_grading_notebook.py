@@ -122,7 +122,7 @@ def test_nobody_can_write_a_cell_that_takes_long_to_read(part, id):
     source = (part * 300_000)[: notebook.LONGEST]
     began = time.process_time()
     built(lambda cells: (cells.pop(place(cells, "setup")), cells.insert(1, code(source, id))))
-    assert time.process_time() - began < 5, "one that is looked at twice takes minutes"
+    assert time.process_time() - began < 30, "one that is looked at twice takes minutes"
 
 
 # Where answers are found
