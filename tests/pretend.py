@@ -34,12 +34,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from coursekit.engine import devices, random, scores
+from coursekit.engine import devices
 
 CPU = torch.device("cpu")
 NOT_TOGETHER = "Expected all tensors to be on the same device, but found at least two devices"
 NO_FLOAT64 = "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support it"
-NO_DOUBLES = {"mps"}  # types of devices
 CAPTURING = "CUDA error: operation not permitted when stream is capturing"
 RealGenerator = torch.Generator
 NAME = "Pretended Accelerator"
@@ -128,7 +127,7 @@ def device_of(t: Tensor) -> torch.device:
 def put(t: Tensor, device: torch.device) -> Tensor:
     """Say that a tensor's memory is on a device."""
     storage_of(t).place = device
-    if device.type in NO_DOUBLES and t.dtype in (torch.float64, torch.complex128):
+    if device.type in devices.NO_DOUBLES and t.dtype in (torch.float64, torch.complex128):
         raise TypeError(NO_FLOAT64)
     return t
 
@@ -417,10 +416,7 @@ def pretend(where: str = "cuda:0", free: float = 80e9, *, doubles: bool = True):
     world = World(where, free)
     with pytest.MonkeyPatch.context() as patch:
         if not doubles:
-            kind = world.device.type
-            patch.setitem(globals(), "NO_DOUBLES", {*NO_DOUBLES, kind})
-            for module in (devices, random, scores):  # all know it by this name
-                patch.setattr(module, "widest", lambda device: torch.float32)
+            patch.setattr(devices, "NO_DOUBLES", {*devices.NO_DOUBLES, world.device.type})
         replace_methods(patch, world)
         replace_functions(patch, world)
         with Kernels(world), Calls(world):

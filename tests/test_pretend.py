@@ -9,6 +9,8 @@ import torch
 from pretend import pretend
 from torch import nn
 
+from coursekit.engine import devices
+
 GPU = "cuda:0"
 
 
@@ -26,6 +28,16 @@ def test_everything_is_as_before_afterwards():
     assert {name: vars(torch.Tensor).get(name) for name in before} == before
     assert not torch.backends.mps.is_available()
     assert torch.zeros(2).to("cpu").device == torch.device("cpu")
+
+
+def test_an_nvidia_gpu_can_be_as_short_of_doubles_as_an_apple_one():
+    with pretend("cuda:1", doubles=False) as world:
+        assert devices.widest(world.device) == torch.float32
+        with pytest.raises(TypeError, match="float64"):
+            torch.zeros(2, device="cuda:1").double()
+    with pretend("cuda:1") as world:
+        assert devices.widest(world.device) == torch.float64
+        torch.zeros(2, device="cuda:1").double()
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,12 @@ def half(precision: str, device: torch.device):
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else NOTHING
 
 
+NO_DOUBLES = {"mps"}  # types of devices: Apple's GPUs
+
+
 def widest(device: torch.device) -> torch.dtype:
-    """float64, but on Apple's GPUs, which have none."""
-    return torch.float32 if device.type == "mps" else torch.float64
+    """float64, but on devices that have none."""
+    return torch.float32 if device.type in NO_DOUBLES else torch.float64
 
 
 @contextmanager

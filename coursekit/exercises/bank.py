@@ -33,9 +33,11 @@ def own() -> Path | None:
     ValueError
         If that folder holds no exercises, or a folder of exercises without a number.
     """
-    if not os.environ.get(OWN):
-        return None
-    folder = Path(os.environ[OWN]).expanduser().resolve()
+    return _checked(os.environ[OWN]) if os.environ.get(OWN) else None
+
+
+def _checked(place: str | Path) -> Path:
+    folder = Path(place).expanduser().resolve()
     if not folder.is_dir():
         raise NotADirectoryError(f"expected {OWN} to name a folder of exercises, got {folder}")
     inner = {path.parent for path in folder.glob("*/*.md")} - {folder / "quizzes"}
@@ -49,16 +51,8 @@ def own() -> Path | None:
 
 def use(folder: str | Path) -> None:
     """Add a folder of a teacher's own exercises, in place of any other. Raises as `own`."""
-    before = os.environ.get(OWN)
-    os.environ[OWN] = str(Path(folder).resolve())
+    os.environ[OWN] = str(_checked(folder))
     _forget()
-    try:
-        own()
-    except (OSError, ValueError):
-        os.environ.pop(OWN)
-        if before is not None:
-            os.environ[OWN] = before
-        raise
 
 
 def _forget() -> None:
@@ -108,8 +102,7 @@ def own_files(lesson: str) -> list[Path]:
     """Return a teacher's own files of a lesson: what its notebook needs beside the course."""
     if own() is None:
         return []
-    found = [*sorted(own().glob(f"{lesson}_*/*.md")), quizzes().get(lesson, QUIZZES)]
-    return [path for path in found if path.is_relative_to(own())]
+    return [*sorted(own().glob(f"{lesson}_*/*.md")), *own().glob(f"quizzes/{lesson}.md")]
 
 
 @cache

@@ -50,7 +50,7 @@ from coursekit.exercises import bank
 from coursekit.ledger import cards, results
 
 HERE = Path(__file__).resolve().parent
-FOLDER = HERE / "quizzes"
+FOLDER = bank.QUIZZES
 NUMBERS = ("control", "treated", "difference", "size", "low", "high")
 REFERENCE = re.compile(r"\{([CSW]\d+[a-z]?(?:\s*\|[^{}|]+){0,2})\}")
 MARKDOWN = MarkdownIt()

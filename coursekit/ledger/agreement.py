@@ -11,8 +11,6 @@ OPPOSITE = ({"helps", "hurts"}, {"not worse", "worse"})
 
 def pairs(ids: Iterable[str], world: str, against: str = "digits") -> list[tuple[Result, Result]]:
     """Results of claims that are stored in both worlds."""
-    if world == against:
-        return []
     both = ((results.known(id, against), results.known(id, world)) for id in ids)
     return [pair for pair in both if None not in pair]
 
@@ -30,11 +28,11 @@ def elsewhere(result: Result) -> str:
     """What other data say of a claim, in a sentence; "" if it was run on none."""
     told = []
     for world in worlds.WORLDS.values():
-        for _, now in pairs([result.id], world.name, result.origin["world"]):
-            both = movable(result, now)
+        here = world.name == result.origin["world"]
+        now = None if here else results.known(result.id, world.name)
+        if now is not None and (both := movable(result, now)):
             same = sum(a.word == b.word for a, b in both)
-            if both:
-                told.append(f"{world.note}: {now.said}; {same} of {len(both)} words as here")
+            told.append(f"{world.note}: {now.said}; {same} of {len(both)} words as here")
     return "; ".join(told)
 
 
