@@ -21,10 +21,12 @@ SETTING_UP = ("sudo", "pip", "cd")  # done already, or not to be done in a test
 
 
 def commands():
-    blocks = re.findall(r"```console\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    # Lines about exercises of one's own are followed in tests/test_own_exercises.py.
+    text = GUIDE.read_text(encoding="utf-8").partition("## Write an exercise")[0]
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
-    inline = re.findall(r"`(nbgrader (?:generate_feedback|export)[^`]*)`", GUIDE.read_text())
-    inline += re.findall(r"`(coursekit course notebooks handout[^`]*)`", GUIDE.read_text())
+    inline = re.findall(r"`(nbgrader (?:generate_feedback|export)[^`]*)`", text)
+    inline += re.findall(r"`(coursekit course notebooks handout[^`]*)`", text)
     return [shlex.split(line) for line in [*lines, *inline] if line]
 
 

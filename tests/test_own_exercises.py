@@ -112,6 +112,35 @@ def test_an_nbgrader_course_has_it_too(own, tmp_path):
     assert (source / "exercises" / "21_soft_labels" / "1_label_smoothing.md").exists()
 
 
+def test_the_guides_lines_work_one_after_another(tmp_path, monkeypatch):
+    """The files that docs/teaching.md names are written, and its lines are followed."""
+    own = (ROOT / "docs" / "teaching.md").read_text("utf-8").partition("**Yours stay in")[2]
+    files, lines = re.search(r"```text\n(.*?)```.*?```console\n(.*?)```", own, re.DOTALL).groups()
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(line.split()[0]) for line in files.splitlines()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = path.stem.partition("_")[2]
+        text = WHOLE.replace("label_smoothing", name) if name else QUIZ
+        path.write_text(text, encoding="utf-8")
+    (tmp_path / "submissions" / "ada").mkdir(parents=True)
+    setting, *commands = [line.partition("#")[0].split() for line in lines.splitlines()]
+    assert setting[0] == "export"
+    monkeypatch.setenv(*setting[1].split("="))
+    bank._forget()
+    for program, *arguments in commands:
+        assert program == "coursekit"
+        if arguments[0] == "grade":
+            nbformat.write(pages.page("21", solved=True), "submissions/ada/" + pages.title("21")[0])
+            arguments += ["--trust", "--jobs", "1"]
+        assert main([*arguments, *(["--brief"] if arguments[0] == "exercise" else [])]) == 0
+    monkeypatch.delenv(bank.OWN)
+    bank._forget()
+    assert {path.name for path in Path("handout").glob("*.ipynb")} == {
+        "04_dropout.ipynb",
+        "21_soft_labels.ipynb",
+    }
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
