@@ -7,6 +7,7 @@ import json
 import linecache
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -505,6 +506,20 @@ def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):
     result = results.Result(own, tuple(rule.compare(own, sides)), origin)
     assert cards.headline(result) == (
         "depends (of 2 conditions 1 for it, 1 against it): where it is clear"
+    )
+
+
+def test_a_question_says_why_it_is_open_beside_settled_conditions():
+    result = results.read(results.folder() / "C56.json")
+    assert set(result.parts.values()) == {"not yet known", "depends"}
+    first, second = cards.parts_told(result)
+    n = Counter(cards.stands(c) for c in result.comparisons if c.condition.part == "regularizes")
+    n_open = n["for it with the size open"]
+    assert f"not yet known (of {n.total()} conditions {n_open} for it with the size open" in first
+    assert second.startswith("◐")
+    assert "while one condition is still open" in cards.caption(result)
+    assert "while one condition is still open" not in cards.caption(
+        results.read(results.folder() / "C37.json")
     )
 
 

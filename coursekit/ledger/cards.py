@@ -84,25 +84,40 @@ def headline(result: Result) -> str:
 
     A count over the conditions of several questions would say nothing: see `parts_told`.
     """
-    told = Counter(stands(c) for c in result.comparisons if c.standing != "untested")
-    of, answer, count = told.total(), result.said, ""
-    if answer == "not yet known" and set(told) <= {*STANDINGS[:2]}:
+    answer, single = result.said, len(result.parts) == 1
+    if answer == "not yet known" and _only_size_open(result.comparisons):
         answer = "not yet known whether by enough to matter"
-    if of > 1 and result.answer != "not tested" and len(result.parts) == 1:
-        counts = [f"{told[name]} {name}" for name in STANDINGS if told[name]]
-        count = f" (of {of} conditions {', '.join(counts)})"
-        if len(counts) == 1:
-            count = f" ({of} of {of} conditions {next(iter(told))})"
+    count = counted(result.comparisons) if result.answer != "not tested" and single else ""
     when = record.conditions_of_yes().get(result.id, "") if result.answer == "depends" else ""
     return f"{answer}{count}" + (f": {when}" if when else "")
+
+
+def counted(comparisons: Iterable[Comparison]) -> str:
+    """How many conditions stand how to their claim; nothing of a single one."""
+    told = Counter(stands(c) for c in comparisons if c.standing != "untested")
+    if (of := told.total()) < 2:
+        return ""
+    counts = [f"{told[name]} {name}" for name in STANDINGS if told[name]]
+    if len(counts) == 1:
+        return f" ({of} of {of} conditions {next(iter(told))})"
+    return f" (of {of} conditions {', '.join(counts)})"
+
+
+def _only_size_open(comparisons: Iterable[Comparison]) -> bool:
+    return {stands(c) for c in comparisons if c.standing != "untested"} <= {*STANDINGS[:2]}
 
 
 def parts_told(result: Result) -> list[str]:
     """The questions of which a claim is made, with their answers; none if it is a single one."""
     if len(result.parts) == 1:
         return []
-    asked = result.record.parts
-    return [f"{ANSWER_SIGNS[a]} {asked[part]} {a}" for part, a in result.parts.items()]
+    told = []
+    for part, answer in result.parts.items():
+        own = [c for c in result.comparisons if c.condition.part == part]
+        count = counted(own) if answer != "not tested" else ""
+        said = results.plainly(answer, own)
+        told.append(f"{ANSWER_SIGNS[answer]} {result.record.parts[part]} {said}{count}")
+    return told
 
 
 def line(result: Result) -> str:
@@ -298,11 +313,8 @@ def page(result: Result) -> str:
         f"**{ANSWER_SIGNS[result.answer]} {headline(result)}**",
         "",
     ]
-    if len(result.parts) > 1:
-        out += [
-            f"- {own.parts[part]} **{ANSWER_SIGNS[a]} {a}**" for part, a in result.parts.items()
-        ]
-        out.append("")
+    if told := parts_told(result):
+        out += [*(f"- {part}" for part in told), ""]
     if n_seeds:
         out += [f"![{alt(result)}]({own.id}.svg)", "", caption(result), ""]
     control, treated = "without", "with"
@@ -338,11 +350,21 @@ def caption(result: Result) -> str:
     crossed = {bool(results.n_examples(c)) for c in result.comparisons if results.measured(c)}
     over = {(True,): "seeds and test examples", (False,): "seeds alone"}
     mixed = "seeds and, where they were counted, test examples"
+    words = {c.word for c in result.comparisons}
+    notes = []
+    if words & {"helps, size open", "hurts, size open"}:
+        notes.append("Where the size is open, the sign is sure, and not whether it is enough.")
+    if "not yet known" in result.parts.values() and words - {"not yet known", "not tested"}:
+        notes.append(
+            "An answer stays not yet known while one condition is still open, however sure the "
+            "others are."
+        )
     return (
         "Each condition in units of the smallest effect that matters: within the gray band it is "
         "too small to matter, and beyond two units the axis is logarithmic. To the right is what "
         "the question asks about; green speaks for it, orange against it. Lines are intervals that "
         f"hold for all conditions together, over {over.get(tuple(crossed), mixed)}."
+        + "".join(f" {note}" for note in notes)
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -43,10 +43,8 @@ class Result:
 
     @property
     def said(self) -> str:
-        """The answer as readers see it: a plain "no" where no effect has the other sign."""
-        effects = [c for c in self.comparisons if c.condition.wants == "helps"]
-        turned = any(c.standing == "against" for c in effects)
-        return "no" if self.answer == "the opposite" and not turned else self.answer
+        """The answer as readers see it."""
+        return plainly(self.answer, self.comparisons)
 
     @property
     def parts(self) -> dict[str, str]:
@@ -57,6 +55,13 @@ class Result:
         """How many comparisons speak for the claim, and how many were measured."""
         told = [c.standing for c in self.comparisons if c.standing != "untested"]
         return told.count("for"), len(told)
+
+
+def plainly(answer: str, comparisons: Iterable[rule.Comparison]) -> str:
+    """An answer as readers see it: a plain "no" where no effect has the other sign."""
+    effects = [c for c in comparisons if c.condition.wants == "helps"]
+    turned = any(c.standing == "against" for c in effects)
+    return "no" if answer == "the opposite" and not turned else answer
 
 
 @cache
