@@ -132,6 +132,17 @@ def cells(path: Path) -> list[str]:
     return ["".join(c["source"]) for c in content["cells"] if c["cell_type"] == "code"]
 
 
+class FewRounds(ast.NodeTransformer):
+    """Two rounds of loops that neither ask in which round they are nor keep what each one finds."""
+
+    def visit_For(self, node):
+        self.generic_visit(node)
+        counted = ast.unparse(node.target) == "_" and ast.unparse(node.iter).startswith("range(")
+        if counted and ".append(" not in ast.unparse(node):
+            node.iter = ast.parse(f"[*{ast.unparse(node.iter)}][:2]", mode="eval").body
+        return ast.fix_missing_locations(node)
+
+
 LESSONS = sorted(lessons.folder().glob("*.ipynb"))
 
 
@@ -140,7 +151,8 @@ def test_a_lesson_runs_on_a_device(device, path):
     space, lost = {"__name__": "__main__"}, set()
     for number, source in enumerate(cells(path)):
         # optimize=1 leaves out assertions: one epoch does not fulfil them.
-        code = compile(source, f"{path.stem}/cell {number}", "exec", optimize=1)
+        short = FewRounds().visit(ast.parse(source))
+        code = compile(short, f"{path.stem}/cell {number}", "exec", optimize=1)
         try:
             exec(code, space)
         except (ZeroDivisionError, NameError) as error:
