@@ -33,7 +33,6 @@ PUBLIC = (
     "ledger",
     "rosetta",
     "exercises",
-    "full_size",
     "start",
 )
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 from pretend import pretend
 
-from coursekit import data, exercises, full_size, sweep, train
+from coursekit import data, exercises, sweep, train
 from coursekit.course import lessons
 from coursekit.datasets.download import SOURCES
 from coursekit.datasets.tasks import Task
@@ -81,8 +81,6 @@ def device(request, monkeypatch, tmp_path):
         monkeypatch.setattr(module, "train", short)
     monkeypatch.setattr(wall, "film", shortened_film(wall.film))
     monkeypatch.setattr(data, "load", loading(where, data.load))
-    monkeypatch.setattr(full_size, "missing", lambda name: [])
-    monkeypatch.setattr(full_size, "folder", lambda: tmp_path)
     for name, value in {"COURSEKIT_STATIC": "1", "COURSEKIT_HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     forget()

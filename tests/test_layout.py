@@ -33,7 +33,7 @@ LAYERS = (
     {"results"},
     {"train", "sweep"},
     {"measure", "intervals", "judge"},
-    {"course", "full_size"},
+    {"course"},
     {
         *("claims", "ledger", "plots", "widgets", "explorers", "playground", "exercises"),
         *("rosetta", "start", "declaration"),
