@@ -36,8 +36,8 @@ VERDICTS = {
 MEMORY, DISK = 1.0, 0.2  # GB that must be free for trainings, and for a day's notebooks
 SAMPLE = b"coursekit" * 200_000  # written for trial: a quota shows only when one writes
 # What a lesson takes, as a multiple of the trial training below: both measured on one core.
-TIMES = {"00": 82, "01": 65, "02": 40, "03": 125, "04": 120, "06": 77, "07": 108, "09": 70}
-TIMES |= {"10": 145, "16": 44}
+TIMES = {"00": 80, "01": 60, "02": 52, "03": 80, "04": 110, "06": 59, "07": 100, "09": 64}
+TIMES |= {"10": 82, "16": 58}
 BROWSERS = (
     *("firefox", "firefox-esr", "google-chrome", "google-chrome-stable", "chromium"),
     *("chromium-browser", "microsoft-edge", "brave-browser", "epiphany", "opera", "konqueror"),
