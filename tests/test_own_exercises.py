@@ -30,7 +30,16 @@ Which label is softer?
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def forgetting(monkeypatch):
+    """A bank that reads its files anew, before and after a test."""
+    bank._forget()
+    yield
+    monkeypatch.delenv(bank.OWN, raising=False)
+    bank._forget()
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch, forgetting):
     """A folder with an exercise for lesson 04 and a sheet of its own, 21, with a quiz."""
     folder = tmp_path / "class"
     for place, name in [("04_ours", "1_smoothed"), ("21_soft_labels", "1_label_smoothing")]:
@@ -40,10 +49,7 @@ def own(tmp_path, monkeypatch):
     (folder / "quizzes").mkdir()
     (folder / "quizzes" / "21.md").write_text(QUIZ, encoding="utf-8")
     monkeypatch.setenv(bank.OWN, str(folder))
-    bank._forget()
-    yield folder
-    monkeypatch.delenv(bank.OWN, raising=False)
-    bank._forget()
+    return folder
 
 
 def test_a_folder_adds_to_a_sheet_and_makes_new_ones(own):
@@ -112,6 +118,7 @@ def test_an_nbgrader_course_has_it_too(own, tmp_path):
     assert (source / "exercises" / "21_soft_labels" / "1_label_smoothing.md").exists()
 
 
+@pytest.mark.usefixtures("forgetting")
 def test_the_guides_lines_work_one_after_another(tmp_path, monkeypatch):
     """The files that docs/teaching.md names are written, and its lines are followed."""
     own = (ROOT / "docs" / "teaching.md").read_text("utf-8").partition("**Yours stay in")[2]
@@ -126,15 +133,12 @@ def test_the_guides_lines_work_one_after_another(tmp_path, monkeypatch):
     setting, *commands = [line.partition("#")[0].split() for line in lines.splitlines()]
     assert setting[0] == "export"
     monkeypatch.setenv(*setting[1].split("="))
-    bank._forget()
     for program, *arguments in commands:
         assert program == "coursekit"
         if arguments[0] == "grade":
             nbformat.write(pages.page("21", solved=True), "submissions/ada/" + pages.title("21")[0])
             arguments += ["--trust", "--jobs", "1"]
         assert main([*arguments, *(["--brief"] if arguments[0] == "exercise" else [])]) == 0
-    monkeypatch.delenv(bank.OWN)
-    bank._forget()
     assert {path.name for path in Path("handout").glob("*.ipynb")} == {
         "04_dropout.ipynb",
         "21_soft_labels.ipynb",

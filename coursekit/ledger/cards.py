@@ -84,10 +84,10 @@ def headline(result: Result) -> str:
 
     A count over the conditions of several questions would say nothing: see `parts_told`.
     """
-    answer, single = result.said, len(result.parts) == 1
+    answer = result.said
     if answer == "not yet known" and _only_size_open(result.comparisons):
         answer = "not yet known whether by enough to matter"
-    count = counted(result.comparisons) if result.answer != "not tested" and single else ""
+    count = counted(result.comparisons) if len(result.parts) == 1 else ""
     when = record.conditions_of_yes().get(result.id, "") if result.answer == "depends" else ""
     return f"{answer}{count}" + (f": {when}" if when else "")
 
@@ -114,9 +114,8 @@ def parts_told(result: Result) -> list[str]:
     told = []
     for part, answer in result.parts.items():
         own = [c for c in result.comparisons if c.condition.part == part]
-        count = counted(own) if answer != "not tested" else ""
-        said = results.plainly(answer, own)
-        told.append(f"{ANSWER_SIGNS[answer]} {result.record.parts[part]} {said}{count}")
+        said = results.plainly(answer, own) + counted(own)
+        told.append(f"{ANSWER_SIGNS[answer]} {result.record.parts[part]} {said}")
     return told
 
 
