@@ -244,7 +244,7 @@ def test_readme_names_every_lesson():
 
 def test_readme_shows_pictures_that_exist():
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme())
-    assert "data/explorers/dance.svg" in shown
+    assert "data/explorers/dance.film.svg" in shown
     assert [path for path in shown if not (ROOT / path).is_file()] == []
 
 

@@ -388,7 +388,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
     sub.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, tcp://host:8786")
     sub = command(explorers)
-    actions = ["list", "data", "picture", "page"]
+    actions = ["list", "data", "picture", "film", "page"]
     sub.add_argument("action", nargs="?", choices=actions, default="list")
     sub.add_argument("names", nargs="*", metavar="NAME", help='as in "dance"; default: all')
     sub.add_argument("--out", default="build/explorers", metavar="DIR", help="folder of the pages")

@@ -4,14 +4,23 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coursekit import explorers
+from coursekit.commands.film import film
 from coursekit.results.files import replace_file
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 LIMIT = 150_000  # bytes of data per explorer
+# Setting that moves, name of its slider, values, and the one where the film stands still.
+FILMS = {"dance": ("seeds", "Seeds per study", (1, 2, 4, 8, 16, 32, 96), 16)}
 
 
 def act(args: argparse.Namespace) -> int:
@@ -24,6 +33,8 @@ def act(args: argparse.Namespace) -> int:
             print(write_data(name))
         elif args.action == "picture":
             print(write_picture(name))
+        elif args.action == "film":
+            print(write_film(name))
         elif args.action == "page":
             print(write_page(name, Path(args.out)))
         else:
@@ -60,6 +71,35 @@ def write_picture(name: str) -> Path:
     ValueError
         If there is no Chromium.
     """
+    with chromium() as browser:
+        drawn = picture(browser, name)
+    path = explorers.folder() / f"{name}.svg"
+    replace_file(path, drawn.encode() + b"\n")
+    return path
+
+
+def write_film(name: str) -> Path:
+    """Take pictures of an explorer while its slider moves, in Chromium, and join them to a film.
+
+    Raises
+    ------
+    ValueError
+        If no film is planned of this explorer, or there is no Chromium.
+    """
+    if name not in FILMS:
+        raise ValueError(f"expected an explorer with a film ({', '.join(FILMS)}), got {name!r}")
+    setting, label, values, still = FILMS[name]
+    with chromium() as browser:
+        frames = [picture(browser, name, **{setting: value}) for value in values]
+    moving = film(frames, [str(value) for value in values], label, still=values.index(still))
+    path = explorers.folder() / f"{name}.film.svg"
+    replace_file(path, moving.encode() + b"\n")
+    return path
+
+
+@contextmanager
+def chromium() -> "Iterator[Browser]":
+    """Debian's or Google's browser, as Playwright drives it."""
     from playwright.sync_api import sync_playwright
 
     found = next(
@@ -71,15 +111,19 @@ def write_picture(name: str) -> Path:
         )
     with sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 760, "height": 900})
-        page.set_content(explorers.show(name).page())
-        page.wait_for_selector("svg[data-picture][viewBox]")
-        page.wait_for_timeout(500)  # what moves has arrived
-        drawn = page.evaluate(TAKE, explorers.bundle(name))
+        yield browser
         browser.close()
-    path = explorers.folder() / f"{name}.svg"
-    replace_file(path, drawn.encode() + b"\n")
-    return path
+
+
+def picture(browser: "Browser", name: str, **state: object) -> str:
+    """An explorer in a state, as SVG that stands alone."""
+    page = browser.new_page(viewport={"width": 760, "height": 900})
+    page.set_content(explorers.show(name, **state).page())
+    page.wait_for_selector("svg[data-picture][viewBox]")
+    page.wait_for_timeout(500)  # what moves has arrived
+    drawn = page.evaluate(TAKE, explorers.bundle(name))
+    page.close()
+    return drawn
 
 
 def write_page(name: str, out: Path) -> Path:
