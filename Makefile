@@ -54,7 +54,7 @@ site: $(READY)  ## build the web edition from stored outputs into build/site, in
 	@.venv/bin/python site/build.py --jobs 2
 
 situations: $(READY)  ## what graders and libraries have met in the world, and what became of it here
-	@.venv/bin/python tests/situations.py
+	@COURSEKIT_STATIC=1 COURSEKIT_HOME="$(CURDIR)/build/home" OMP_NUM_THREADS=1 .venv/bin/python tests/situations.py
 
 gpu: $(READY)  ## on a machine with an NVIDIA GPU: doctor, device tests, benchmark, all lessons
 	@.venv/bin/coursekit doctor
