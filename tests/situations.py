@@ -1,6 +1,6 @@
 """Print what became of each situation in situations.toml: `make situations`.
 
-python tests/situations.py             # all, about 15 minutes
+python tests/situations.py             # all, about 10 minutes
 python tests/situations.py intake      # one part
 """
 
@@ -41,7 +41,9 @@ def main(parts: list[str]) -> int:
     wanted = {name: known[name] for name in parts or known}
     ids = {test for part in wanted.values() for tests in part.values() for test in tests}
     listener = Listener()
-    code = pytest.main(["-q", *(f"{HERE}/{test}" for test in sorted(ids))], plugins=[listener])
+    options = ["-q", "-n", "2", "--dist", "loadfile"]
+    paths = [f"{HERE}/{test}" for test in sorted(ids)]
+    code = pytest.main([*options, *paths], plugins=[listener])
     for part, situations in wanted.items():
         print(f"\n{part}")
         for situation, tests in situations.items():
