@@ -627,7 +627,8 @@ def effects(
             f"{name}: {words[name]}, {mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
             for name, (mean, low, high) in effects.items()
         ]
-        alt = f"{title}. {'; '.join(rows)} {unit}".rstrip() + "."
+        stop = "" if title.endswith("?") else "."
+        alt = f"{title}{stop} {'; '.join(rows)} {unit}".rstrip() + "."
     with figure(alt, height=1.15 + 0.52 * len(effects), width=8) as ax:
         differences(ax, effects, smallest=smallest, unit=unit, better=better)
         ax.set_title(title)

@@ -55,6 +55,16 @@ def test_the_readme_says_the_same():
     assert [seen for seen in start.SEEN.values() if seen.rstrip(".") not in readme] == []
 
 
+def test_readme_and_lesson_say_the_minutes_of_the_map():
+    readme = (lessons.checkout() / "README.md").read_text()
+    for row in start.course_map().rows:
+        [listed] = re.findall(rf"^\| \[{row.path.name[:2]} · .*\| (\d+) min \|$", readme, re.M)
+        top = "\n".join(cell.source for cell in lessons.read(row.path).cells[:3])
+        own = re.search(r"(\d+) minutes", top)[1]
+        assert own == listed, row.title
+        assert abs(int(own) - row.reading) <= 5, row.title
+
+
 # Progress
 
 DRAW = "Which new draw moves the test accuracy most?"  # lesson 00
