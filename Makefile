@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab edit quick test run check format execute bench bench-grading situations site gpu pins clean
+.PHONY: help lab edit quick test run check format execute bench bench-grading situations site site-check gpu pins clean
 
 READY := .venv/.ready
 NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
@@ -52,6 +52,10 @@ execute: $(READY)  ## refresh the stored outputs of all notebooks
 
 site: $(READY)  ## build the web edition from stored outputs into build/site, in about a minute
 	@.venv/bin/python site/build.py --jobs 2
+
+site-check: site  ## look at every page of the web edition in Chromium: access, widths, links, requests
+	@COURSEKIT_PAGES="$(CURDIR)/build/site" COURSEKIT_STATIC=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist worksteal \
+	  tests/test_site.py
 
 situations: $(READY)  ## what graders and libraries have met in the world, and what became of it here
 	@COURSEKIT_STATIC=1 COURSEKIT_HOME="$(CURDIR)/build/home" OMP_NUM_THREADS=1 .venv/bin/python tests/situations.py

@@ -640,6 +640,15 @@ def arguments(source: Path, out: Path, jobs: int = 1) -> list[str]:
     return [*how, str(source), str(out)]
 
 
+def remove_stale(source: Path, out: Path) -> None:
+    """Delete pages whose source is gone: Sphinx leaves them where they are."""
+    made = {path.relative_to(source).with_suffix("") for path in source.rglob("*.*")}
+    made |= {Path(name) for name in ("genindex", "py-modindex", "search")}
+    for page in out.rglob("*.html"):
+        if page.relative_to(out).with_suffix("") not in made:
+            page.unlink()
+
+
 def main() -> int:
     from sphinx.cmd.build import build_main
 
@@ -650,6 +659,7 @@ def main() -> int:
     given = parser.parse_args()
     gather(given.source)
     failed = build_main(arguments(given.source, given.out, given.jobs))
+    remove_stale(given.source, given.out)
     if not failed:
         print(f"The web edition: {given.out / 'index.html'}")
     return failed

@@ -133,7 +133,7 @@ export function render({ model, el }) {
         if (there) edge(share, most, `M${x.toFixed(1)} ${yy.toFixed(1)}l${cw.toFixed(1)} ${(-up).toFixed(1)}`);
       });
     });
-    let s = text(0, y + 8, `Its open paths: ${count(2 ** k)} of ${count(2 ** n)}`, "start", "ink bold");
+    let s = text(0, y + 8, `Open paths of step ${count(state.step)}: ${count(2 ** k)} of ${count(2 ** n)}`, "start", "ink bold");
     for (const key of Object.keys(groups).sort()) s += `<path d="${groups[key].join("")}" fill="none" stroke="var(--strong)" stroke-width="${(0.5 + 0.32 * key).toFixed(2)}" stroke-opacity="${(0.12 + 0.14 * key).toFixed(2)}"/>`;
     const tall = base - k * up;
     s += `<circle cx="${at(0)}" cy="${base}" r="3.5" fill="var(--strong)"/>`;

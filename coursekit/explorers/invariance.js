@@ -103,9 +103,9 @@ export function render({ model, el }) {
     });
     s += `</mask><rect x="0" y="0" width="${at.mw}" height="${at.foot}" fill="var(--ink)" mask="url(#${id}h)"/>`;
     tests.forEach((name, j) => {
-      const x = head + (j + 0.5) * step, two = small && name.includes(" ");
+      const x = head + (j + 0.5) * step, two = (small || step < 60) && name.includes(" ");
       s += frame(x - t / 2, y0, t, "var(--grid)", 1);
-      s += two ? name.split(" ").map((word, q) => tinted(x, top - 16 + 11 * q, word, "middle", "", j === c ? "ink bold" : "", font)).join("") : tinted(x, top - 9, name, "middle", "", j === c ? "ink bold" : "", font);
+      s += two ? name.split(" ").map((word, q) => tinted(x, top - 16 + (small ? 11 : 12.5) * q, word, "middle", "", j === c ? "ink bold" : "", font)).join("") : tinted(x, top - 9, name, "middle", "", j === c ? "ink bold" : "", font);
     });
     names.forEach((name, i) => {
       const y = top + i * high, cy = y + high / 2;

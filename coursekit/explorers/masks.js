@@ -94,7 +94,7 @@ export function render({ model, el }) {
     const histTop = yR + 82, histBottom = histTop + HIST, softTop = histBottom + 86, height = Math.max(tall + 8, softTop + 3 * ROW + 14);
     G = { w, wide, X0, RW, xs, y, yo, side, histTop, histBottom, softTop, yR, bar: (NW - xs[2] - 30) };
     const mid = HEAD + n2 * STEP / 2, cell = side / 8;
-    let s = text(side / 2, mid - side / 2 - 10, "a digit") + text((xs[0] + xs[1]) / 2, 16, wide ? "two layers of hidden units" : "hidden units") + text(NW, 16, "this mask says", "end");
+    let s = text(side / 2, mid - side / 2 - 10, "a digit") + text((xs[0] + xs[1]) / 2, 16, "hidden units") + text(NW, 16, "this mask says", "end");
     s += `<g class="image" fill="var(--ink)"></g><rect x="0" y="${mid - side / 2}" width="${side}" height="${side}" fill="none" stroke="var(--plain)"/>`;
     s += `<g class="edges"></g>`;
     for (const [l, n] of [[0, n1], [1, n2]]) for (let k = 0; k < n; k++) s += `<g class="unit" data-layer="${l}" data-unit="${k + 1}" transform="translate(${xs[l]},${y(k)})"><circle r="13" fill="transparent"/><circle class="ring" r="12.5" fill="none" stroke="var(--strong)" stroke-width="3" opacity="0"/><circle r="8.5" fill="var(--bg)"/><circle class="body" r="8.5" fill="var(--ink)" stroke="var(--plain)" stroke-width="1.5"/><path class="cross" d="M-6-6 6 6M6-6-6 6" stroke="var(--plain)" stroke-width="2" opacity="0"/></g>`;

@@ -117,6 +117,7 @@ class ClassWeights:
         "torch": 'CrossEntropyLoss(weight, reduction="sum")(z, y) / n',
         "sklearn": "LogisticRegression(class_weight={0: 1, 1: 3})",
     }
+    also = ("weight",)
     trap = """Divided by the sum of weights, the loss is smaller, and everything beside it is
     larger in proportion: the penalty here, and against any limit on slopes too. A batch with few
     examples of the heavy class gives each of them more."""
@@ -209,7 +210,7 @@ class SmoothedWeights:
 class ExampleWeights:
     """`sample_weight` in Keras multiplies each example's loss and divides by their number. In
     PyTorch it is a product and a mean; in scikit-learn a weight counts an example so many times in
-    the sum. Compared as above."""
+    the sum. Compared as in *Weights of classes*."""
 
     short = {
         "keras": "model.fit(x, y, sample_weight=v)",

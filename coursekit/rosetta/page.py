@@ -264,8 +264,10 @@ def _code(source: str) -> str:
 
 
 def _rich(text: str) -> str:
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
-    return re.sub(r"\*([^*\s][^*]*)\*", r"<em>\1</em>", text)
+    parts = re.split(r"`([^`]+)`", escape(text, quote=False))  # every second one is code
+    parts[1::2] = [f"<code>{part}</code>" for part in parts[1::2]]
+    parts[::2] = [re.sub(r"\*([^*\s][^*]*)\*", r"<em>\1</em>", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _plain(markup: str) -> str:
