@@ -495,6 +495,14 @@ def test_the_figure_of_a_claim_is_to_scale(ledger, tmp_path):
     assert figures._along(-20, 200) - middle == -at[2]
 
 
+def test_no_number_of_an_axis_sticks_out():
+    drawn = [figures.forest_svg(own) for id in record.records() if (own := results.known(id))]
+    number = r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">([+\u2212\d]+)<'
+    ticks = [(float(x), 4.5 * len(t)) for svg in drawn for x, t in re.findall(number, svg)]
+    assert len(ticks) > 3 * len(list(filter(None, drawn)))
+    assert [x for x, half in ticks if not half <= x <= figures.WIDTH - half] == []
+
+
 def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):
     monkeypatch.setattr(record, "conditions_of_yes", lambda: {"C01": "where it is clear"})
     own = record.find("C01")

@@ -88,6 +88,12 @@ def test_a_snippet_that_breaks_is_named():
 # Without Keras
 
 
+def test_stars_in_code_are_stars():
+    assert page._rich("`0.9**n` of it, *at* `b*c`") == (
+        "<code>0.9**n</code> of it, <em>at</em> <code>b*c</code>"
+    )
+
+
 @pytest.fixture
 def no_keras(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)

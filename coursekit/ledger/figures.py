@@ -36,6 +36,7 @@ LINEAR = 2.0  # smallest effects around zero that are drawn to scale; beyond, by
 WIDTH, EDGE = 540, 8  # narrow enough for a column of text, and legible when a telephone halves it
 RULE = 'fill="#8886"'
 LETTERS = 66  # of a condition's name that fit into one line
+HALF = 4.5  # of a letter's width: no number of the axis sticks out
 
 
 def measured(result: Result) -> list[Comparison]:
@@ -141,7 +142,8 @@ def forest_svg(result: Result) -> str:
     for t in ticks:
         x, name = _along(t, reach), f"{t:+g}".replace("-", "\u2212") if t else "0"
         axis += f'<path d="M{x} {bottom}v5" stroke="#888"/>'
-        axis += f'<text x="{x}" y="{bottom + 20}" text-anchor="middle">{name}</text>'
+        within = min(max(x, HALF * len(name)), WIDTH - HALF * len(name))
+        axis += f'<text x="{within:.1f}" y="{bottom + 20}" text-anchor="middle">{name}</text>'
     sizes = sorted({cards.sized(c.condition.smallest, c.condition.unit) for c in rows})
     unit = "in units of the smallest effect that matters"
     if len(f"{unit}: {' or '.join(sizes)}") <= LETTERS:
