@@ -642,7 +642,11 @@ def arguments(source: Path, out: Path, jobs: int = 1) -> list[str]:
 
 def remove_stale(source: Path, out: Path) -> None:
     """Delete pages whose source is gone: Sphinx leaves them where they are."""
-    made = {path.relative_to(source).with_suffix("") for path in source.rglob("*.*")}
+    made = {
+        path.relative_to(root).with_suffix("")
+        for root in (source, source / "extra")  # which Sphinx copies as it is
+        for path in root.rglob("*.*")
+    }
     made |= {Path(name) for name in ("genindex", "py-modindex", "search")}
     for page in out.rglob("*.html"):
         if page.relative_to(out).with_suffix("") not in made:

@@ -285,11 +285,19 @@ def test_each_claim_lesson_and_sheet_has_a_page(site):
 
 def test_pages_without_a_source_go(tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
-    for path in (source / "a.b.md", out / "a.b.html", out / "gone.html", out / "search.html"):
-        path.parent.mkdir(exist_ok=True)
+    for path in (
+        source / "a.b.md",
+        source / "extra/plans/day.html",  # copied as it is
+        out / "a.b.html",
+        out / "plans/day.html",
+        out / "gone.html",
+        out / "search.html",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     build.remove_stale(source, out)
-    assert {path.name for path in out.iterdir()} == {"a.b.html", "search.html"}
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*.html")}
+    assert left == {"a.b.html", "plans/day.html", "search.html"}
 
 
 # In a browser
