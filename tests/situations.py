@@ -1,6 +1,6 @@
 """Print what became of each situation in situations.toml: `make situations`.
 
-python tests/situations.py             # all, about 10 minutes
+python tests/situations.py             # all, at most 15 minutes
 python tests/situations.py intake      # one part
 """
 

@@ -85,13 +85,13 @@ def test_a_snippet_that_breaks_is_named():
     assert measure.numbers_of(own)["error"].startswith("sklearn: TypeError: unexpected keyword")
 
 
-# Without Keras
-
-
 def test_stars_in_code_are_stars():
     assert page._rich("`0.9**n` of it, *at* `b*c`") == (
         "<code>0.9**n</code> of it, <em>at</em> <code>b*c</code>"
     )
+
+
+# Without Keras
 
 
 @pytest.fixture

@@ -489,8 +489,8 @@ def test_axe_finds_nothing(browser, served, name):
                 continue
             page.set_viewport_size(size)
             page.emulate_media(color_scheme=scheme)
-            theme = "document.documentElement.dataset.theme"  # slides have none
-            page.wait_for_function(f"!{theme} || {theme} === '{scheme}'")
+            if not name.startswith("workshop/"):  # plans to print have no theme to switch
+                page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
             page.wait_for_timeout(350)  # colors fade
             if defects := violations(page):
                 found[size["width"], scheme] = defects
