@@ -9,6 +9,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -482,25 +483,69 @@ def test_the_figure_of_a_claim_is_to_scale(ledger, tmp_path):
     published = sum(c.condition.published is not None for c in rows)
     assert len(markers) == len(rows) + published
     assert len(bars) == len(rows)
-    middle = figures.WIDTH / 2
+    axis = figures.Axis(rows)
     for c, (low, high) in zip(rows, bars, strict=True):
         ends = sorted(c.condition.direction * v for v in (c.low, c.high))
-        assert [np.sign(low - middle), np.sign(high - middle)] == np.sign(ends).tolist()
+        assert [np.sign(low - axis.at(0)), np.sign(high - axis.at(0))] == np.sign(ends).tolist()
         assert any(low <= x <= high for x in markers)
-    # Linear up to two smallest effects, by the logarithm beyond, and inside of the frame.
-    at = [figures._along(v, 200) - middle for v in (1, 2, 20, 200)]
+
+
+def comparison(low, high, smallest=1.0, direction=1, unit="points"):
+    condition = SimpleNamespace(
+        direction=direction, smallest=smallest, unit=unit, published=None, name="one"
+    )
+    return SimpleNamespace(low=low, high=high, condition=condition)
+
+
+@pytest.mark.parametrize("high", [1.5, 8, 40, 43])
+def test_an_axis_is_to_scale_from_end_to_end_where_there_is_room(high):
+    axis = figures.Axis([comparison(-1, high), comparison(0, 1)])
+    assert axis.linear
+    at = [axis.at(v) for v in np.linspace(-1, high, 5)]
+    assert np.ptp(np.diff(at)) <= 0.21  # places are rounded to 0.1
+    assert at[0] >= figures.EDGE
+    assert at[-1] <= figures.WIDTH - figures.EDGE
+    assert axis.at(1) - axis.at(-1) >= 20  # one sees the band
+
+
+def test_an_axis_without_room_is_linear_around_zero_and_logarithmic_beyond():
+    rows = [comparison(-3, 190), comparison(0, 1)]
+    axis = figures.Axis(rows)
+    assert not axis.linear
+    assert not figures.to_scale(rows)
+    at = [axis.at(v) - axis.at(0) for v in (1, 2, 20, 200)]
     assert at[1] == pytest.approx(2 * at[0], abs=0.2)
     assert at[3] - at[2] == pytest.approx(at[2] - at[1], abs=0.2)
-    assert at[3] == middle - figures.EDGE
-    assert figures._along(-20, 200) - middle == -at[2]
+    assert axis.at(-20) - axis.at(0) == pytest.approx(-at[2], abs=0.2)
 
 
-def test_no_number_of_an_axis_sticks_out():
+@pytest.mark.parametrize("direction", [1, -1])
+def test_an_axis_has_the_numbers_of_the_differences(direction):
+    rows = [comparison(-2, 8, 0.5, direction), comparison(-1, 3, 0.5, direction)]
+    shared = cards.shared_unit(rows)
+    axis = figures.Axis(rows)
+    ticks = dict(axis.ticks(shared.direction * shared.smallest))
+    assert ticks
+    for x, number in ticks.items():
+        assert axis.at(direction * number / 0.5) == x
+    assert 0 in ticks.values()
+    assert max(ticks.values()) >= 5
+    assert cards.shared_unit([*rows, comparison(0, 1, 0.5, -direction)]) is None
+    assert cards.shared_unit([*rows, comparison(0, 1, 1.0, direction)]) is None
+
+
+def test_no_number_of_an_axis_sticks_out_or_touches_the_next():
     drawn = [figures.forest_svg(own) for id in record.records() if (own := results.known(id))]
-    number = r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">([+\u2212\d]+)<'
-    ticks = [(float(x), 4.5 * len(t)) for svg in drawn for x, t in re.findall(number, svg)]
-    assert len(ticks) > 3 * len(list(filter(None, drawn)))
-    assert [x for x, half in ticks if not half <= x <= figures.WIDTH - half] == []
+    number = r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">([+\u2212\d.]+)<'
+    axes = [re.findall(number, svg) for svg in drawn if svg]
+    assert min(map(len, axes)) >= 3
+    for axis in axes:
+        spans = sorted(
+            (float(x) - figures.HALF * len(t), float(x) + figures.HALF * len(t)) for x, t in axis
+        )
+        assert spans[0][0] >= 0
+        assert spans[-1][1] <= figures.WIDTH
+        assert all(left[1] <= right[0] for left, right in zip(spans, spans[1:], strict=False))
 
 
 def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):

@@ -3,14 +3,14 @@
 import inspect
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import floor, log10
 from pathlib import Path
 
 from coursekit import __version__
 from coursekit.ledger import agreement, record, results, worlds
 from coursekit.ledger.experiments import experiments
-from coursekit.ledger.record import Record
+from coursekit.ledger.record import Condition, Record
 from coursekit.ledger.results import Result
 from coursekit.ledger.rule import Comparison
 
@@ -344,8 +344,17 @@ def page(result: Result) -> str:
     return "\n".join(out)
 
 
+def shared_unit(rows: Sequence[Comparison]) -> Condition | None:
+    """A condition whose unit, direction and smallest effect all of them have, or None."""
+    alike = {(c.condition.unit, c.condition.direction, c.condition.smallest) for c in rows}
+    return rows[0].condition if len(alike) == 1 else None
+
+
 def caption(result: Result) -> str:
     """What the figure's axis, colors and lines are."""
+    from coursekit.ledger import figures
+
+    rows = figures.measured(result)
     crossed = {bool(results.n_examples(c)) for c in result.comparisons if results.measured(c)}
     over = {(True,): "seeds and test examples", (False,): "seeds alone"}
     mixed = "seeds and, where they were counted, test examples"
@@ -358,12 +367,15 @@ def caption(result: Result) -> str:
             "An answer stays not yet known while one condition is still open, however sure the "
             "others are."
         )
+    if not figures.to_scale(rows):
+        notes.append("Far from zero the axis is logarithmic.")
+    shared = shared_unit(rows)
+    small = sized(shared.smallest, shared.unit) if shared else "the smallest effect that matters"
     return (
-        "Each condition in units of the smallest effect that matters: within the gray band it is "
-        "too small to matter, and beyond two units the axis is logarithmic. To the right is what "
-        "the question asks about; green speaks for it, orange against it. Lines are intervals that "
-        f"hold for all conditions together, over {over.get(tuple(crossed), mixed)}."
-        + "".join(f" {note}" for note in notes)
+        f"Within the gray band, less than {small} either way, an effect is too small to matter. "
+        "To the right is what the question asks about; green speaks for it, orange against it. "
+        "Lines are intervals that hold for all conditions together, over "
+        f"{over.get(tuple(crossed), mixed)}." + "".join(f" {note}" for note in notes)
     )
 
 

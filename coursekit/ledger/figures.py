@@ -1,4 +1,4 @@
-"""Figures of the ledger: all conditions of a claim on one axis, in units of what matters."""
+"""Figures of the ledger: all conditions of a claim on one axis, beside what matters."""
 
 import html
 import textwrap
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from coursekit import plots
 from coursekit.ledger import cards, record, results
@@ -32,11 +33,12 @@ SHAPES = {
     "circle": "M-5 0A5 5 0 0 0 5 0A5 5 0 0 0-5 0Z",
     "cross": "M-5-5 5 5M-5 5 5-5",
 }
-LINEAR = 2.0  # smallest effects around zero that are drawn to scale; beyond, by their logarithm
+ROOM = 48  # smallest effects that an axis holds to scale, with a band that one still sees
+LINEAR = 2.0  # where they are more, so many around zero are; beyond, by their logarithm
 WIDTH, EDGE = 540, 8  # narrow enough for a column of text, and legible when a telephone halves it
 RULE = 'fill="#8886"'
 LETTERS = 66  # of a condition's name that fit into one line
-HALF = 4.5  # of a letter's width: no number of the axis sticks out
+HALF = 5.5  # of a letter's width: no number of the axis sticks out
 
 
 def measured(result: Result) -> list[Comparison]:
@@ -44,12 +46,62 @@ def measured(result: Result) -> list[Comparison]:
     return [c for c in result.comparisons if results.measured(c)]
 
 
-def _along(value: float, reach: float) -> float:
-    """Place of an effect, in smallest effects, on an axis that is linear around zero."""
-    far = abs(value) / LINEAR
-    length = far if far <= 1 else 1 + np.log10(far)
-    whole = 1 + max(0.0, np.log10(reach / LINEAR))
-    return round(WIDTH / 2 + np.sign(value) * length / whole * (WIDTH / 2 - EDGE), 1)
+def _reach(rows: list[Comparison]) -> tuple[float, float]:
+    """Least and greatest of what is drawn, in smallest effects, and a little more."""
+    at = [
+        c.condition.direction * v / c.condition.smallest
+        for c in rows
+        for v in (c.low, c.high, c.condition.published or 0)
+    ]
+    low, high = min(-1.5, *at), max(1.5, *at)
+    space = 0.03 * (high - low)
+    return low - space, high + space
+
+
+def to_scale(rows: list[Comparison]) -> bool:
+    """Whether all of these effects find room on an axis without a logarithm."""
+    low, high = _reach(rows)
+    return high - low <= ROOM
+
+
+class Axis:
+    """Places along a figure: to scale from end to end, or around zero only.
+
+    Parameters
+    ----------
+    rows : list of Comparison
+        What is drawn. Effects are in smallest effects, and positive is what the claim asks about.
+    """
+
+    def __init__(self, rows: list[Comparison]):
+        self.low, self.high = _reach(rows)
+        self.linear = to_scale(rows)
+        if not self.linear:
+            self.high = max(self.high, -self.low)
+            self.low = -self.high
+
+    def at(self, value: float) -> float:
+        """Place of an effect."""
+        low, high, value = map(self._length, (self.low, self.high, value))
+        return round(EDGE + (value - low) / (high - low) * (WIDTH - 2 * EDGE), 1)
+
+    def _length(self, value: float) -> float:
+        far = abs(value) / LINEAR
+        if self.linear or far <= 1:
+            return value
+        return float(np.sign(value) * LINEAR * (1 + np.log10(far)))
+
+    def ticks(self, unit: float) -> Iterator[tuple[float, float]]:
+        """Places of round numbers, and the numbers; `unit` is the smallest effect, signed."""
+        if self.linear:
+            ends = sorted((unit * self.low, unit * self.high))
+            round_numbers = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(*ends)
+        else:  # more would overlap
+            steps = (1, 2, 5, 10) if self.high <= 15 else (1, 2, 10, 100, 1000)
+            round_numbers = [unit * s * t for t in (0, *steps) for s in ((-1, 1) if t else (1,))]
+        for number in round_numbers:
+            if self.low <= number / unit <= self.high:
+                yield self.at(number / unit), float(number)
 
 
 def _ink(role: str) -> str:
@@ -77,22 +129,24 @@ def _marker(shape: str, x: float, y: float, ink: str, *, filled: bool) -> str:
     )
 
 
-def _condition(c: Comparison, y: float, reach: float) -> str:
-    """The interval of a condition, in smallest effects; to the right is what the claim asks."""
+def _condition(c: Comparison, y: float, axis: Axis) -> str:
+    """The interval of a condition on its band; to the right is what the claim asks."""
+    low, zero, high = (axis.at(v) for v in (-1, 0, 1))
+    lane = f'<rect x="{low}" y="{y - 9}" width="{high - low:.1f}" height="18" fill="#8883"/>'
+    lane += f'<path d="M{zero} {y - 9}v18" stroke="#888"/>'
     unit = c.condition.direction / c.condition.smallest
     ink = _ink(ROLES[c.standing])
-    low, high = sorted(_along(unit * v, reach) for v in (c.low, c.high))
+    low, high = sorted(axis.at(unit * v) for v in (c.low, c.high))
     shape, filled = MARKERS[c.word]
     line = f'<path d="M{low} {y}H{high}" stroke-width="3" style="stroke:{ink}"/>'
-    at = _along(unit * c.difference, reach)
-    drawn = line + _marker(shape, at, y, ink, filled=filled)
+    drawn = lane + line + _marker(shape, axis.at(unit * c.difference), y, ink, filled=filled)
     if c.condition.published is not None:
-        x = _along(unit * c.condition.published, reach)
+        x = axis.at(unit * c.condition.published)
         drawn += _marker("cross", x, y, _ink("test"), filled=False)
     return drawn
 
 
-def _rows(rows: list[Comparison], reach: float) -> Iterator[tuple[str, int]]:
+def _rows(rows: list[Comparison], axis: Axis) -> Iterator[tuple[str, int]]:
     """Drawings of all conditions, and where each ends."""
     y, first = 22, True
     if any(c.condition.published is not None for c in rows):
@@ -114,46 +168,45 @@ def _rows(rows: list[Comparison], reach: float) -> Iterator[tuple[str, int]]:
         word = f'x="{WIDTH - EDGE}" y="{y - 24}" text-anchor="end" font-weight="bold"'
         ink = _ink(ROLES[c.standing])
         drawn = f'<text {word} style="fill:{ink}">{html.escape(c.found)}</text>'
-        drawn += _condition(c, y - 11, reach)
-        y += 26
+        drawn += _condition(c, y - 9, axis)
+        y += 28
         yield drawn, y
 
 
 def forest_svg(result: Result) -> str:
-    """The difference of each condition in units of the smallest effect that matters, as SVG.
+    """The difference of each condition, with the band that is too small to matter, as SVG.
 
-    Positive is what the claim calls better. The band is "too small to matter"; a cross marks what
-    a source promises, where it gives a number. The ground is transparent. Empty if nothing has an
-    interval.
+    To the right is what the claim calls better. The axis is in the claim's unit if all conditions
+    share it, else in smallest effects that matter; to scale where there is room. A cross marks
+    what a source promises, where it gives a number. The ground is transparent. Empty if nothing
+    has an interval.
     """
     rows = measured(result)
     if not rows:
         return ""
-    drawn_at = [(c, v) for c in rows for v in (c.low, c.high, c.condition.published or 0)]
-    reach = 1.25 * max(1.5, *(abs(v) / c.condition.smallest for c, v in drawn_at))
-    drawn, bottoms = zip(*_rows(rows, reach), strict=True)
-    bottom = bottoms[-1] - 12
-    low, zero, high = (_along(v, reach) for v in (-1, 0, 1))
-    band = f'<rect x="{low}" y="0" width="{high - low:.1f}" height="{bottom}" fill="#8883"/>'
-    band += f'<path d="M{zero} 0V{bottom}" stroke="#888"/>'
-    steps = (1, 2, 5, 10) if reach <= 15 else (1, 2, 10, 100, 1000)  # more would overlap
-    ticks = [sign * t for t in (0, *steps) if t <= reach for sign in ((-1, 1) if t else (1,))]
-    axis = f'<path d="M{EDGE} {bottom}H{WIDTH - EDGE}" stroke="#888"/>'
-    for t in ticks:
-        x, name = _along(t, reach), f"{t:+g}".replace("-", "\u2212") if t else "0"
-        axis += f'<path d="M{x} {bottom}v5" stroke="#888"/>'
+    axis = Axis(rows)
+    drawn, bottoms = zip(*_rows(rows, axis), strict=True)
+    bottom = bottoms[-1] - 14
+    told = f'<path d="M{EDGE} {bottom}H{WIDTH - EDGE}" stroke="#888"/>'
+    shared = cards.shared_unit(rows)
+    for x, number in axis.ticks(shared.direction * shared.smallest if shared else 1.0):
+        name = f"{number:+.6g}".replace("-", "\u2212") if abs(number) > 1e-9 else "0"
+        told += f'<path d="M{x} {bottom}v5" stroke="#888"/>'
         within = min(max(x, HALF * len(name)), WIDTH - HALF * len(name))
-        axis += f'<text x="{within:.1f}" y="{bottom + 20}" text-anchor="middle">{name}</text>'
-    sizes = sorted({cards.sized(c.condition.smallest, c.condition.unit) for c in rows})
-    unit = "in units of the smallest effect that matters"
-    if len(f"{unit}: {' or '.join(sizes)}") <= LETTERS:
-        unit = f"{unit}: {' or '.join(sizes)}"
-    axis += f'<text x="{WIDTH / 2}" y="{bottom + 42}" text-anchor="middle">{unit}</text>'
+        told += f'<text x="{within:.1f}" y="{bottom + 20}" text-anchor="middle">{name}</text>'
+    unit = shared.unit or "difference" if shared else "in smallest effects that matter"
+    for x, anchor, role, words in (
+        (EDGE, "start", "against", "\u2190 against it"),
+        (WIDTH / 2, "middle", None, unit),
+        (WIDTH - EDGE, "end", "for", "for it \u2192"),
+    ):
+        ink = f' style="fill:{_ink(ROLES[role])}"' if role else ""
+        told += f'<text x="{x}" y="{bottom + 42}" text-anchor="{anchor}"{ink}>{words}</text>'
     size = f'width="{WIDTH}" height="{bottom + 50}" viewBox="0 0 {WIDTH} {bottom + 50}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="forest" {size} '
         f'style="max-width:100%;height:auto" fill="none"><style>{_style()}</style>'
-        f"{band}{''.join(drawn)}{axis}</svg>"
+        f"{''.join(drawn)}{told}</svg>"
     )
 
 
