@@ -267,6 +267,7 @@ def test_the_payloads_work_where_nobody_stops_them(course, canary, tmp_path):
     kinds = [*texts(canary[0]), "attachment", "raw", "output", "javascript", "tag"]
     found = set()
     with looking(canary) as (page, happened):
+        page.set_default_navigation_timeout(10_000)  # for pages that never come to their end
         for number, text in enumerate([*texts(canary[0]).values(), path]):
             if text is path:
                 nb = nbformat.reads(path.read_text(), as_version=4)

@@ -8,6 +8,7 @@ import linecache
 import re
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -545,7 +546,7 @@ def test_no_number_of_an_axis_sticks_out_or_touches_the_next():
         )
         assert spans[0][0] >= 0
         assert spans[-1][1] <= figures.WIDTH
-        assert all(left[1] <= right[0] for left, right in zip(spans, spans[1:], strict=False))
+        assert all(left[1] <= right[0] for left, right in pairwise(spans))
 
 
 def test_depends_is_told_with_its_condition(ledger, tmp_path, monkeypatch):
