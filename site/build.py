@@ -291,6 +291,8 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
         if fold:
             prompts = {"code_prompt_show": f"Show {fold}", "code_prompt_hide": f"Hide {fold}"}
             cell["metadata"]["mystnb"] = prompts
+        if fold == "the code" and sentence(cell):
+            cell["metadata"]["tags"] = [*tags, "sentence"]
         for j, output in enumerate(cell.get("outputs", [])):
             if "data" in output:
                 key = f"f{path.stem[:2]}-{i}-{j}"
@@ -318,6 +320,12 @@ def elsewhere(path: Path, address: str) -> str:
         f'Binder</a>, or <a href="{colab}">in Colab</a>, where a first cell brings the course: '
         f"<code>{line}</code></p>"
     )
+
+
+def sentence(cell: dict) -> bool:
+    """Whether a cell prints nothing but sentences with numbers: its code can stand in the margin."""
+    found = cell.get("outputs", [])
+    return bool(found) and all("text/markdown" in output.get("data", {}) for output in found)
 
 
 def answer_first(cell: dict) -> list[dict]:

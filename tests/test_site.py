@@ -112,6 +112,7 @@ def trial():
         code("plots()", ["hide-cell"], [shown(plain, words), shown(drawn, alt)]),
         code("plots", [], [shown({"text/html": own}), shown({"text/html": own})]),
         code("claims.show()", [], [shown({"text/html": card}), shown({"text/html": card})]),
+        code("told()", ["hide-input"], [shown({"text/markdown": "It **helps** by 3 points."})]),
         code("long", [], [nbformat.v4.new_output("stream", name="stdout", text="word " * 99)]),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -163,6 +164,8 @@ def test_outputs_become_markup(tmp_path):
     _, opening, _, answer, first, code, folded, *_ = own["cells"]
     assert (first["outputs"], code["outputs"]) == (first["outputs"][:1], [])  # answer, then code
     assert [one["metadata"]["tags"][0] for one in (first, code)] == ["remove-input", "hide-input"]
+    told = ["sentence" in one["metadata"].get("tags", []) for one in own["cells"]]
+    assert told == [one.get("source") == "told()" for one in own["cells"]]
     assert "<script>" in opening["outputs"][0]["data"]["text/html"]
     assert answer["source"] == "guess"
     drawn = answer["outputs"][0]["data"]["text/html"]
@@ -426,7 +429,7 @@ def test_folds_formulas_and_answers(browser, site):
         folds = page.locator("div.cell details.hide > summary").all_inner_texts()
         assert [" ".join(text.split()) for text in folds] == [
             "Show the code", "Show the answer", "Show the answer", "Show the code",
-            "Show code and result",
+            "Show code and result", "Show the code",
         ]  # fmt: skip
         assert page.locator(".figure svg").first.is_hidden()
         page.click("text=Show the answer")
