@@ -323,7 +323,7 @@ def elsewhere(path: Path, address: str) -> str:
 
 
 def sentence(cell: dict) -> bool:
-    """Whether a cell prints nothing but sentences with numbers: its code can stand in the margin."""
+    """Whether a cell prints nothing but sentences: its code can stand in the margin."""
     found = cell.get("outputs", [])
     return bool(found) and all("text/markdown" in output.get("data", {}) for output in found)
 
