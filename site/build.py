@@ -329,11 +329,14 @@ def sentence(cell: dict) -> bool:
 
 
 def answer_first(cell: dict) -> list[dict]:
-    """A cell whose code and answer are folded, as two: the answer, and below it the code."""
+    """A cell whose code and answer are folded, as two: the answer, and below it the code.
+
+    The code is offered once the answer is open.
+    """
     tags = set(cell["metadata"].get("tags", []))
     if not {"hide-input", "hide-output"} <= tags:
         return [cell]
-    names = (["remove-input", "hide-output"], ["hide-input"])
+    names = (["remove-input", "hide-output"], ["hide-input", "of-the-answer"])
     answer, code = (cell | {"metadata": cell["metadata"] | {"tags": own}} for own in names)
     return [answer, code | {"outputs": [], "id": f"{cell['id']}-code"}]
 

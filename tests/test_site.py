@@ -426,14 +426,19 @@ def test_folds_formulas_and_answers(browser, site):
         page.wait_for_selector("mjx-container")
         counted(page, "mjx-container", 2)
         counted(page, "mjx-merror", 0)
-        folds = page.locator("div.cell details.hide > summary").all_inner_texts()
+        folds = page.locator("div.cell details.hide > summary:visible").all_inner_texts()
         assert [" ".join(text.split()) for text in folds] == [
-            "Show the code", "Show the answer", "Show the answer", "Show the code",
-            "Show code and result", "Show the code",
+            "Show the code", "Show the answer", "Show the answer", "Show code and result",
+            "Show the code",
         ]  # fmt: skip
         assert page.locator(".figure svg").first.is_hidden()
         page.click("text=Show the answer")
         assert page.locator(".figure svg").first.is_visible()
+        # The code of an answer is offered with it, and not before.
+        code = page.locator(".tag_of-the-answer summary")
+        assert code.is_hidden()
+        page.locator("text=Show the answer").last.click()
+        assert code.is_visible()
         assert heard == []
 
 
