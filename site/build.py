@@ -277,7 +277,7 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
         Of the sources; pictures are written there.
     """
     kept = [c for c in own["cells"] if "lecturer" not in c["metadata"].get("tags", [])]
-    kept = [part for cell in kept for part in answer_first(cell)]
+    kept = with_answers([part for cell in kept for part in answer_first(cell)])
     if run := elsewhere(path, repository()):
         heading, _, rest = "".join(kept[0]["source"]).partition("\n")
         kept[0]["source"] = f"{heading}\n\n{run}\n{rest}"
@@ -292,7 +292,7 @@ def readable(own: dict, path: Path, folder: Path) -> dict:
             prompts = {"code_prompt_show": f"Show {fold}", "code_prompt_hide": f"Hide {fold}"}
             cell["metadata"]["mystnb"] = prompts
         if fold == "the code" and sentence(cell):
-            cell["metadata"]["tags"] = [*tags, "sentence"]
+            cell["metadata"]["tags"] = [*cell["metadata"]["tags"], "sentence"]
         for j, output in enumerate(cell.get("outputs", [])):
             if "data" in output:
                 key = f"f{path.stem[:2]}-{i}-{j}"
@@ -322,6 +322,34 @@ def elsewhere(path: Path, address: str) -> str:
     )
 
 
+# As many results as may follow one answer: what the style sheet knows to hide.
+LONGEST_ANSWER = 3
+
+
+def with_answers(cells: list[dict]) -> list[dict]:
+    """Mark what belongs to an answer, which is shown once that is open, or all answers are.
+
+    That is its code, and results without code in view that follow it at once: a sentence that says
+    the number would spoil the guess. A question, text, or code in view ends it.
+    """
+    n_answers, since = 0, LONGEST_ANSWER
+    for cell in cells:
+        tags = cell["metadata"].setdefault("tags", [])
+        source = "".join(cell["source"])
+        if "hide-output" in tags:
+            n_answers, since = n_answers + 1, 0
+        elif since < LONGEST_ANSWER and "hide-input" in tags and "widgets.predict" not in source:
+            cell["metadata"]["tags"] = [*tags, *({"of-the-answer"} - {*tags})]
+            since += 1
+        else:
+            since = LONGEST_ANSWER
+    if n_answers > 1:
+        top = next(cell for cell in cells if cell["cell_type"] == "markdown")
+        button = '<p class="answers"><button type="button" hidden>Show all answers</button></p>'
+        top["source"] = f"{''.join(top['source'])}\n\n{raw(button)}"
+    return cells
+
+
 def sentence(cell: dict) -> bool:
     """Whether a cell prints nothing but sentences: its code can stand in the margin."""
     found = cell.get("outputs", [])
@@ -329,14 +357,11 @@ def sentence(cell: dict) -> bool:
 
 
 def answer_first(cell: dict) -> list[dict]:
-    """A cell whose code and answer are folded, as two: the answer, and below it the code.
-
-    The code is offered once the answer is open.
-    """
+    """A cell whose code and answer are folded, as two: the answer, and below it the code."""
     tags = set(cell["metadata"].get("tags", []))
     if not {"hide-input", "hide-output"} <= tags:
         return [cell]
-    names = (["remove-input", "hide-output"], ["hide-input", "of-the-answer"])
+    names = (["remove-input", "hide-output"], ["hide-input"])
     answer, code = (cell | {"metadata": cell["metadata"] | {"tags": own}} for own in names)
     return [answer, code | {"outputs": [], "id": f"{cell['id']}-code"}]
 

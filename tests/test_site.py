@@ -109,6 +109,7 @@ def trial():
         nbformat.v4.new_markdown_cell("SECRET", metadata={"tags": ["lecturer"]}),
         code("# NBVAL_CHECK_OUTPUT\nguess", ["hide-output"], [shown(drawn, alt)]),
         code("answer()", ["hide-input", "hide-output"], [shown(drawn, alt)]),
+        code("so()", ["hide-input"], [shown({"text/markdown": "So it is **7**."})]),
         code("plots()", ["hide-cell"], [shown(plain, words), shown(drawn, alt)]),
         code("plots", [], [shown({"text/html": own}), shown({"text/html": own})]),
         code("claims.show()", [], [shown({"text/html": card}), shown({"text/html": card})]),
@@ -161,11 +162,13 @@ def test_outputs_become_markup(tmp_path):
     (tmp_path / "extra").mkdir()
     own = build.readable(trial(), Path(f"{TRIAL}.ipynb"), tmp_path)
     assert "SECRET" not in json.dumps(own)
-    _, opening, _, answer, first, code, folded, *_ = own["cells"]
+    _, opening, _, answer, first, code, so, folded, *_ = own["cells"]
     assert (first["outputs"], code["outputs"]) == (first["outputs"][:1], [])  # answer, then code
     assert [one["metadata"]["tags"][0] for one in (first, code)] == ["remove-input", "hide-input"]
     told = ["sentence" in one["metadata"].get("tags", []) for one in own["cells"]]
-    assert told == [one.get("source") == "told()" for one in own["cells"]]
+    assert told == [one.get("source") in ("so()", "told()") for one in own["cells"]]
+    waits = ["of-the-answer" in one["metadata"].get("tags", []) for one in own["cells"]]
+    assert waits == [one in (code, so) for one in own["cells"]]
     assert "<script>" in opening["outputs"][0]["data"]["text/html"]
     assert answer["source"] == "guess"
     drawn = answer["outputs"][0]["data"]["text/html"]
@@ -177,7 +180,7 @@ def test_outputs_become_markup(tmp_path):
     again = folded["outputs"][1]["data"]["text/html"]
     names = [set(re.findall(r'(?: id="|href="#)([^"]+)', text)) for text in (drawn, again)]
     assert not names[0] & names[1]
-    figure, second = (o["data"]["text/html"] for o in own["cells"][7]["outputs"])
+    figure, second = (o["data"]["text/html"] for o in own["cells"][8]["outputs"])
     assert figure == second
     assert figure.count('alt="A line that rises"') == 2
     assert "base64" not in figure
@@ -434,11 +437,19 @@ def test_folds_formulas_and_answers(browser, site):
         assert page.locator(".figure svg").first.is_hidden()
         page.click("text=Show the answer")
         assert page.locator(".figure svg").first.is_visible()
-        # The code of an answer is offered with it, and not before.
-        code = page.locator(".tag_of-the-answer summary")
-        assert code.is_hidden()
+        # What belongs to an answer is there with it, and not before.
+        rest = page.locator(".tag_of-the-answer")
+        assert [one.is_visible() for one in rest.all()] == [False, False]
         page.locator("text=Show the answer").last.click()
-        assert code.is_visible()
+        assert [one.is_visible() for one in rest.all()] == [True, True]
+        assert "So it is 7." in rest.last.inner_text()
+        # All answers at once, and none.
+        button = page.locator(".answers button")
+        for word, shown in (("Hide", False), ("Show", True)):
+            assert button.inner_text() == f"{word} all answers"
+            button.click()
+            visible = [one.is_visible() for one in (page.locator(".figure svg").first, rest.last)]
+            assert visible == [shown, shown]
         assert heard == []
 
 

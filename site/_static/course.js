@@ -1,4 +1,5 @@
-// What scrolls can be reached by keyboard; the board of the ledger can be narrowed to one answer.
+// What scrolls can be reached by keyboard; the board of the ledger can be narrowed to one answer;
+// all answers of a lesson can be opened at once.
 function scrollable() {
   for (const one of document.querySelectorAll(".figure, .scroll, .pst-scrollable-table-container, table, pre, mjx-container[display=true]")) {
     const overflow = getComputedStyle(one).overflowX;
@@ -36,6 +37,18 @@ function narrowing(board) {
 }
 
 document.querySelectorAll("article.bd-article").forEach(article => { if (article.querySelector(".tally.board")) narrowing(article); });
+// Whoever wants to read without guessing opens all answers at once.
+document.querySelectorAll(".answers button").forEach(button => {
+  const answers = [...document.querySelectorAll("div.tag_hide-output > details.hide")];
+  const say = () => { button.textContent = `${answers.every(one => one.open) ? "Hide" : "Show"} all answers`; };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const open = !answers.every(one => one.open);
+    answers.forEach(one => { one.open = open; });
+    say();
+  });
+  document.addEventListener("toggle", say, true);
+});
 // The words of a fold say what it is; a label would hide them from whoever listens.
 document.querySelectorAll("details.hide > summary").forEach(one => one.removeAttribute("aria-label"));
 scrollable();
