@@ -345,7 +345,10 @@ def with_answers(cells: list[dict]) -> list[dict]:
             since = LONGEST_ANSWER
     if n_answers > 1:
         top = next(cell for cell in cells if cell["cell_type"] == "markdown")
-        button = '<p class="answers"><button type="button" hidden>Show all answers</button></p>'
+        told = "You are asked to guess before you see what was found. To read straight through: "
+        button = (
+            f'<p class="answers" hidden>{told}<button type="button">Show all answers</button></p>'
+        )
         top["source"] = f"{''.join(top['source'])}\n\n{raw(button)}"
     return cells
 

@@ -41,7 +41,7 @@ document.querySelectorAll("article.bd-article").forEach(article => { if (article
 document.querySelectorAll(".answers button").forEach(button => {
   const answers = [...document.querySelectorAll("div.tag_hide-output > details.hide")];
   const say = () => { button.textContent = `${answers.every(one => one.open) ? "Hide" : "Show"} all answers`; };
-  button.hidden = false;
+  button.parentElement.hidden = false; // nothing to press where no script runs
   button.addEventListener("click", () => {
     const open = !answers.every(one => one.open);
     answers.forEach(one => { one.open = open; });
