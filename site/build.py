@@ -339,7 +339,7 @@ def with_answers(cells: list[dict]) -> list[dict]:
         if "hide-output" in tags:
             n_answers, since = n_answers + 1, 0
         elif since < LONGEST_ANSWER and "hide-input" in tags and "widgets.predict" not in source:
-            cell["metadata"]["tags"] = [*tags, *({"of-the-answer"} - {*tags})]
+            cell["metadata"]["tags"] = [*tags, "of-the-answer"]
             since += 1
         else:
             since = LONGEST_ANSWER
