@@ -317,6 +317,19 @@ def test_seeds_are_added_until_the_interval_is_narrow_whatever_it_says(ledger, t
     assert narrow["C01"].comparisons[0].n_seeds < 64
 
 
+def test_a_later_version_takes_seeds_that_no_earlier_one_has_looked_at(
+    ledger, tmp_path, monkeypatch
+):
+    second = TABLES["C02"] | {"version": 2, "deviation": "The first had a fault."}
+    parsed = {id: record.parse(id, table) for id, table in (TABLES | {"C02": second}).items()}
+    monkeypatch.setattr(record, "records", lambda: parsed)
+    found = settled(["C01"], tmp_path / "kept")  # both claims of one experiment
+    for id in ("C01", "C02"):
+        first, last = map(int, found[id].origin["seeds"].split(" to "))
+        assert first == runner.FIRST_SEED + runner.SEEDS_OF_A_VERSION > runner.FIRST_SEED + 63
+        assert last == first + 63
+
+
 def test_a_run_that_was_cut_short_goes_on_where_it_stood(ledger, tmp_path):
     first = settled(["C01"], tmp_path / "kept")
     calls = tmp_path / "calls"

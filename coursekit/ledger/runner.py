@@ -16,6 +16,7 @@ from coursekit.results.files import replace_file
 from coursekit.results.store import machine
 
 FIRST_SEED = 20_000  # seeds below were used while experiments and conditions were chosen
+SEEDS_OF_A_VERSION = 1_000  # a later version takes seeds that no earlier one has looked at
 
 
 class Done(NamedTuple):
@@ -48,10 +49,11 @@ def measure(chosen: Experiment, world: worlds.World, kept: Path) -> tuple[Block,
     """
     if not chosen.takes:
         return _block(chosen, world, range(0), kept), []
+    first = first_seed(chosen)
     looks = world.looks if chosen.looks == record.LOOKS else chosen.looks
     blocks, told, start = [], [], 0
     for n in looks:
-        seeds = range(FIRST_SEED + start, FIRST_SEED + n)
+        seeds = range(first + start, first + n)
         blocks.append(_block(chosen, world, seeds, kept))
         joined = {id: evidence.join([block.evidence[id] for block in blocks]) for id in chosen.ids}
         start, widest = n, _widest(joined)
@@ -60,6 +62,12 @@ def measure(chosen: Experiment, world: worlds.World, kept: Path) -> tuple[Block,
             break
     seconds, date = sum(b.seconds for b in blocks), min(b.date for b in blocks)
     return Block(joined, seconds, date), told
+
+
+def first_seed(chosen: Experiment) -> int:
+    """The first seed of an experiment, by the latest version among the records of its claims."""
+    version = max(record.find(id).version for id in chosen.ids)
+    return FIRST_SEED + SEEDS_OF_A_VERSION * (version - 1)
 
 
 def _widest(found: dict[str, Evidence]) -> float:
@@ -100,12 +108,13 @@ def _of_each(found: Mapping, function: Callable) -> dict:
 def settle(chosen: Experiment, world: worlds.World, kept: Path) -> list[results.Result]:
     """Measure and judge all claims of an experiment."""
     measured, looks = measure(chosen, world, kept)
-    last = FIRST_SEED + looks[-1]["seeds"] - 1 if looks else None
+    first = first_seed(chosen)
+    last = first + looks[-1]["seeds"] - 1 if looks else None
     origin = {
         "experiment": chosen.name,
         "code": chosen.code,
         "world": world.name,
-        "seeds": f"{FIRST_SEED} to {last}" if looks else "none",
+        "seeds": f"{first} to {last}" if looks else "none",
         "looks": looks,
         "seconds": round(measured.seconds, 1),
         "commit": results.commit(),
