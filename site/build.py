@@ -326,6 +326,11 @@ def elsewhere(path: Path, address: str) -> str:
 LONGEST_ANSWER = 3
 
 
+# A cell that does nothing but ask.
+ASKS = re.compile(r"^\w+ = (widgets\.)?predict", re.MULTILINE)
+QUESTION = re.compile(ASKS.pattern + r".*(\n[ )].*)*\n?\Z")
+
+
 def with_answers(cells: list[dict]) -> list[dict]:
     """Mark what belongs to an answer, which is shown once that is open, or all answers are.
 
@@ -336,16 +341,21 @@ def with_answers(cells: list[dict]) -> list[dict]:
     for cell in cells:
         tags = cell["metadata"].setdefault("tags", [])
         source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and "hide-input" not in tags and QUESTION.match(source):
+            tags.append("hide-input")  # the page asks it in words, right below
         if "hide-output" in tags:
             n_answers, since = n_answers + 1, 0
-        elif since < LONGEST_ANSWER and "hide-input" in tags and "widgets.predict" not in source:
+        elif since < LONGEST_ANSWER and "hide-input" in tags and not ASKS.search(source):
             cell["metadata"]["tags"] = [*tags, "of-the-answer"]
             since += 1
         else:
             since = LONGEST_ANSWER
     if n_answers > 1:
         top = next(cell for cell in cells if cell["cell_type"] == "markdown")
-        told = "You are asked to guess before you see what was found. To read straight through: "
+        told = (
+            "You are asked to guess before you see what was found, and nobody else sees your "
+            "guesses. To read straight through: "
+        )
         button = (
             f'<p class="answers" hidden>{told}<button type="button">Show all answers</button></p>'
         )

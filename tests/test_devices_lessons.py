@@ -27,6 +27,7 @@ from coursekit.exercises import bank
 from coursekit.exercises.exercise import RIGHT
 from coursekit.explorers import wall
 from coursekit.ledger import experiments, record, worlds
+from coursekit.rosetta import measure
 
 # What goes wrong on the first GPU goes wrong on the second one too, and more: it is not the current
 # one. Without double precision, what goes wrong on Apple's goes wrong there as well. All kinds of
@@ -80,6 +81,8 @@ def device(request, monkeypatch, tmp_path):
     for module in (train, sweep):  # both know it by this name
         monkeypatch.setattr(module, "train", short)
     monkeypatch.setattr(wall, "film", shortened_film(wall.film))
+    # The rows of lesson 16 run on the CPU, in a process of their own: see `test_rosetta`.
+    monkeypatch.setattr(measure, "_run", lambda _, names: {name: agreed(name) for name in names})
     monkeypatch.setattr(data, "load", loading(where, data.load))
     for name, value in {"COURSEKIT_STATIC": "1", "COURSEKIT_HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
@@ -91,6 +94,12 @@ def device(request, monkeypatch, tmp_path):
         yield where
     forget()
     plt.close("all")
+
+
+def agreed(name):
+    """As if all libraries had found the same."""
+    values = {key: [[0.0]] for key in measure.ROWS[name].code} | {"wrong": [[1.0]]}
+    return {"values": values, "lacking": True, "error": None}
 
 
 def forget():
@@ -131,14 +140,24 @@ def cells(path: Path) -> list[str]:
 
 
 class FewRounds(ast.NodeTransformer):
-    """Two rounds of loops that neither ask in which round they are nor keep what each one finds."""
+    """Two rounds of loops that do not ask in which round they are.
+
+    At most 150 where a loop fills lists, which go on with their last value.
+    """
 
     def visit_For(self, node):
         self.generic_visit(node)
-        counted = ast.unparse(node.target) == "_" and ast.unparse(node.iter).startswith("range(")
-        if counted and ".append(" not in ast.unparse(node):
-            node.iter = ast.parse(f"[*{ast.unparse(node.iter)}][:2]", mode="eval").body
-        return ast.fix_missing_locations(node)
+        rounds = ast.unparse(node.iter)
+        if ast.unparse(node.target) != "_" or not rounds.startswith("range("):
+            return ast.fix_missing_locations(node)
+        calls = (n.func for n in ast.walk(node) if isinstance(n, ast.Call))
+        filled = {ast.unparse(f.value) for f in calls if getattr(f, "attr", "") == "append"}
+        most = f"min(150, len({rounds}))" if filled else "2"
+        node.iter = ast.parse(f"{rounds}[:{most}]", mode="eval").body
+        rest = [
+            ast.parse(f"{n} += {n}[-1:] * (len({rounds}) - {most})").body[0] for n in sorted(filled)
+        ]
+        return [ast.fix_missing_locations(ast.copy_location(part, node)) for part in (node, *rest)]
 
 
 LESSONS = sorted(lessons.folder().glob("*.ipynb"))

@@ -545,7 +545,33 @@ def test_an_axis_has_the_numbers_of_the_differences(direction):
     assert 0 in ticks.values()
     assert max(ticks.values()) >= 5
     assert cards.shared_unit([*rows, comparison(0, 1, 0.5, -direction)]) is None
-    assert cards.shared_unit([*rows, comparison(0, 1, 1.0, direction)]) is None
+    assert cards.shared_unit([*rows, comparison(0, 1, 0.5, direction, "nats")]) is None
+
+
+def test_rows_of_one_unit_share_an_axis_and_keep_their_own_bands():
+    result = results.known("C03")  # gaps of 20 points matter, gains of one
+    rows = figures.measured(result)
+    sizes = [c.condition.smallest for c in rows]
+    assert len(set(sizes)) > 1
+    axis, svg = figures.Axis(rows), figures.forest_svg(result)
+    bands = re.findall(r'<rect x="[-\d.]+" y="[\d.]+" width="([\d.]+)" height="18"', svg)
+    point = (axis.at(1) - axis.at(-1)) / 2 / max(sizes)  # the length of a point
+    assert [float(b) for b in bands] == pytest.approx([2 * s * point for s in sizes], abs=0.2)
+    markers = [
+        float(x) for x in re.findall(r'<path d="[^"]+" transform="translate\(([\d.]+) ', svg)
+    ]
+    places = [axis.at(0) + point * c.condition.direction * c.difference for c in rows]
+    assert markers == pytest.approx(places, abs=0.2)
+    assert "points</text>" in svg
+
+
+def test_rows_of_several_units_tell_what_was_measured():
+    result = results.known("C53")
+    svg = figures.forest_svg(result)
+    assert "in smallest effects" in svg
+    for c in figures.measured(result):
+        effect = cards.numbers(c)[2].replace("-", "\u2212")
+        assert f"{c.found}, {effect} {c.condition.unit}" in svg
 
 
 def test_no_number_of_an_axis_sticks_out_or_touches_the_next():

@@ -90,6 +90,9 @@ def trial():
     def shown(data, metadata=None):
         return nbformat.v4.new_output("display_data", data, metadata=metadata or {})
 
+    def asked(how):
+        return shown({"text/markdown": f"**Predict first:** What then? {how}"})
+
     explorer, metadata = explorers.show("dance")._repr_mimebundle_()
     claim = claims.show(SETTLED or WAITING) if hasattr(claims, "show") else None
     card = claim._repr_html_() if claim else "<p>no claim</p>"
@@ -115,6 +118,15 @@ def trial():
         code("claims.show()", [], [shown({"text/html": card}), shown({"text/html": card})]),
         code("told()", ["hide-input"], [shown({"text/markdown": "It **helps** by 3 points."})]),
         code("long", [], [nbformat.v4.new_output("stream", name="stdout", text="word " * 99)]),
+        code(
+            "one = widgets.predict_number(\n    'How many?'\n)",
+            [],
+            [asked("(a number from −5 to 1,000 %)")],
+        ),
+        code("one.against(7)", ["hide-input", "hide-output"], [shown({"text/markdown": "Seven."})]),
+        code("two = predict('Which?', (1, 2))", [], [asked("\n\n- the left\n- the *right*")]),
+        code("two.against(2)", ["hide-input", "hide-output"], [shown({"text/markdown": "Right."})]),
+        code("three = predict_curve('How?')\ntrain()", [], [asked("(draw error from 0 to 1)")]),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     metadata = {"kernelspec": kernel, "orphan": True}
@@ -166,9 +178,12 @@ def test_outputs_become_markup(tmp_path):
     assert (first["outputs"], code["outputs"]) == (first["outputs"][:1], [])  # answer, then code
     assert [one["metadata"]["tags"][0] for one in (first, code)] == ["remove-input", "hide-input"]
     told = ["sentence" in one["metadata"].get("tags", []) for one in own["cells"]]
-    assert told == [one.get("source") in ("so()", "told()") for one in own["cells"]]
+    only_words = ("so()", "told()", "one = ", "two = ")  # the third question trains, too
+    assert told == [one["source"].startswith(only_words) for one in own["cells"]]
     waits = ["of-the-answer" in one["metadata"].get("tags", []) for one in own["cells"]]
-    assert waits == [one in (code, so) for one in own["cells"]]
+    of_others = [one for one in own["cells"] if "against" in one["source"] and not one["outputs"]]
+    assert len(of_others) == 2  # their code, too
+    assert waits == [one in (code, so, *of_others) for one in own["cells"]]
     assert "<script>" in opening["outputs"][0]["data"]["text/html"]
     assert answer["source"] == "guess"
     drawn = answer["outputs"][0]["data"]["text/html"]
@@ -432,17 +447,17 @@ def test_folds_formulas_and_answers(browser, site):
         folds = page.locator("div.cell details.hide > summary:visible").all_inner_texts()
         assert [" ".join(text.split()) for text in folds] == [
             "Show the code", "Show the answer", "Show the answer", "Show code and result",
-            "Show the code",
+            *["Show the code"] * 2, "Show the answer", "Show the code", "Show the answer",
         ]  # fmt: skip
         assert page.locator(".figure svg").first.is_hidden()
         page.click("text=Show the answer")
         assert page.locator(".figure svg").first.is_visible()
         # What belongs to an answer is there with it, and not before.
         rest = page.locator(".tag_of-the-answer")
-        assert [one.is_visible() for one in rest.all()] == [False, False]
-        page.locator("text=Show the answer").last.click()
-        assert [one.is_visible() for one in rest.all()] == [True, True]
-        assert "So it is 7." in rest.last.inner_text()
+        assert [one.is_visible() for one in rest.all()] == [False] * 4
+        page.locator("text=Show the answer").nth(1).click()
+        assert [one.is_visible() for one in rest.all()] == [True, True, False, False]
+        assert "So it is 7." in rest.nth(1).inner_text()
         # All answers at once, and none.
         button = page.locator(".answers button")
         for word, shown in (("Hide", False), ("Show", True)):
@@ -450,6 +465,28 @@ def test_folds_formulas_and_answers(browser, site):
             button.click()
             visible = [one.is_visible() for one in (page.locator(".figure svg").first, rest.last)]
             assert visible == [shown, shown]
+        assert heard == []
+
+
+@needs_chromium
+def test_a_guess_stands_above_its_answer(browser, site):
+    with visit(browser, site, TRIAL) as (page, heard, _):
+        number, choice = page.locator(".your-guess").all()
+        assert page.locator("text=a number from").count() == 0
+        assert "% (−5 to 1,000)" in number.inner_text()
+        field = number.locator("input")
+        assert [field.get_attribute(name) for name in ("min", "max")] == ["-5", "1000"]
+        assert "Sketch it on paper: error from 0 to 1." in page.locator("article").inner_text()
+        answers = page.locator("text=Show the answer").all()[-2:]
+        answers[0].click()  # without a guess nothing is said of one
+        assert page.locator(".guessed:visible").count() == 0
+        page.locator("text=Hide the answer").locator("visible=true").click()
+        number.get_by_label("Your guess").fill("12.5")
+        choice.get_by_label("the right").check()
+        for one in page.locator("text=Show the answer").all()[-2:]:
+            one.click()
+        found = page.locator(".guessed:visible").all_inner_texts()
+        assert found == ["Your guess: 12.5 %.", "Your guess: the right."]
         assert heard == []
 
 

@@ -87,6 +87,8 @@ def headline(result: Result) -> str:
     answer = result.said
     if answer == "not yet known" and _only_size_open(result.comparisons):
         answer = "not yet known whether by enough to matter"
+    elif answer == "not yet known" and len(_standings(result.comparisons)) > 1:
+        answer = "not yet known as a whole"
     count = counted(result.comparisons) if len(result.parts) == 1 else ""
     when = record.conditions_of_yes().get(result.id, "") if result.answer == "depends" else ""
     return f"{answer}{count}" + (f": {when}" if when else "")
@@ -104,7 +106,11 @@ def counted(comparisons: Iterable[Comparison]) -> str:
 
 
 def _only_size_open(comparisons: Iterable[Comparison]) -> bool:
-    return {stands(c) for c in comparisons if c.standing != "untested"} <= {*STANDINGS[:2]}
+    return _standings(comparisons) <= {*STANDINGS[:2]}
+
+
+def _standings(comparisons: Iterable[Comparison]) -> set[str]:
+    return {stands(c) for c in comparisons if c.standing != "untested"}
 
 
 def parts_told(result: Result) -> list[str]:
@@ -345,9 +351,13 @@ def page(result: Result) -> str:
 
 
 def shared_unit(rows: Sequence[Comparison]) -> Condition | None:
-    """A condition whose unit, direction and smallest effect all of them have, or None."""
-    alike = {(c.condition.unit, c.condition.direction, c.condition.smallest) for c in rows}
-    return rows[0].condition if len(alike) == 1 else None
+    """The condition of greatest smallest effect if all have its unit and direction, or None."""
+    alike = {(c.condition.unit, c.condition.direction) for c in rows}
+    return max((c.condition for c in rows), key=_smallest) if len(alike) == 1 else None
+
+
+def _smallest(condition: Condition) -> float:
+    return condition.smallest
 
 
 def caption(result: Result) -> str:
@@ -369,8 +379,11 @@ def caption(result: Result) -> str:
         )
     if not figures.to_scale(rows):
         notes.append("Far from zero the axis is logarithmic.")
-    shared = shared_unit(rows)
-    small = sized(shared.smallest, shared.unit) if shared else "the smallest effect that matters"
+    if (shared := shared_unit(rows)) is None:
+        small = "the smallest effect that matters"
+    else:
+        sizes = sorted({c.condition.smallest for c in rows})
+        small = " or ".join(sized(size, shared.unit) for size in sizes)
     return (
         f"Within the gray band, less than {small} either way, an effect is too small to matter. "
         "To the right is what the question asks about; green speaks for it, orange against it. "

@@ -46,11 +46,21 @@ def measured(result: Result) -> list[Comparison]:
     return [c for c in result.comparisons if results.measured(c)]
 
 
+def _steps(rows: list[Comparison]) -> list[float]:
+    """What one step of the axis is for each row, signed: to the right is what the claim asks.
+
+    All rows of one unit have the same, by the greatest smallest effect; else each has its own.
+    """
+    shared = cards.shared_unit(rows)
+    own = [shared or c.condition for c in rows]
+    return [condition.direction * condition.smallest for condition in own]
+
+
 def _reach(rows: list[Comparison]) -> tuple[float, float]:
-    """Least and greatest of what is drawn, in smallest effects, and a little more."""
+    """Least and greatest of what is drawn, in steps, and a little more."""
     at = [
-        c.condition.direction * v / c.condition.smallest
-        for c in rows
+        v / step
+        for c, step in zip(rows, _steps(rows), strict=True)
         for v in (c.low, c.high, c.condition.published or 0)
     ]
     low, high = min(-1.5, *at), max(1.5, *at)
@@ -70,7 +80,8 @@ class Axis:
     Parameters
     ----------
     rows : list of Comparison
-        What is drawn. Effects are in smallest effects, and positive is what the claim asks about.
+        What is drawn. Places are in steps, and positive is what the claim asks about. A step is
+        the greatest smallest effect of all rows if they share a unit, else each row's own.
     """
 
     def __init__(self, rows: list[Comparison]):
@@ -92,7 +103,7 @@ class Axis:
         return float(np.sign(value) * LINEAR * (1 + np.log10(far)))
 
     def ticks(self, unit: float) -> Iterator[tuple[float, float]]:
-        """Places of round numbers, and the numbers; `unit` is the smallest effect, signed."""
+        """Places of round numbers, and the numbers; `unit` is the size of a step, signed."""
         if self.linear:
             ends = sorted((unit * self.low, unit * self.high))
             round_numbers = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(*ends)
@@ -129,12 +140,13 @@ def _marker(shape: str, x: float, y: float, ink: str, *, filled: bool) -> str:
     )
 
 
-def _condition(c: Comparison, y: float, axis: Axis) -> str:
+def _condition(c: Comparison, y: float, axis: Axis, step: float) -> str:
     """The interval of a condition on its band; to the right is what the claim asks."""
-    low, zero, high = (axis.at(v) for v in (-1, 0, 1))
+    width = c.condition.smallest / abs(step)
+    low, zero, high = (axis.at(v) for v in (-width, 0, width))
     lane = f'<rect x="{low}" y="{y - 9}" width="{high - low:.1f}" height="18" fill="#8883"/>'
     lane += f'<path d="M{zero} {y - 9}v18" stroke="#888"/>'
-    unit = c.condition.direction / c.condition.smallest
+    unit = 1 / step
     ink = _ink(ROLES[c.standing])
     low, high = sorted(axis.at(unit * v) for v in (c.low, c.high))
     shape, filled = MARKERS[c.word]
@@ -146,6 +158,12 @@ def _condition(c: Comparison, y: float, axis: Axis) -> str:
     return drawn
 
 
+def _measured(c: Comparison) -> str:
+    """The difference in its own unit, for people."""
+    effect = cards.numbers(c)[2]
+    return " ".join(filter(None, (effect.replace("-", "\u2212"), c.condition.unit)))
+
+
 def _rows(rows: list[Comparison], axis: Axis) -> Iterator[tuple[str, int]]:
     """Drawings of all conditions, and where each ends."""
     y, first = 22, True
@@ -153,10 +171,13 @@ def _rows(rows: list[Comparison], axis: Axis) -> Iterator[tuple[str, int]]:
         told = "\u00d7 what a source promises"
         yield f'<text x="{EDGE}" y="15" style="fill:{_ink("test")}">{told}</text>', y
         y += 22
-    for c in rows:
-        # The word stands at the right of the name's last line, or below it.
+    shared = cards.shared_unit(rows)
+    for c, step in zip(rows, _steps(rows), strict=True):
+        # The word stands at the right of the name's last line, or below it. With it, where the axis
+        # has no unit, what was measured.
+        told = c.found if shared else f"{c.found}, {_measured(c)}"
         lines = textwrap.wrap(c.condition.name, LETTERS)
-        if len(lines[-1]) + len(c.found) > LETTERS:
+        if len(lines[-1]) + len(told) > LETTERS:
             lines.append("")
         if not first:  # or a marker might be taken for that of the name below it
             yield f'<rect x="{EDGE}" y="{y - 21}" width="{WIDTH - 2 * EDGE}" height="1" {RULE}/>', y
@@ -167,8 +188,8 @@ def _rows(rows: list[Comparison], axis: Axis) -> Iterator[tuple[str, int]]:
             yield drawn, y
         word = f'x="{WIDTH - EDGE}" y="{y - 24}" text-anchor="end" font-weight="bold"'
         ink = _ink(ROLES[c.standing])
-        drawn = f'<text {word} style="fill:{ink}">{html.escape(c.found)}</text>'
-        drawn += _condition(c, y - 9, axis)
+        drawn = f'<text {word} style="fill:{ink}">{html.escape(told)}</text>'
+        drawn += _condition(c, y - 9, axis, step)
         y += 28
         yield drawn, y
 

@@ -1,5 +1,5 @@
 // What scrolls can be reached by keyboard; the board of the ledger can be narrowed to one answer;
-// all answers of a lesson can be opened at once.
+// guesses can be placed before an answer is opened, and all answers of a lesson opened at once.
 function scrollable() {
   for (const one of document.querySelectorAll(".figure, .scroll, .pst-scrollable-table-container, table, pre, mjx-container[display=true]")) {
     const overflow = getComputedStyle(one).overflowX;
@@ -37,6 +37,61 @@ function narrowing(board) {
 }
 
 document.querySelectorAll("article.bd-article").forEach(article => { if (article.querySelector(".tally.board")) narrowing(article); });
+// A question takes a guess, which stands above its answer once that is open.
+const NUMBER = /\s*\(a number from (\S+) to ([^\s)]+)\s*([^)]*)\)$/, CURVE = /\s*\(draw (.+)\)$/;
+const read = text => Number(text.replace("\u2212", "-").replaceAll(",", ""));
+function guessing(question, place) {
+  const text = question.lastChild, list = question.nextElementSibling, told = question.textContent;
+  const field = document.createElement(list?.matches("ul") ? "fieldset" : "p");
+  field.className = "your-guess";
+  if (list?.matches("ul")) {
+    field.innerHTML = "<legend>Your guess</legend>";
+    for (const item of list.querySelectorAll(":scope > li")) {
+      const label = document.createElement("label"), input = document.createElement("input");
+      Object.assign(input, { type: "radio", name: `guess-${place}` });
+      const words = item.querySelector("p") ?? item;
+      input.value = words.textContent;
+      label.append(input, ...words.childNodes);
+      field.append(label);
+    }
+    list.replaceWith(field);
+  } else if (NUMBER.test(told)) {
+    const [ending, low, high, unit] = told.match(NUMBER);
+    text.textContent = text.textContent.slice(0, text.textContent.length - ending.length);
+    const label = document.createElement("label"), input = document.createElement("input");
+    Object.assign(input, { type: "number", step: "any", min: read(low), max: read(high) });
+    label.append("Your guess ", input, ` ${unit} (${low} to ${high})`);
+    field.append(label);
+    question.after(field);
+  } else if (CURVE.test(told)) {
+    const [ending, what] = told.match(CURVE);
+    text.textContent = `${text.textContent.slice(0, text.textContent.length - ending.length)} Sketch it on paper: ${what}.`;
+    return null;
+  } else return null;
+  return () => {
+    const one = field.querySelector("input:checked, input[type=number]");
+    const unit = field.textContent.match(/^Your guess (.*) \(/)?.[1] ?? "";
+    return one?.value ? `${one.value}${unit === "%" ? " %" : unit && ` ${unit}`}` : "";
+  };
+}
+
+[...document.querySelectorAll(".cell_output > p > strong:first-child")].forEach((strong, place) => {
+  if (strong.textContent !== "Predict first:") return;
+  const guessed = guessing(strong.parentElement, place);
+  let cell = strong.closest("div.cell");
+  // The next answer, unless another question comes before it.
+  do cell = cell.nextElementSibling;
+  while (cell && !cell.matches(".tag_hide-output") && !cell.querySelector(".cell_output > p > strong:first-child"));
+  const answer = cell?.matches(".tag_hide-output") && cell.querySelector("details.hide");
+  if (!guessed || !answer) return;
+  const line = Object.assign(document.createElement("p"), { className: "guessed", hidden: true });
+  answer.querySelector(".cell_output").prepend(line);
+  answer.addEventListener("toggle", () => {
+    const own = guessed();
+    line.hidden = !own;
+    line.textContent = `Your guess: ${own}.`;
+  });
+});
 // Whoever wants to read without guessing opens all answers at once.
 document.querySelectorAll(".answers button").forEach(button => {
   const answers = [...document.querySelectorAll("div.tag_hide-output > details.hide")];
