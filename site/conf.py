@@ -59,7 +59,9 @@ html_show_sphinx = False
 html_show_search_summary = False  # it is fetched, which a page that was opened as a file may not
 html_permalinks_icon = "#"
 html_context = {"default_mode": "auto"}
-html_sidebars = {"index": [], "search": [], "rosetta": [], "ledger/*": [], "ledger/index": []}
+# Lessons have the whole width, so that an explorer and what it changes fit on one screen.
+WITHOUT = ("index", "search", "rosetta", "ledger/*", "ledger/index", "notebooks/[0-9]*")
+html_sidebars = {page: [] for page in WITHOUT}
 html_theme_options = {
     "logo": {"text": project, "image_light": "_static/mark.svg", "image_dark": "_static/mark.svg"},
     "navbar_align": "left",
