@@ -460,7 +460,7 @@ def test_folds_formulas_and_answers(browser, site):
         assert "So it is 7." in rest.nth(1).inner_text()
         # All answers at once, and none.
         button = page.locator(".answers button")
-        for word, shown in (("Hide", False), ("Show", True)):
+        for word, shown in (("Show", True), ("Hide", False)):
             assert button.inner_text() == f"{word} all answers"
             button.click()
             visible = [one.is_visible() for one in (page.locator(".figure svg").first, rest.last)]
