@@ -326,8 +326,8 @@ def elsewhere(path: Path, address: str) -> str:
 LONGEST_ANSWER = 3
 
 
-# A cell that does nothing but ask.
 ASKS = re.compile(r"^\w+ = (widgets\.)?predict", re.MULTILINE)
+# A cell that does nothing else.
 QUESTION = re.compile(ASKS.pattern + r".*(\n[ )].*)*\n?\Z")
 
 
@@ -335,7 +335,8 @@ def with_answers(cells: list[dict]) -> list[dict]:
     """Mark what belongs to an answer, which is shown once that is open, or all answers are.
 
     That is its code, and results without code in view that follow it at once: a sentence that says
-    the number would spoil the guess. A question, text, or code in view ends it.
+    the number would spoil the guess. A question, text, or code in view ends it. The code of a
+    question is folded: its words say the same.
     """
     n_answers, since = 0, LONGEST_ANSWER
     for cell in cells:

@@ -5,6 +5,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import floor, log10
+from operator import attrgetter
 from pathlib import Path
 
 from coursekit import __version__
@@ -353,11 +354,7 @@ def page(result: Result) -> str:
 def shared_unit(rows: Sequence[Comparison]) -> Condition | None:
     """The condition of greatest smallest effect if all have its unit and direction, or None."""
     alike = {(c.condition.unit, c.condition.direction) for c in rows}
-    return max((c.condition for c in rows), key=_smallest) if len(alike) == 1 else None
-
-
-def _smallest(condition: Condition) -> float:
-    return condition.smallest
+    return max((c.condition for c in rows), key=attrgetter("smallest")) if len(alike) == 1 else None
 
 
 def caption(result: Result) -> str:

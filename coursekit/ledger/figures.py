@@ -146,14 +146,13 @@ def _condition(c: Comparison, y: float, axis: Axis, step: float) -> str:
     low, zero, high = (axis.at(v) for v in (-width, 0, width))
     lane = f'<rect x="{low}" y="{y - 9}" width="{high - low:.1f}" height="18" fill="#8883"/>'
     lane += f'<path d="M{zero} {y - 9}v18" stroke="#888"/>'
-    unit = 1 / step
     ink = _ink(ROLES[c.standing])
-    low, high = sorted(axis.at(unit * v) for v in (c.low, c.high))
+    low, high = sorted(axis.at(v / step) for v in (c.low, c.high))
     shape, filled = MARKERS[c.word]
     line = f'<path d="M{low} {y}H{high}" stroke-width="3" style="stroke:{ink}"/>'
-    drawn = lane + line + _marker(shape, axis.at(unit * c.difference), y, ink, filled=filled)
+    drawn = lane + line + _marker(shape, axis.at(c.difference / step), y, ink, filled=filled)
     if c.condition.published is not None:
-        x = axis.at(unit * c.condition.published)
+        x = axis.at(c.condition.published / step)
         drawn += _marker("cross", x, y, _ink("test"), filled=False)
     return drawn
 

@@ -43,6 +43,7 @@ const read = text => Number(text.replace("\u2212", "-").replaceAll(",", ""));
 function guessing(question, place) {
   const text = question.lastChild, list = question.nextElementSibling, told = question.textContent;
   const field = document.createElement(list?.matches("ul") ? "fieldset" : "p");
+  let unit = "";
   field.className = "your-guess";
   if (list?.matches("ul")) {
     field.innerHTML = "<legend>Your guess</legend>";
@@ -56,11 +57,12 @@ function guessing(question, place) {
     }
     list.replaceWith(field);
   } else if (NUMBER.test(told)) {
-    const [ending, low, high, unit] = told.match(NUMBER);
+    const [ending, low, high, words] = told.match(NUMBER);
+    unit = words && ` ${words}`;
     text.textContent = text.textContent.slice(0, text.textContent.length - ending.length);
     const label = document.createElement("label"), input = document.createElement("input");
     Object.assign(input, { type: "number", step: "any", min: read(low), max: read(high) });
-    label.append("Your guess ", input, ` ${unit} (${low} to ${high})`);
+    label.append("Your guess ", input, `${unit} (${low} to ${high})`);
     field.append(label);
     question.after(field);
   } else if (CURVE.test(told)) {
@@ -70,18 +72,17 @@ function guessing(question, place) {
   } else return null;
   return () => {
     const one = field.querySelector("input:checked, input[type=number]");
-    const unit = field.textContent.match(/^Your guess (.*) \(/)?.[1] ?? "";
-    return one?.value ? `${one.value}${unit === "%" ? " %" : unit && ` ${unit}`}` : "";
+    return one?.value ? one.value + unit : "";
   };
 }
 
-[...document.querySelectorAll(".cell_output > p > strong:first-child")].forEach((strong, place) => {
-  if (strong.textContent !== "Predict first:") return;
+const questions = [...document.querySelectorAll(".cell_output > p > strong:first-child")].filter(one => one.textContent === "Predict first:");
+questions.forEach((strong, place) => {
   const guessed = guessing(strong.parentElement, place);
   let cell = strong.closest("div.cell");
   // The next answer, unless another question comes before it.
   do cell = cell.nextElementSibling;
-  while (cell && !cell.matches(".tag_hide-output") && !cell.querySelector(".cell_output > p > strong:first-child"));
+  while (cell && !cell.matches(".tag_hide-output") && !questions.some(one => cell.contains(one)));
   const answer = cell?.matches(".tag_hide-output") && cell.querySelector("details.hide");
   if (!guessed || !answer) return;
   const line = Object.assign(document.createElement("p"), { className: "guessed", hidden: true });
