@@ -156,6 +156,8 @@ def test_masks_are_drawn_one_by_one_and_a_thousand_at_once(browser, tmp_path):
         page.locator(".ex .rate").focus()
         page.keyboard.press("End")
         assert page.evaluate(crossed) == (~masks.masks(0.8, 1)[0]).sum()
+        share = round(100 * stored()["right"][-1] / stored()["n_test"])
+        assert f"only {share} %" in page.inner_text(".ex .say")
         page.click(".ex .new")
         assert page.evaluate(crossed) == (~masks.masks(0.8, 2)[1]).sum()
         assert "over 2 masks" in page.inner_text(".ex .say")

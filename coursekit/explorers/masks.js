@@ -70,7 +70,7 @@ export function render({ model, el }) {
   <details><summary>What was trained, and what is drawn</summary><p class="small">${data.recipe}. Versions: ${data.versions}; ${data.date}.
   Each rate has its own network. With all units there, times 1 − rate, they are right about ${rates.map((r, i) => `${Math.round(100 * data.right[i] / data.n_test)} %`).join(", ")} of ${data.n_test} test digits (rates ${rates.map(r => show(r / 100)).join(", ")}).
   A unit is silenced where its coin, a random number between 0 and 1, falls below the rate; the 1,000 masks use the same coins at every rate. A crossed-out unit is silenced; the darker a unit, the more it says; the stronger a line, the more of the watched unit's input (or of an output) comes this way. Units stand in the order of their activity. The interval is mean ± 1.96 <i>s</i>/√<i>n</i> over masks: this one network, this one digit.</p></details>
-  <p class="small" style="margin-top:.6em">The same in a notebook: <code class="line"></code></p></div>`);
+  <p class="small" style="margin-top:.6em">The same in a notebook, with the rate in percent: <code class="line"></code></p></div>`);
   const $ = q => root.querySelector(q), all = q => [...root.querySelectorAll(q)];
   const keep = keeper(model), settle = calm(root), slider = $(".rate"), which = $(".which"), radios = all(".digits input"), svg = $("[data-picture]");
 
@@ -175,6 +175,8 @@ export function render({ model, el }) {
       const same = Math.abs(rate - 0.5) < 1e-9;
       s = `Rate ${show(rate)}: ${n === 1 ? `under this mask unit ${state.unit} receives ${two(m)}` : `over ${n.toLocaleString("en")} masks unit ${state.unit} receives ${two(m)} on average${n < 30 ? "" : ` (95 % interval ${two(m - half)} to ${two(m + half)})`}`}. With all units there it receives ${two(none.input)} untouched${same ? ` and ${two(right.input)} times 0.5, which is both rules` : `, ${two(right.input)} times ${show(1 - rate)} and ${two(other.input)} times ${show(rate)}`}; the network says ${same ? `${says(none)} and ${says(right)}` : `${says(none)}, ${says(right)} and ${says(other)}`}.`;
     }
+    const right = data.right[rates.indexOf(state.rate)] / data.n_test;
+    if (right < 0.6) s += ` (This network reads only ${Math.round(100 * right)} % of all test digits.)`;
     $(".say").textContent = s;
   }
   function table() {
