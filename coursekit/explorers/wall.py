@@ -62,8 +62,6 @@ class Film:
     test_loss : (T + 1, S) array
     test_right : (T + 1, S, N_test) array of bool
         Which test digits are read rightly.
-    distance : (T + 1, S) array
-        Euclidean distance of all weights from the initial ones.
     """
 
     answers: np.ndarray
@@ -80,7 +78,6 @@ class Film:
     cool_loss: np.ndarray
     test_loss: np.ndarray
     test_right: np.ndarray
-    distance: np.ndarray
 
     @property
     def test_acc(self) -> np.ndarray:
@@ -115,7 +112,6 @@ def film(task: Task, recipe: Recipe = RECIPE, make_net=None) -> Film:
     make_net = make_net or models.mlp(task)
     runners, seeds = [(Arm(make_net, recipe), seed) for seed in recipe.seeds], list(recipe.seeds)
     stack = Stack([initial_net(make_net, seed) for seed in seeds], task.device)
-    start = {name: value.clone() for name, value in stack.params.items()}
     dealt, told, rows = task.deal(seeds), wrong_labels(task, seeds), []
     new_rows = _others(task, dealt)
 
@@ -125,7 +121,6 @@ def film(task: Task, recipe: Recipe = RECIPE, make_net=None) -> Film:
         new, test = _rows(pool, new_rows), on_shared(stack.net, stack.state, task.x_test)
         y, y_new = task.y[dealt.val_rows], task.y[new_rows]
         y_test = task.y_test.expand(len(seeds), -1)
-        moved = [(value - start[name]).flatten(1) for name, value in stack.params.items()]
         rows.append(
             {
                 "answers": train.argmax(-1).to(torch.int8),
@@ -140,7 +135,6 @@ def film(task: Task, recipe: Recipe = RECIPE, make_net=None) -> Film:
                 "cool_loss": _loss(new / _temperature(val, y)[:, None, None], y_new),
                 "test_loss": _loss(test, y_test),
                 "test_right": test.argmax(-1) == y_test,
-                "distance": torch.cat(moved, 1).norm(dim=1).cpu().double(),
             }
         )
 
