@@ -63,6 +63,24 @@ def test_interrupt_is_one_sentence(monkeypatch, capsys):
     assert capsys.readouterr().err.strip() == "Stopped. What was finished before is kept."
 
 
+def test_a_reader_who_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "coursekit", "claims", "show", "C55"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 141
+
+
+def test_another_broken_pipe_is_told(monkeypatch, capsys):
+    def broken(*_, **__):
+        raise BrokenPipeError("the sandbox's pipe")
+
+    monkeypatch.setattr(lessons, "select", broken)
+    assert cli.main(["run"]) == 1
+    assert "the sandbox's pipe" in capsys.readouterr().err
+
+
 # run, check, verdicts
 
 

@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that `coursekit --help` answers at o
 import argparse
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -24,16 +25,33 @@ LEARNER = Path(__file__).resolve().parent / "learner"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return its exit status: 0 done, 1 failed, 130 interrupted."""
+    """Run one command; return its exit status: 0 done, 1 failed, 130 interrupted, 141 not read."""
     args = _parser().parse_args(argv)
     try:
-        return args.command(args)
+        status = args.command(args)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("\nStopped. What was finished before is kept.", file=sys.stderr)
         return 130
     except (ValueError, OSError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            return 128 + 13  # as of a program that SIGPIPE ended
         print(f"coursekit: {error}", file=sys.stderr)
         return 1
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads what is printed any more, as in `coursekit claims show C44 | head`."""
+    try:
+        asked = select.poll()
+        asked.register(sys.stdout.fileno(), select.POLLERR)
+        left = any(event & select.POLLERR for _, event in asked.poll(0))
+    except (AttributeError, OSError, ValueError):  # no poll, or a stdout that is no file
+        return False
+    if left:  # Python flushes once more when it ends, and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return left
 
 
 def lab(args: argparse.Namespace) -> int:
