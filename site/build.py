@@ -22,7 +22,7 @@ from pkgutil import iter_modules
 
 import coursekit
 from coursekit import explorers, plots
-from coursekit.course import plans
+from coursekit.course import notebook, plans
 from coursekit.ledger import cards, figures, record, results
 
 HERE = Path(__file__).resolve().parent
@@ -322,36 +322,24 @@ def elsewhere(path: Path, address: str) -> str:
     )
 
 
-# As many results as may follow one answer: what the style sheet knows to hide.
-LONGEST_ANSWER = 3
-
-
-ASKS = re.compile(r"^\w+ = (widgets\.)?predict", re.MULTILINE)
 # A cell that does nothing else.
-QUESTION = re.compile(ASKS.pattern + r".*(\n[ )].*)*\n?\Z")
+QUESTION = re.compile(notebook.ASKS.pattern + r".*(\n[ )].*)*\n?\Z")
 
 
 def with_answers(cells: list[dict]) -> list[dict]:
     """Mark what belongs to an answer, which is shown once that is open, or all answers are.
 
-    That is its code, and results without code in view that follow it at once: a sentence that says
-    the number would spoil the guess. A question, text, or code in view ends it. The code of a
-    question is folded: its words say the same.
+    That is its code, and what `notebook.parts_of_answers` finds. The code of a question is folded:
+    its words say the same.
     """
-    n_answers, since = 0, LONGEST_ANSWER
-    for cell in cells:
-        tags = cell["metadata"].setdefault("tags", [])
-        source = "".join(cell["source"])
+    parts = notebook.parts_of_answers(cells)
+    for cell, part in zip(cells, parts, strict=True):
+        tags, source = cell["metadata"].setdefault("tags", []), "".join(cell["source"])
         if cell["cell_type"] == "code" and "hide-input" not in tags and QUESTION.match(source):
             tags.append("hide-input")  # the page asks it in words, right below
-        if "hide-output" in tags:
-            n_answers, since = n_answers + 1, 0
-        elif since < LONGEST_ANSWER and "hide-input" in tags and not ASKS.search(source):
-            cell["metadata"]["tags"] = [*tags, "of-the-answer"]
-            since += 1
-        else:
-            since = LONGEST_ANSWER
-    if n_answers > 1:
+        if part == "of-the-answer":
+            cell["metadata"]["tags"] = [*tags, part]
+    if parts.count("answer") > 1:
         top = next(cell for cell in cells if cell["cell_type"] == "markdown")
         told = (
             "You are asked to guess before you see what was found, and nobody else sees your "

@@ -246,6 +246,25 @@ def test_strip_keeps_content_and_drops_noise():
     assert nb.cells[1].execution_count == 31, "the caller's notebook was changed"
 
 
+def test_an_answer_and_what_belongs_to_it_is_folded():
+    def cell(tags, source="draw()"):
+        return v4.new_code_cell(source, metadata={"tags": tags, "jupyter": {"outputs_hidden": 1}})
+
+    plain, drawn, answer = [], ["hide-input"], ["hide-input", "hide-output"]
+    cells = [cell(plain), cell(drawn), cell(answer), cell(drawn), cell(drawn)]
+    cells += [cell(drawn, "one = widgets.predict('?', [])"), cell(drawn), cell(["hide-output"])]
+    cells += [
+        v4.new_markdown_cell("Words end it."),
+        cell(drawn),
+        cell(answer),
+        *(cell(drawn) for _ in range(4)),
+    ]
+    clean = notebook.strip(v4.new_notebook(cells=cells))
+    folded = [c.metadata.get("jupyter", {}).get("outputs_hidden", False) for c in clean.cells]
+    assert "".join("·x"[f] for f in folded) == "··xxx··x··xxxx·"
+    assert notebook.strip(clean) == clean
+
+
 def test_cell_ids_follow_the_text_not_the_place():
     cells = [v4.new_code_cell(s) for s in ("a", "b", "a")]
     ids = [c.id for c in notebook.strip(v4.new_notebook(cells=cells)).cells]

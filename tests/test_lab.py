@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from browsing import ROOT, counted, needs_chromium
+from nbformat import v4
 
 from coursekit.commands import cli
-from coursekit.course import lessons
+from coursekit.course import lessons, notebook
 
 
 @contextmanager
@@ -178,6 +179,27 @@ def written(folder, pattern, text):
 ASKED = ".Toastify__toast"
 
 
+def answers_wait(page, address, folder):
+    """What answers a question is not in sight below it until its cell is run."""
+    stored = [v4.new_output("stream", text="It is seven.\n")]
+    tags = {"tags": ["hide-input", "hide-output"], "jupyter": {"source_hidden": True}}
+    answer = v4.new_code_cell("print('It is', 3 + 4)", outputs=stored, metadata=tags)
+    question = v4.new_markdown_cell("How many are there?")
+    notebook.write(
+        notebook.strip(v4.new_notebook(cells=[question, answer])), folder / "asked.ipynb"
+    )
+    page.goto(address.replace(lessons.START, "asked.ipynb"), timeout=120_000)
+    page.get_by_role("paragraph").get_by_text("How many are there?").wait_for()
+    code = page.locator(".jp-CodeCell", has=page.locator(".jp-InputPlaceholder:visible"))
+    code.wait_for()
+    assert not page.get_by_text("It is seven.").is_visible()
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]:visible")
+    code.click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Shift+Enter")
+    page.get_by_text("It is 7").wait_for()
+
+
 @needs_chromium
 def test_a_learner_sees_the_course_and_nothing_else(page, tmp_path):
     own = {"HOME": str(tmp_path / "home"), "DISPLAY": ""}
@@ -187,6 +209,7 @@ def test_a_learner_sees_the_course_and_nothing_else(page, tmp_path):
         assert of_nbgrader(page) == []
         page.wait_for_timeout(3000)  # the news are asked about late
         counted(page, ASKED, 0)
+        answers_wait(page, address, tmp_path / lessons.COPY)
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=60)
     assert "[W" not in rest

@@ -90,10 +90,19 @@ def no_widgets(nb):
 
 def minimal_metadata(nb):
     defects = [] if nb.metadata == {"kernelspec": notebook.KERNELSPEC} else [str(nb.metadata)]
-    for n, cell in enumerate(nb.cells, 1):
-        extra = {k: v for k, v in cell.metadata.items() if notebook.meaning(cell).get(k) != v}
-        defects += [f"cell {n}: metadata {sorted(extra)}"] if extra else []
+    for n, (cell, wanted) in enumerate(zip(nb.cells, notebook.meanings(nb), strict=True), 1):
+        if cell.metadata != wanted:
+            defects.append(f"cell {n}: expected the metadata {wanted}, got {cell.metadata}")
     return defects
+
+
+def answers_wait(nb):
+    return [
+        f"cell {n}: an answer whose code is in sight, below which JupyterLab shows its first words"
+        for n, cell in code(nb)
+        if "hide-output" in cell.metadata.get("tags", [])
+        and not cell.metadata.get("jupyter", {}).get("source_hidden")
+    ]
 
 
 def has_a_verdict(nb):
@@ -135,6 +144,7 @@ RULES = (
     figures_have_alt_text,
     no_widgets,
     minimal_metadata,
+    answers_wait,
     has_a_verdict,
     title_and_minutes,
     no_foreign_tools,
@@ -269,6 +279,9 @@ FAULTS = [
     (minimal_metadata, lambda nb: nb.metadata.update(language_info={"version": "3.11.7"})),
     (minimal_metadata, lambda nb: last(nb).metadata.update(execution={})),
     (minimal_metadata, lambda nb: last(nb).metadata.update(jupyter={"outputs_hidden": True})),
+    # The answer to a prediction, in sight below its question.
+    (minimal_metadata, lambda nb: last(nb).metadata.update(tags=["hide-input", "hide-output"])),
+    (answers_wait, lambda nb: last(nb).metadata.update(tags=["hide-output"])),
     (has_a_verdict, lambda nb: last(nb).metadata.update(tags=["hide-input"])),
     (has_a_verdict, edit(last, outputs=[])),
     (has_a_verdict, edit(last, source='claims.show("C42")', metadata={}, outputs=[])),

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ TAG, MARK = "nbval-check-output", "NBVAL_CHECK_OUTPUT"
 # not. tests/nbval_sanitize.cfg holds the same two strings for nbval.
 NUMBER = r"[ \t]*[-+\u2212\u00b1]?(?:\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)"
 MASKED = "#"
+# Code that asks for a prediction.
+ASKS = re.compile(r"^\w+ = (widgets\.)?predict", re.MULTILINE)
+# As many results as may follow one answer: what the pages' style sheet knows to hide.
+LONGEST_ANSWER = 3
 # Figures differ from machine to machine too: of a drawing only its alternative text is compared.
 DRAWING = r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]*)"
 
@@ -80,9 +85,9 @@ def strip(nb: "NotebookNode") -> "NotebookNode":
     """Copy of a notebook without what changes from run to run: only content makes a difference.
 
     Outputs stay, and of the metadata of a cell what the course gives a meaning: tags, whether its
-    source is folded, and the lecturer's notes. Times, versions, widget state and other metadata go,
-    executed cells are counted 1..n, and a cell's id follows from its text, so moving a cell keeps
-    its id.
+    source is folded, whether its outputs are (those of an answer, until it is run), and the
+    lecturer's notes. Times, versions, widget state and other metadata go, executed cells are
+    counted 1..n, and a cell's id follows from its text, so moving a cell keeps its id.
     """
     import nbformat
     from nbformat import NotebookNode
@@ -92,11 +97,11 @@ def strip(nb: "NotebookNode") -> "NotebookNode":
     nb.nbformat, nb.nbformat_minor = 4, 5
     seen: Counter[str] = Counter()
     count = 0
-    for cell in nb.cells:
+    for cell, wanted in zip(nb.cells, meanings(nb), strict=True):
         name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
         seen[name] += 1
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
-        cell.metadata = nbformat.from_dict(meaning(cell))
+        cell.metadata = nbformat.from_dict(wanted)
         if cell.cell_type == "code":
             count += cell.execution_count is not None
             cell.execution_count = count if cell.execution_count is not None else None
@@ -106,12 +111,43 @@ def strip(nb: "NotebookNode") -> "NotebookNode":
     return nb
 
 
-def meaning(cell: "NotebookNode") -> dict:
-    """The part of a cell's metadata that the course gives a meaning."""
-    wanted = {name: cell.metadata.get(name) for name in ("tags", "coursekit")}
-    if cell.metadata.get("jupyter", {}).get("source_hidden"):
-        wanted["jupyter"] = {"source_hidden": True}
-    return {name: value for name, value in wanted.items() if value}
+def meanings(nb: "NotebookNode") -> list[dict]:
+    """The part of each cell's metadata that the course gives a meaning."""
+    found = []
+    for cell, part in zip(nb.cells, parts_of_answers(nb.cells), strict=True):
+        wanted = {name: cell.metadata.get(name) for name in ("tags", "coursekit")}
+        folded = {"source_hidden": cell.metadata.get("jupyter", {}).get("source_hidden")}
+        # JupyterLab shows them once the cell is run, or its three dots are clicked.
+        folded["outputs_hidden"] = bool(part)
+        wanted["jupyter"] = {name: True for name, value in folded.items() if value}
+        found.append({name: value for name, value in wanted.items() if value})
+    return found
+
+
+def parts_of_answers(cells: Sequence["NotebookNode | dict"]) -> list[str]:
+    """Say of each cell whether its results spoil a guess: "answer", "of-the-answer", or "".
+
+    The answer to a prediction has the tag `hide-output`. Results without code in view that follow
+    it at once belong to it: a sentence that says the number would spoil the guess. A question, text
+    or code in view ends it.
+    """
+    found, since = [], LONGEST_ANSWER
+    for cell in cells:
+        tags = cell["metadata"].get("tags", [])
+        if "hide-output" in tags:
+            since = 0
+            found.append("answer")
+        elif (
+            since < LONGEST_ANSWER
+            and "hide-input" in tags
+            and not ASKS.search("".join(cell["source"]))
+        ):
+            since += 1
+            found.append("of-the-answer")
+        else:
+            since = LONGEST_ANSWER
+            found.append("")
+    return found
 
 
 def flips(stored: "NotebookNode", now: "NotebookNode") -> list[Flip]:
