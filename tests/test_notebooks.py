@@ -79,6 +79,18 @@ def figures_have_alt_text(nb):
     return defects
 
 
+def tables_have_heads(nb):
+    # A formula is no words to a screen reader's table, so a head of its own needs some.
+    texts = [(n, c.source) for n, c in enumerate(nb.cells, 1) if c.cell_type == "markdown"]
+    texts += [(n, o.get("data", {}).get("text/markdown", "")) for n, o in outputs(nb)]
+    return [
+        f"cell {n}: a column without words above it: {head}"
+        for n, text in texts
+        for head in re.findall(r"^\|(.*)\|\n\|[-:| ]+\|$", text, re.MULTILINE)
+        if not all(re.sub(r"\$[^$]*\$", "", words).strip() for words in head.split("|"))
+    ]
+
+
 def no_widgets(nb):
     return [
         f"cell {n}: {mime}"
@@ -142,6 +154,7 @@ RULES = (
     no_machine_paths,
     small_file,
     figures_have_alt_text,
+    tables_have_heads,
     no_widgets,
     minimal_metadata,
     answers_wait,
@@ -275,6 +288,8 @@ FAULTS = [
     (figures_have_alt_text, edit(lambda nb: figure_of(nb).data, **{"text/plain": "<Figure size"})),
     (figures_have_alt_text, edit_drawing("Loss rises.", "")),
     (figures_have_alt_text, edit_drawing(' alt="Loss rises."', "")),
+    (tables_have_heads, edit(first_cell, source="| a | |\n|---|---|\n| 1 | 2 |")),
+    (tables_have_heads, show("text/markdown", "| a | $x$ |\n|---|---:|\n| 1 | 2 |")),
     (no_widgets, show("application/vnd.jupyter.widget-view+json", {"model_id": "a"})),
     (minimal_metadata, lambda nb: nb.metadata.update(language_info={"version": "3.11.7"})),
     (minimal_metadata, lambda nb: last(nb).metadata.update(execution={})),
