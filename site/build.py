@@ -322,7 +322,7 @@ def elsewhere(path: Path, address: str) -> str:
     )
 
 
-# A cell that does nothing else.
+# A cell that does nothing but ask.
 QUESTION = re.compile(notebook.ASKS.pattern + r".*(\n[ )].*)*\n?\Z")
 
 

@@ -117,7 +117,7 @@ def meanings(nb: "NotebookNode") -> list[dict]:
     for cell, part in zip(nb.cells, parts_of_answers(nb.cells), strict=True):
         wanted = {name: cell.metadata.get(name) for name in ("tags", "coursekit")}
         folded = {"source_hidden": cell.metadata.get("jupyter", {}).get("source_hidden")}
-        # JupyterLab shows them once the cell is run, or its three dots are clicked.
+        # JupyterLab shows them once the cell is run.
         folded["outputs_hidden"] = bool(part)
         wanted["jupyter"] = {name: True for name, value in folded.items() if value}
         found.append({name: value for name, value in wanted.items() if value})
