@@ -1,6 +1,6 @@
 """Intervals and probabilities for paired differences: one number per seed, one seed one draw.
 
-Axes: S seeds, M hypotheses.
+Axes: S seeds, N test examples, M hypotheses.
 """
 
 from collections.abc import Callable
@@ -52,6 +52,65 @@ def paired_interval(control, treated, *, confidence: float = 0.95) -> Interval:
     0.0175 [0.0023, 0.0327]
     """
     return t_interval(differences(control, treated), confidence)
+
+
+def crossed_interval(d, *, confidence: float = 0.95) -> Interval:
+    """Interval for the mean of differences that cross seeds and test examples.
+
+    Seeds and test examples are both drawn by chance: the variance of the mean is
+    s_seeds^2 / S + s_examples^2 / N, with s_seeds the spread of the differences' means from seed
+    to seed, s_examples that from example to example, and Satterthwaite's degrees of freedom.
+    `paired_interval` counts the seeds only, and so speaks of these very test examples.
+
+    Parameters
+    ----------
+    d : (S, N) array
+        What seed s gains on test example n, or any score of it.
+    confidence : float in (0, 1)
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        If `d` is no such table, has fewer than two seeds or examples, or holds a value that is not
+        finite, or if `confidence` is outside (0, 1).
+
+    References
+    ----------
+    Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics 2,
+    1946.
+
+    Examples
+    --------
+    >>> from coursekit import intervals
+    >>> d = [[0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 1.0]]  # 3 seeds, 4 digits
+    >>> print("{:.2f} [{:.2f}, {:.2f}]".format(*intervals.crossed_interval(d)))
+    0.67 [0.09, 1.25]
+    """
+    number("confidence", confidence, "(0, 1)", "confidence=0.95")
+    d = floats("d", d)
+    if d.ndim != 2 or min(d.shape) < 2:
+        raise ValueError(
+            f"expected a table (S, N) of at least 2 seeds and 2 test examples, got {d.shape}; "
+            "for one value per seed try intervals.paired_interval"
+        )
+    if not np.isfinite(d).all():
+        seeds = np.flatnonzero(~np.isfinite(d).all(1)).tolist()
+        raise ValueError(
+            f"expected finite values, got NaN or infinity for seeds at positions {seeds}; "
+            "look at runs.diverged"
+        )
+    # The ledger's `rule.standard_error` for one difference. A test holds the two equal: the rule
+    # stands under its own fingerprint and imports nothing from here.
+    (n_seeds, n_examples), mean = d.shape, float(d.mean())
+    a, b = d.mean(1).var(ddof=1) / n_seeds, d.mean(0).var(ddof=1) / n_examples
+    parts = a**2 / (n_seeds - 1) + b**2 / (n_examples - 1)
+    df = (a + b) ** 2 / parts if parts > 0 else n_seeds - 1
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, df) * np.sqrt(a + b))
+    return Interval(mean, mean - half, mean + half)
 
 
 def bootstrap_interval(

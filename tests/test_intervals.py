@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from coursekit.intervals import bootstrap_interval, holm, jackknife, p_wrong_sign, paired_interval
+from coursekit.intervals import (
+    bootstrap_interval,
+    crossed_interval,
+    holm,
+    jackknife,
+    p_wrong_sign,
+    paired_interval,
+)
+from coursekit.ledger import rule
 
 STUDIES = 4000
 SEEDS = 12
@@ -72,6 +80,57 @@ def test_wrong_intervals_do_not_cover_95_percent(wrong):
     luck = rng.normal(size=SEEDS)
     arms = luck, luck + 0.1 * rng.normal(size=SEEDS)
     assert wrong(*arms)[1] != pytest.approx(ours(*arms)[1], rel=0.02)
+
+
+# Seeds that cross test examples
+
+
+def crossed_table(rng, n_seeds=12, n_examples=30, seeds=1.0, examples=1.0):
+    """Differences (S, N) around 0: luck of the seed, of the example, and of both together."""
+    luck = seeds * rng.normal(size=(n_seeds, 1)) + examples * rng.normal(size=(1, n_examples))
+    return luck + rng.normal(size=(n_seeds, n_examples))
+
+
+@pytest.mark.parametrize(("seeds", "examples"), [(1.0, 1.0), (1.0, 0.1), (0.1, 1.0)])
+def test_the_crossed_interval_is_the_ledgers(seeds, examples):
+    d = crossed_table(np.random.default_rng(3), seeds=seeds, examples=examples)
+    (n_seeds, n_examples), columns = d.shape, d.mean(0)
+    error, df = rule.standard_error(d.mean(1).std(ddof=1), n_seeds, columns.std(ddof=1), n_examples)
+    mean, low, high = crossed_interval(d, confidence=0.9)
+    assert mean == pytest.approx(d.mean())
+    half = stats.t.isf(0.05, df) * error
+    np.testing.assert_allclose([low, high], [d.mean() - half, d.mean() + half], rtol=1e-12)
+
+
+def test_the_crossed_interval_counts_the_test_examples():
+    """It covers the truth about as often as it says; seeds alone miss it far more often."""
+    rng, ours, seeds_only = np.random.default_rng(5), 0, 0
+    for _ in range(STUDIES):
+        d = crossed_table(rng)
+        _, low, high = crossed_interval(d)
+        ours += low < 0 < high
+        _, low, high = paired_interval(0.0, d.mean(1))
+        seeds_only += low < 0 < high
+    assert 0.94 < ours / STUDIES < 0.98  # a little wide: each spread holds some of the other luck
+    assert seeds_only / STUDIES < 0.93
+
+
+def test_a_table_without_any_spread_has_an_interval_of_one_point():
+    assert crossed_interval(np.ones((3, 4))) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("d", "words"),
+    [
+        ([0.1, 0.2], "paired_interval"),
+        (np.zeros((1, 4)), r"got \(1, 4\)"),
+        (np.zeros((4, 1)), "at least 2 seeds and 2 test examples"),
+        ([[0.0, 1.0], [np.nan, 1.0]], r"positions \[1\]"),
+    ],
+)
+def test_no_crossed_interval_without_a_table(d, words):
+    with pytest.raises(ValueError, match=words):
+        crossed_interval(d)
 
 
 def test_skewed_differences_cost_at_most_three_points_of_coverage():
