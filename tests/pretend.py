@@ -132,15 +132,22 @@ def put(t: Tensor, device: torch.device) -> Tensor:
     return t
 
 
+CONTAINERS = (list, tuple, dict)
+
+
 def leaves_of(kind: type, *values) -> list:
     """What is of a kind among arguments, inside lists and dictionaries too."""
-    found = []
+    found: list = []
+    _gather(kind, values, found)
+    return found
+
+
+def _gather(kind: type, values, found: list) -> None:  # asked twice for each call of PyTorch
     for value in values:
         if isinstance(value, kind):
             found.append(value)
-        elif isinstance(value, list | tuple | dict):
-            found += leaves_of(kind, *(value.values() if isinstance(value, dict) else value))
-    return found
+        elif isinstance(value, CONTAINERS):
+            _gather(kind, value.values() if isinstance(value, dict) else value, found)
 
 
 tensors_of = partial(leaves_of, Tensor)
@@ -171,7 +178,8 @@ class Calls(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         world, kwargs = self.world, dict(kwargs or {})
-        given = tensors_of(args, kwargs)
+        # The memo of a deep copy holds all that was copied before.
+        given = [args[0]] if func is Tensor.__deepcopy__ else tensors_of(args, kwargs)
         device = kwargs.get("device")
         if func in FROM_DATA and device is not None:  # C++ would copy where no mode can see it
             leaf = kwargs.pop("requires_grad", False)
