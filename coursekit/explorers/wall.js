@@ -54,7 +54,7 @@ export function render({ model, el }) {
   <details class="numbers"><summary>The numbers behind the picture</summary><div class="scroll" tabindex="0" role="region" aria-label="Table by epoch"></div></details>
   <details class="origin"><summary>What was trained, and what the bands are</summary><p class="small">${data.recipe}. Versions: ${data.versions}; ${data.date}.
   Lines are means over the ${data.n_seeds} networks, bands their 95\u00a0% intervals (Student’s, over networks); thin gray lines are the one network of the wall, which has only ${data.n_val} digits to validate. The digits of the wall are sorted by the digit that they truly are.
-  What a stop is worth is judged once, on ${data.n_test} test digits, as the difference to the same networks after ${stops[last]} epochs; its interval adds the chance of other test digits to that of other networks.</p></details>
+  What a stop is worth is judged on ${data.n_test} test digits, as the difference to the same networks after ${stops[last]} epochs; its interval adds the chance of other test digits to that of other networks. Only your first stop is a fair guess: every further one has seen test digits.</p></details>
   <p class="small" style="margin-top:.6em">The same in a notebook: <code class="line"></code></p></div>`);
   const $ = q => root.querySelector(q), all = q => [...root.querySelectorAll(q)];
   const keep = keeper(model), settle = calm(root), slider = $(".epoch"), radios = all(".nets input"), svg = $("[data-picture]");
@@ -189,7 +189,7 @@ export function render({ model, el }) {
   function judge() {
     if (flag === null) return;
     const e = stops[flag], [m, h] = data.worth[flag], own = data.lowest, told = v => `${signed(v[0])} points (95\u00a0% interval ${signed(v[0] - v[1])} to ${signed(v[0] + v[1])})`;
-    $(".flag").innerHTML = `You stop all networks after <b>${e === 1 ? "one epoch" : e + " epochs"}</b>. Of ${data.n_test} test digits they then read ${data.test[flag].toFixed(0)}\u00a0%, and ${data.test[last].toFixed(0)}\u00a0% after all ${stops[last]} epochs: ` + (flag === last ? "you have not stopped them." : `your stop is worth ${told([m, h])}.`) + ` Stopped at the lowest loss on its own ${data.n_val} validation digits, each network gains ${told(own.worth)}; four in five of them stop between epoch ${own.epochs[0]} and ${own.epochs[2]}.` + (first !== flag ? ` Your first stop was epoch ${stops[first]}.` : "");
+    $(".flag").innerHTML = `You stop all networks after <b>${e === 1 ? "one epoch" : e + " epochs"}</b>. Of ${data.n_test} test digits they then read ${data.test[flag].toFixed(0)}\u00a0%, and ${data.test[last].toFixed(0)}\u00a0% after all ${stops[last]} epochs: ` + (flag === last ? "you have not stopped them." : `your stop is worth ${told([m, h])}.`) + ` Each stopped at the lowest loss on its own ${data.n_val} validation digits, the networks gain on average ${told(own.worth)}; four in five of them stop between epoch ${own.epochs[0]} and ${own.epochs[2]}.` + (first !== flag ? ` Your first stop was epoch ${stops[first]}.` : "");
   }
   function table() {
     if (!$(".numbers").open) return;
