@@ -89,7 +89,7 @@ def task() -> Task:
 
 
 def framed(x: Tensor) -> Tensor:
-    """Put images (B, 1, 8, 8) into the middle of black ones (B, 1, 12, 12)."""
+    """Put images (B, 1, 8, 8) into the middle of empty ones (B, 1, 12, 12)."""
     return F.pad(x, (MARGIN,) * 4)
 
 
@@ -146,7 +146,7 @@ def measure() -> dict:
         "n_seeds": RECIPE.n_seeds,
         "n_test": len(y),
         "recipe": (
-            "200 handwritten digits of 8 x 8 pixels in the middle of a black frame of 12 x 12 for "
+            "200 handwritten digits of 8 x 8 pixels in the middle of an empty frame of 12 x 12 for "
             "each network; a network of two times 128 hidden units, Adam with a learning rate of "
             f"{RECIPE.lr}, batches of {RECIPE.batch_size}, {RECIPE.epochs} epochs, and no "
             f"stopping; {RECIPE.n_seeds} seeds, each with digits of its own, which are the same in "
