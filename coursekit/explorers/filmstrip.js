@@ -163,12 +163,12 @@ export function render({ model, el }) {
     const { x: X, y: Y, w, h } = G.read, { n, depths, plain, treated } = now, a = X + 8, b = X + w - 8, step = (b - a) / (n + 1), x = d => a + (d + 0.5) * step, y = scale(0, 100, Y + h - 32, Y + 52);
     let s = text(X, Y + 5, "New digits read with so many blocks", "start", "ink bold");
     if (!state.trained) {
-      s += `<rect x="${X + 1}" y="${Y + 18}" width="${w - 2}" height="${h - 24}" rx="8" fill="var(--band)" stroke="var(--plain)" stroke-dasharray="5 5"/>` + text(X + w / 2, Y + h / 2 + 2, "covered", "middle", "ink bold") + text(X + w / 2, Y + h / 2 + 22, "guess first, then press “Trained networks”");
+      s += `<rect x="${X + 1}" y="${Y + 18}" width="${w - 2}" height="${h - 24}" rx="8" fill="var(--band)" stroke="var(--plain)" stroke-dasharray="5 5"/>` + text(X + w / 2, Y + h / 2 + 2, "covered", "middle", "ink bold") + text(X + w / 2, Y + h / 2 + 22, "guess, then “Trained networks”");
       return s;
     }
     s += tinted(X, Y + 23, "trained with all", "start", "--muted", "bold");
-    if (treated) s += tinted(X + w, Y + 23, `trained with survival ${label()}`, "end", "--strong-ink", "bold");
-    for (const v of [0, 50, 100]) s += line(a, y(v), b, y(v)) + text(a + 2, y(v) - 3, v + (v ? " %" : ""), "start");
+    if (treated) s += tinted(X + w, Y + 23, `with survival ${label()}`, "end", "--strong-ink", "bold");
+    for (const v of [0, 50, 100]) s += line(a, y(v), b, y(v)) + text(b - 2, y(v) - 3, v + (v ? " %" : ""), "end");
     for (const [rows, tone] of [[plain, "--plain"], [treated, "--strong"]]) if (rows) {
       s += `<path d="${path([...rows.map((r, i) => [x(depths[i]), y(r[2])]), ...rows.map((r, i) => [x(depths[i]), y(r[1])]).reverse()])}Z" fill="var(${tone})" fill-opacity=".2"/>`;
       s += `<path d="${path(rows.map((r, i) => [x(depths[i]), y(r[0])]))}" fill="none" stroke="var(${tone})" stroke-width="2.5"${tone === "--plain" ? ' stroke-dasharray="6 4"' : ""}/>`;
