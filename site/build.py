@@ -584,17 +584,20 @@ def claims(folder: Path) -> None:
     ]
     names = {title(path)[:2]: title(path) for path in lessons()}
     groups = sorted({one.lesson for one in own.values()})
-    for lesson in groups:
-        board += ["", f"## {names.get(lesson, other_group(lesson))}", ""]
+    heads = {lesson: names.get(lesson, other_group(lesson)) for lesson in groups}
+    links = (f"[{head}](#claims-of-{lesson})" for lesson, head in heads.items())
+    board += ["", "Go to " + ", ".join(links) + "."]
+    for lesson, head in heads.items():
+        board += ["", f"(claims-of-{lesson})=", "", f"## {head}", ""]
         board += ["| answer | claim | question |", "|---|---|---|"]
         for id, one in own.items():
             if one.lesson == lesson:
                 found = results.known(id)
                 n, of = found.counts if found else (0, 0)
                 more = f" ({n} of {of})" if of > 1 else ""
-                question = plain(one.question)
+                question = f"[{plain(one.question)}]({id}.md)"
                 question = f"**{question}**" if one.headline else question
-                board.append(f"| {badge(answer(id), more)} | [{id}]({id}.md) | {question} |")
+                board.append(f"| {badge(answer(id), more)} | {id} | {question} |")
     board += ["", "Headline questions stand in bold. Terms:", "", *terms(), "", tree([*own])]
     write(folder / "index.md", "\n".join(board))
 
