@@ -633,6 +633,17 @@ def test_readme_says_how_far_other_writers_agree():
     assert f"and {'none' if turned == '0' else turned} turned into its opposite" in text
 
 
+def test_readme_says_how_far_signals_agree():
+    said = agreement.agreement("mnist1d").splitlines()[-1]
+    answers, of, words, of_words, turned = re.findall(r"(?<!mnist)\d+", said)
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    headline = [id for id, one in record.records().items() if one.headline]
+    stored = {path.stem for path in results.folder("mnist1d").glob("*.json")}
+    assert f"the {len(stored & {*headline})} headline claims" in text
+    assert f"{answers} of {of} answers and {words} of {of_words} words are the same" in text
+    assert f"and {turned} turned into their opposite" in text
+
+
 def test_agreement_counts_only_what_could_move(ledger, tmp_path):
     stored(["C01", "C02", "C03"], tmp_path / "kept")
     stored(["C01", "C02"], tmp_path / "kept", worlds.find("other writers"))
