@@ -670,6 +670,18 @@ ROWS = {
     },
     "differences": {"control": (VALUES, ACC[0]), "treated": (VALUES, ACC[1])},
     "t_interval": {"d": (VALUES, ACC[0]), "confidence": (numbers(0.0, 95.0), 0.9)},
+    "crossed_interval": {
+        "d": (
+            {
+                **ARRAY,
+                "one value per seed": refused(lambda a: a[:, 0]),
+                "one seed": refused(lambda a: a[:1]),
+                "one example": refused(lambda a: a[:, :1]),
+            },
+            np.stack([*ACC, ACC[0]]),
+        ),
+        "confidence": (numbers(0.0, 95.0), 0.9),
+    },
     # Linear models
     "least_squares": FIT,
     "ridge": {**FIT_ALPHA, "solver": (choices("qr"), "cholesky")},
