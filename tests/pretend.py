@@ -132,22 +132,15 @@ def put(t: Tensor, device: torch.device) -> Tensor:
     return t
 
 
-CONTAINERS = (list, tuple, dict)
-
-
 def leaves_of(kind: type, *values) -> list:
     """What is of a kind among arguments, inside lists and dictionaries too."""
-    found: list = []
-    _gather(kind, values, found)
-    return found
-
-
-def _gather(kind: type, values, found: list) -> None:  # asked twice for each call of PyTorch
+    found = []
     for value in values:
         if isinstance(value, kind):
             found.append(value)
-        elif isinstance(value, CONTAINERS):
-            _gather(kind, value.values() if isinstance(value, dict) else value, found)
+        elif isinstance(value, list | tuple | dict):
+            found += leaves_of(kind, *(value.values() if isinstance(value, dict) else value))
+    return found
 
 
 tensors_of = partial(leaves_of, Tensor)
