@@ -5,6 +5,7 @@ of defects, and every such look is given a spoiled page as well.
 """
 
 import re
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -78,6 +79,19 @@ def test_the_stored_picture_says_what_it_shows(name):
     assert len(explorers.picture(name)) < 60_000
     assert len(explorers.description(name)) > 80
     assert f'alt="{explorers.description(name)}"' in explorers.show(name).html()
+
+
+@each
+def test_discs_of_the_stored_picture_are_filled_without_the_page_around_it(name):
+    # A handle that only the page's style makes transparent is a black disc in a notebook.
+    root = ElementTree.fromstring(explorers.picture(name))
+    parents = {child: parent for parent in root.iter() for child in parent}
+
+    def filled(element):
+        return "fill" in element.attrib or (element is not root and filled(parents[element]))
+
+    discs = [e for e in root.iter() if e.tag.rpartition("}")[2] in ("circle", "ellipse")]
+    assert [e.attrib for e in discs if not filled(e)] == []
 
 
 def test_a_batch_run_stores_no_widget(monkeypatch):

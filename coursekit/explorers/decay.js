@@ -29,7 +29,7 @@ const CSS = `<style>
 .decay .dial input{grid-column:1/3}.decay .first{grid-column:1/-1}.decay .first output{font-size:1.75em;line-height:1}
 .decay .dial svg{width:14px;height:14px;vertical-align:-.1em;margin-right:.35em}
 .decay .plot{min-width:0}.decay .plot svg{width:100%}
-.decay .grip{fill:transparent;cursor:grab;touch-action:none}
+.decay .grip{cursor:grab;touch-action:none}
 .decay .ask{border-top:1px solid var(--grid);padding-top:.8em;margin-top:.9em}
 .decay .ask .guess{display:grid;grid-template-columns:minmax(0,26em) auto;gap:.2em .9em;align-items:center;justify-content:start;margin:.35em 0 .5em}
 .decay .ask output{font-size:1.1em;min-width:3.4em;text-align:right}
@@ -125,7 +125,7 @@ export function render({ model, el }) {
     const l = Math.log10(state.strength);
     return panels.map(({ kind, x0, y0, pw, ph, x, y }, i) => line(x(l), y0, x(l), y0 + ph, "var(--ink)", 'stroke-width="1" opacity=".55"') + [["quiet", QUIET], ["loud", LOUD]].map(([name, shape], k) => {
       const cy = y(Math.log10(state[name])), by = y0 + ph + 55 + 22 * k, bx = x0 + 46, bw = pw - 98, own = known(kind), value = left(kind, state[name]);
-      return `<g transform="translate(${x(l).toFixed(1)},${cy.toFixed(1)})">${shape}</g><circle class="grip" data-weight="${name}" data-panel="${i}" cx="${x(l)}" cy="${cy}" r="17"/>` + text(x0, by, name, "start", "ink") + `<rect x="${bx}" y="${by - 11}" width="${bw}" height="13" rx="2" fill="${own ? "none" : "var(--band)"}" stroke="var(--soft)"/>` + (own ? `<rect x="${bx}" y="${by - 11}" width="${Math.max(0, bw * value).toFixed(1)}" height="13" rx="2" fill="var(--plain)"/>` : "") + text(x0 + pw, by, own ? percent(value) : "?", "end", "ink bold");
+      return `<g transform="translate(${x(l).toFixed(1)},${cy.toFixed(1)})">${shape}</g><circle class="grip" data-weight="${name}" data-panel="${i}" cx="${x(l)}" cy="${cy}" r="17" fill="transparent"/>` + text(x0, by, name, "start", "ink") + `<rect x="${bx}" y="${by - 11}" width="${bw}" height="13" rx="2" fill="${own ? "none" : "var(--band)"}" stroke="var(--soft)"/>` + (own ? `<rect x="${bx}" y="${by - 11}" width="${Math.max(0, bw * value).toFixed(1)}" height="13" rx="2" fill="var(--plain)"/>` : "") + text(x0 + pw, by, own ? percent(value) : "?", "end", "ink bold");
     }).join("")).join("");
   }
   let drawn;
