@@ -8,6 +8,7 @@ import linecache
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -633,15 +634,39 @@ def test_readme_says_how_far_other_writers_agree():
     assert f"and {'none' if turned == '0' else turned} turned into its opposite" in text
 
 
-def test_readme_says_how_far_signals_agree():
-    said = agreement.agreement("mnist1d").splitlines()[-1]
-    answers, of, words, of_words, turned = re.findall(r"(?<!mnist)\d+", said)
+@pytest.mark.parametrize("world", ["mnist", "mnist1d"])
+def test_readme_says_how_far_other_data_agree(world):
+    said = agreement.agreement(world).splitlines()[-1].partition(":")[2]
+    answers, of, words, of_words, turned = re.findall(r"\d+", said)
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    headline = [id for id, one in record.records().items() if one.headline]
-    stored = {path.stem for path in results.folder("mnist1d").glob("*.json")}
-    assert f"the {len(stored & {*headline})} headline claims" in text
-    assert f"{answers} of {of} answers and {words} of {of_words} words are the same" in text
-    assert f"and {turned} turned into their opposite" in text
+    headline = {id for id, one in record.records().items() if one.headline}
+    stored = {path.stem for path in results.folder(world).glob("*.json")}
+    assert headline <= stored
+    assert f"the {len(headline)} headline claims agree less" in text
+    assert (
+        f"{answers} of {of} answers and {words} of {of_words} words are the same, "
+        f"and {turned} turned into their opposite"
+    ) in text
+
+
+@pytest.mark.parametrize(
+    ("word", "other", "turned"),
+    [
+        ("helps, size open", "hurts, size open", 1),
+        ("worse", "not worse", 1),
+        ("helps, size open", "helps", 0),
+        ("hurts", "not yet known", 0),
+    ],
+)
+def test_a_turned_effect_is_counted_even_if_its_size_is_open(monkeypatch, word, other, turned):
+    result = results.known("C44")
+    first = result.comparisons[0]
+    pair = [
+        replace(result, comparisons=(replace(first, word=one, standing="for"),))
+        for one in (word, other)
+    ]
+    monkeypatch.setattr(agreement, "pairs", lambda *args: [pair])
+    assert agreement.agreement("mnist").endswith(f"opposite: {turned}.")
 
 
 def test_agreement_counts_only_what_could_move(ledger, tmp_path):

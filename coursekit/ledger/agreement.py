@@ -47,7 +47,8 @@ def agreement(world: str, ids: Iterable[str] = (), against: str = "digits") -> s
         told = []
         for a, b in movable(before, now):
             words.append(a.word == b.word)
-            turned += {a.word, b.word} in OPPOSITE
+            # An effect whose size is open has a sign all the same.
+            turned += {one.word.removesuffix(", size open") for one in (a, b)} in OPPOSITE
             if a.word != b.word:
                 told.append(f"       {a.condition.name}: {a.found} -> {b.found}")
         moved = any(c.condition.wants != "exact" and c.n_seeds for c in now.comparisons)
