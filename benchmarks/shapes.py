@@ -2,18 +2,19 @@
 
     OMP_NUM_THREADS=2 python -m benchmarks.shapes            # all, about 10 minutes
     OMP_NUM_THREADS=2 python -m benchmarks.shapes "CNN 28 x 28"   # these anew
+    python -m benchmarks.shapes --device cuda                # on an NVIDIA GPU, about 4 minutes
 
 Each round times the plain loop and `fit` one after the other in one process; a ratio is the median
 of the rounds' ratios, so that a machine that slows down slows both. Both evaluate on the validation
 rows after every epoch, and on nothing else.
 """
 
+import argparse
 import json
 import statistics
-import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from coursekit.results.store import machine
 from coursekit.train import Recipe, batch_order, fit, initial_net
 
 RESULTS = Path(__file__).parent / "results"
-SEEDS = (1, 4, 16, 64)
+SEEDS = {"cpu": (1, 4, 16, 64), "cuda": (1, 16, 256)}
 SECONDS = 0.3  # that the plain loop takes for one network, about
 
 
@@ -104,10 +105,10 @@ SHAPES = {
 }
 
 
-def task_of(shape: Shape) -> Task:
+def task_of(shape: Shape, device: str = "cpu") -> Task:
     draws = stream(0, "shapes")
-    x = torch.rand(600, *shape.example, generator=draws)
-    y = torch.randint(10, (600,), generator=draws)
+    x = torch.rand(600, *shape.example, generator=draws).to(device)
+    y = torch.randint(10, (600,), generator=draws).to(device)
     return Task("made up", x, y, None, None, n_train=500, n_val=100, n_classes=10)
 
 
@@ -117,11 +118,12 @@ def plain(make_net: Callable, task: Task, recipe: Recipe) -> None:
         deal = task.deal([seed])
         x, y = task.x[deal.train_rows[0]], deal.y_train[0]
         x_val, y_val = task.x[deal.val_rows[0]], task.y[deal.val_rows[0]]
-        net, order = initial_net(make_net, seed), batch_order(seed, task.n_train)
+        net = initial_net(make_net, seed).to(task.device)
+        order = batch_order(seed, task.n_train)
         optimizer = torch.optim.Adam(net.parameters(), lr=recipe.lr, fused=True)
         for _ in range(recipe.epochs):
             net.train()
-            for batch in next(order).split(recipe.batch_size):
+            for batch in next(order).to(task.device).split(recipe.batch_size):
                 optimizer.zero_grad()
                 F.cross_entropy(net(x[batch]), y[batch]).backward()
                 skip_nothing(net)
@@ -146,17 +148,19 @@ def seconds(job: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure(name: str, rounds: int = 3) -> dict:
+def measure(name: str, device: str = "cpu", rounds: int = 3) -> dict:
     """Networks per second of `fit` divided by those of the plain loop, by number of seeds."""
     shape = SHAPES[name]
-    task = task_of(shape)
+    task = task_of(shape, device)
     make_net = shape.make_net(task)
     one = Recipe(epochs=1, batch_size=shape.batch_size, n_seeds=1, first_seed=0)
     plain(make_net, task, one)  # lazy set-up
     each = min(seconds(lambda: plain(make_net, task, one)) for _ in range(3))
     epochs = max(2, round(SECONDS / each))
     ratios, way = {}, ""
-    for n in SEEDS:
+    for n in SEEDS[device]:
+        if way and n > 64:
+            break  # one after another, which takes as long for each
         n_plain = min(n, 4)
         own = Recipe(epochs=epochs, batch_size=shape.batch_size, n_seeds=n, first_seed=0)
         some = Recipe(epochs=epochs, batch_size=shape.batch_size, n_seeds=n_plain, first_seed=0)
@@ -179,45 +183,55 @@ def measure(name: str, rounds: int = 3) -> dict:
 def page(results: dict) -> str:
     """The table as Markdown."""
     about = results["machine"]
+    found = results["shapes"].values()
+    seeds = sorted({int(n) for one in found for n in one["ratios"]})
     lines = [
         f"# {about['processor']}, {about['threads']} threads",
         "",
         f"PyTorch {about['torch']}, {about['date'][:10]}. Networks per second of `fit`, divided by "
         "those of the plain loop.",
         "",
-        "| network | " + " | ".join(f"{n} seeds" for n in SEEDS) + " | how |",
-        "|---|" + "---:|" * len(SEEDS) + "---|",
+        "| network | " + " | ".join(f"{n} seeds" for n in seeds) + " | how |",
+        "|---|" + "---:|" * len(seeds) + "---|",
     ]
     for name, found in results["shapes"].items():
-        cells = " | ".join(f"{found['ratios'][str(n)]:.2f}" for n in SEEDS)
+        ratios = (found["ratios"].get(str(n)) for n in seeds)
+        cells = " | ".join("" if ratio is None else f"{ratio:.2f}" for ratio in ratios)
         way = f"one after another: {found['apart']}" if found["apart"] else "side by side"
         lines.append(f"| {name} | {cells} | {way} |")
     return "\n".join(lines) + "\n"
 
 
-def main(names: list[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the named shapes, by default all, and print and store the table."""
-    unknown = [name for name in names if name not in SHAPES]
-    if unknown:
-        raise SystemExit(f"expected names among {', '.join(SHAPES)}, got {', '.join(unknown)}")
-    about = machine("cpu") | {"processor": processor()}
-    stored = RESULTS / "shapes.json"
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.shapes", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of networks; default: all")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in SHAPES]:
+        parser.error(f"expected names among {', '.join(SHAPES)}, got {', '.join(unknown)}")
+    card = options.device == "cuda"
+    about = machine(options.device)
+    about |= {"processor": torch.cuda.get_device_name() if card else processor()}
+    stored = options.out / ("gpu_shapes.json" if card else "shapes.json")
     results = {"machine": about, "shapes": {}}
-    if names and stored.exists():  # the others stay, if they were measured here
+    if options.names and stored.exists():  # the others stay, if they were measured here
         before = json.loads(stored.read_text(encoding="utf-8"))
         same = all(
             before["machine"][key] == about[key] for key in ("processor", "torch", "threads")
         )
         results["shapes"] = before["shapes"] if same else {}
     warnings.simplefilter("ignore")  # of a recurrent network, which is no news here
-    for name in names or SHAPES:
-        results["shapes"][name] = found = measure(name)
+    for name in options.names or SHAPES:
+        results["shapes"][name] = found = measure(name, options.device)
         ratios = ", ".join(f"{n}: {ratio:.2f}" for n, ratio in found["ratios"].items())
         print(f"{name:30} {ratios}  {found['apart']}", flush=True)
-        RESULTS.mkdir(exist_ok=True)  # after each, so that an end in the middle loses one
+        # After each, so that an end in the middle loses one.
+        options.out.mkdir(parents=True, exist_ok=True)
         replace_file(stored, json.dumps(results, indent=1).encode())
-        replace_file(RESULTS / "shapes.md", page(results).encode())
+        replace_file(stored.with_suffix(".md"), page(results).encode())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -137,7 +137,7 @@ def cnn(
     --------
     >>> from coursekit import data, models
     >>> task = data.load("digits")
-    >>> net = models.cnn(task, channels=(8, 16))()
+    >>> net = models.cnn(task, channels=(8, 16))().to(task.device)
     >>> net(task.x[:5]).shape
     torch.Size([5, 10])
     """
@@ -219,7 +219,7 @@ def resnet(
     --------
     >>> from coursekit import data, models
     >>> task = data.load("digits")
-    >>> net = models.resnet(task, n_blocks=4, width=16, survival=0.5)()
+    >>> net = models.resnet(task, n_blocks=4, width=16, survival=0.5)().to(task.device)
     >>> net.eval()(task.x[:5]).shape
     torch.Size([5, 10])
     """

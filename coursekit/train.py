@@ -27,7 +27,12 @@ from coursekit.engine import side_by_side
 from coursekit.engine.devices import free_memory, half, kept_pages, matmul_precision, send
 from coursekit.engine.hooks import Arm, Hooks, Params, as_loss, for_one, overwrite, own_step
 from coursekit.engine.layers import draws_in_branches, own_draws
-from coursekit.engine.networks import initial_net, private_rng, require_own_parts
+from coursekit.engine.networks import (
+    initial_net,
+    initial_nets,
+    private_rng,
+    require_own_parts,
+)
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, mean_loss, score_one
 from coursekit.engine.side_by_side import Runners, batch_order, is_evaluated
@@ -248,10 +253,9 @@ def train(
         require_part(task, part)
     recipe = runners[0][0].recipe
     with kept_pages(), matmul_precision(recipe.precision), _explained(task, recipe):
-        nets = [initial_net(arm.make_net, seed) for arm, seed in runners]
-        # A GPU waits for a plain loop, which launches every operation by itself.
-        quick = task.device.type == "cpu" and not (recipe.compile or recipe.graph)
-        if len(runners) == 1 and quick and not draws_in_branches(nets[0]):
+        nets = initial_nets((arm.make_net, seed) for arm, seed in runners)
+        plain = not (recipe.compile or recipe.graph)
+        if len(runners) == 1 and plain and not draws_in_branches(nets[0]):
             return _apart(runners, task, hooks, "it is the only one", watched)
         require_own_parts(nets)
         trial = side_by_side.try_out(runners[0], nets, task, hooks)
@@ -334,7 +338,10 @@ def _together(
     """Train side by side, chunk by chunk."""
     runs = []
     for chunk in chunks:
-        stack, seeds = Stack(nets[chunk], task.device), [seed for _, seed in runners[chunk]]
+        stack, seeds = (
+            Stack(nets[chunk], task.device, alike=True),
+            [seed for _, seed in runners[chunk]],
+        )
         recipe, partly = runners[0][0].recipe, watched and len(chunks) == 1
         scores = side_by_side.epochs(runners[chunk], stack, task, hooks)
         history = History(recipe, seeds, stack, partial=partly)

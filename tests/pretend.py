@@ -548,6 +548,7 @@ def replace_functions(patch: pytest.MonkeyPatch, world: World) -> None:
         "memory_allocated": lambda device=None: 0,
         "empty_cache": lambda: None,
         "synchronize": lambda device=None: main.synchronize(),
+        "utilization": lambda device=None: 50,
         "Stream": streams,
         "Event": lambda **_: streams(),
         "current_stream": lambda device=None: main if device is None else streams(device),

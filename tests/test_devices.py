@@ -18,7 +18,7 @@ from torch import nn
 from coursekit import data, models
 from coursekit.commands import cli, doctor
 from coursekit.datasets.tasks import Task
-from coursekit.engine import devices
+from coursekit.engine import devices, layers
 from coursekit.engine.hooks import Arm, Hooks
 from coursekit.engine.layers import side_by_side
 from coursekit.engine.side_by_side import try_out
@@ -184,6 +184,40 @@ def test_a_single_network_on_a_device_equals_one_on_the_cpu(device, name):
         assert_alike(expected, runs, rtol=rounding(device))
 
 
+@pytest.mark.parametrize("device", ["cuda:0", REAL])
+def test_many_convolutions_on_a_device_equal_those_on_the_cpu(device, monkeypatch):
+    seen = []
+    products = layers.products_of_patches
+
+    def noted(layer, *tensors):
+        seen.append(layer.in_channels)
+        return products(layer, *tensors)
+
+    monkeypatch.setattr(layers, "products_of_patches", noted)
+    expected = on_the_cpu("cnn", n_seeds=layers.MANY, epochs=1)
+    assert not seen, "a processor's cache is too small for patches"
+    with on(device):
+        runs = trained(CASES["cnn"], device, n_seeds=layers.MANY, epochs=1)
+        assert_alike(expected, runs, rtol=rounding(device))
+    assert set(seen) == {5}, "the second layer alone: the first has one channel"
+
+
+@pytest.mark.skipif(not CARD, reason="no NVIDIA GPU")
+@pytest.mark.parametrize("n_seeds", [1, 3, 20])
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_training_gives_the_same_numbers_twice_on_the_card(graph, n_seeds):
+    case = Case(partial(models.cnn, channels=(16, 32), batch_norm=True, dropout=0.2), ADAM)
+    one, other = (trained(case, "the card", n_seeds=n_seeds, graph=graph) for _ in range(2))
+    for name, curve in one.curves.items():
+        np.testing.assert_array_equal(other.curves[name], curve, err_msg=name)
+
+
+@pytest.mark.parametrize("device", [*DEVICES, REAL])
+def test_a_single_network_is_trained_by_the_plain_loop(device):
+    with on(device):
+        assert trained(NETS["resnet"], device, n_seeds=1).apart == "it is the only one"
+
+
 @pytest.mark.parametrize("name", [n for n in NETS if n != "unknown layer"])  # PReLU cannot
 @pytest.mark.parametrize("device", [*DEVICES, REAL])
 def test_bfloat16_on_a_device_learns_nearly_the_same(device, name):
@@ -278,6 +312,7 @@ def test_a_recorded_training_equals_a_plain_one_on_the_card(name, n_train):
 
 
 @pytest.mark.skipif(not CARD, reason="no NVIDIA GPU")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("name", NETS)
 def test_a_step_does_not_wait_for_the_card(name):
     def stay_busy(x):  # the mode is off again before the epoch's scores are fetched

@@ -261,3 +261,30 @@ def test_linear_weights_are_those_of_the_state_and_not_of_the_structure():
     close(
         side_by_side(net)({"weight": weight}, x, None), torch.stack(list(map(F.linear, x, weight)))
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "settings"),
+    [
+        (nn.Conv1d, (3, 11), {"padding": 1}),
+        (nn.Conv1d, (1, 12), {"padding": "valid", "stride": 2, "bias": False}),
+        (nn.Conv2d, (2, 9, 8), {"padding": 1, "stride": 2}),
+        (nn.Conv2d, (2, 6, 7), {"padding": (1, 0), "stride": (1, 2), "kernel_size": (3, 1)}),
+    ],
+)
+def test_convolutions_by_products_equal_each_alone(kind, shape, settings):
+    torch.manual_seed(0)
+    own = [kind(shape[0], 4, **{"kernel_size": 3} | settings).double() for _ in range(S)]
+    h = torch.randn(S, B, *shape, dtype=torch.float64, requires_grad=True)
+    weights = torch.stack([layer.weight for layer in own])
+    biases = None if own[0].bias is None else torch.stack([layer.bias for layer in own])
+    found = layers.products_of_patches(own[0], h, weights, biases)
+    alone = torch.stack([layer(x) for layer, x in zip(own, h, strict=True)])
+    close(found, alone, **EXACT)
+    wanted = [h, *(p for layer in own for p in layer.parameters())]
+    weighted = torch.randn_like(alone)
+    for one, other in zip(
+        *(torch.autograd.grad((out * weighted).sum(), wanted) for out in (found, alone)),
+        strict=True,
+    ):
+        close(one, other, **EXACT)

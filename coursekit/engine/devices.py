@@ -20,7 +20,22 @@ WARM_UP = 3  # steps before a CUDA graph is recorded: lazy set-up must not be pa
 
 @contextmanager
 def matmul_precision(name: str):
-    """Let float32 products be rounded to TF32 inside the block, or forbid it."""
+    """Let float32 products be rounded to TF32 inside the block, or forbid it.
+
+    Either way cuDNN computes as it can repeat: by itself it takes convolutions that add up in
+    another order each time, and a seed would not give the same numbers twice on one card.
+    """
+    repeatable = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        with _rounding(name):
+            yield
+    finally:
+        torch.backends.cudnn.deterministic = repeatable
+
+
+@contextmanager
+def _rounding(name: str):
     try:
         before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:  # somebody has used the newer switches, beside which these cannot be read

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, cycle
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -216,9 +217,18 @@ def _convolution(layer: nn.Conv1d | nn.Conv2d, place: str, names: Mapping[int, s
         return None
     weight, bias = _name(layer, "weight", names), _name(layer, "bias", names)
     convolve = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
+    simple = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding != "same"
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         n = len(h)
+        if (
+            simple
+            and h.device.type == "cuda"
+            and n >= (MANY_SHALLOW if layer.in_channels == 1 else MANY)
+        ):
+            return products_of_patches(
+                layer, h, state[weight], None if bias is None else state[bias]
+            )
         w = state[weight].flatten(0, 1)  # (S * C_out, C_in, ...)
         b = None if bias is None else state[bias].flatten()
         out = convolve(fold(h), w, b, layer.stride, layer.padding, layer.dilation, n * layer.groups)
@@ -427,6 +437,32 @@ class PairMax(torch.autograd.Function):
         [second_wins] = ctx.saved_tensors
         shares = [g.masked_fill(second_wins, 0.0), g.masked_fill(~second_wins, 0.0)]
         return torch.stack(shares, ctx.axis).flatten(ctx.axis - 1, ctx.axis), None
+
+
+# From so many networks on, a GPU convolves faster by products. Measured on an H200: the second
+# layer of a small CNN on signals took 15 ms grouped and 0.8 ms so with 256 networks, 1.2 and 0.8 ms
+# with 16, and the same with 4. For one channel cuDNN has a kernel of its own, which lasts longer.
+MANY, MANY_SHALLOW = 16, 128
+
+
+def products_of_patches(layer: nn.Conv1d | nn.Conv2d, h: Tensor, w: Tensor, b: Tensor | None):
+    """S convolutions as one batched product of their weights with all patches of their inputs.
+
+    (S, B, C_in, ...), (S, C_out, C_in, ...), (S, C_out) to (S, B, C_out, ...). Takes memory for
+    every patch, which a CPU's cache does not have.
+    """
+    padding = (0,) * len(layer.stride) if layer.padding == "valid" else layer.padding
+    h = F.pad(h, [side for p in reversed(padding) for side in (p, p)])
+    for axis, (size, step) in enumerate(zip(layer.kernel_size, layer.stride, strict=True), 3):
+        h = h.unfold(axis, size, step)  # the places of the patches stay, their inside goes last
+    n, rows, channels, *shape = h.shape
+    n_axes = len(padding)
+    places, inside = range(3, 3 + n_axes), range(3 + n_axes, 3 + 2 * n_axes)
+    patches = h.permute(0, 2, *inside, 1, *places).reshape(
+        n, channels * prod(layer.kernel_size), -1
+    )
+    out = _product(w.flatten(2), patches, None if b is None else b.unsqueeze(2))
+    return out.view(n, w.shape[1], rows, *shape[:n_axes]).transpose(1, 2)
 
 
 def fold(h: Tensor) -> Tensor:

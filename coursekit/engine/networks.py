@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from inspect import Parameter, signature
@@ -24,16 +24,20 @@ def private_rng(seed: int):
     states = [generator.get_state() for generator in generators]
     others = random.getstate(), np.random.get_state()  # noqa: NPY002, what others draw from
     try:
-        for generator in generators:
-            generator.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        yield
+        _seed(generators, seed)
+        yield generators
     finally:
         random.setstate(others[0])
         np.random.set_state(others[1])  # noqa: NPY002
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)
+
+
+def _seed(generators: Iterable[torch.Generator], seed: int) -> None:
+    for generator in generators:
+        generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
 
 
 def initial_net(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -44,6 +48,23 @@ def initial_net(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
     ValueError
         If `make_net` does not return a network with something to train.
     """
+    return initial_nets([(make_net, seed)])[0]
+
+
+def initial_nets(wanted: Iterable[tuple[Callable[[], nn.Module], int]]) -> list[nn.Module]:
+    """Make the networks of several functions and seeds; raises as `initial_net`."""
+    nets = []
+    with private_rng(0) as generators:  # once for all: to keep NumPy's state takes its time
+        for make_net, seed in wanted:
+            _require_maker(make_net)
+            _seed(generators, seed)
+            nets.append(make_net())
+    for net in nets:
+        _require_net(net)
+    return nets
+
+
+def _require_maker(make_net: Callable[[], nn.Module]) -> None:
     advice = "pass a function that makes one: fit(lambda: MyNet(10), task, recipe)"
     if isinstance(make_net, nn.Module):
         got = f"a network ({type(make_net).__name__})"
@@ -59,22 +80,25 @@ def initial_net(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
             f"expected a function without parameters, got one that needs {', '.join(required)}; "
             "a builder is called first, as in fit(models.mlp(task), task, recipe)"
         )
-    with private_rng(seed):
-        net = make_net()
+
+
+def _require_net(net: nn.Module) -> None:
     if not isinstance(net, nn.Module):
         raise ValueError(
             f"expected make_net() to return an nn.Module, got {type(net).__name__}; "
             "pass the function itself, as in fit(models.mlp(task), task, recipe)"
         )
-    lazy = [name for name, t in chain(net.named_parameters(), net.named_buffers()) if is_lazy(t)]
-    if lazy:
+    params = [p for part in net.modules() for p in part._parameters.values() if p is not None]
+    buffers = (b for part in net.modules() for b in part._buffers.values() if b is not None)
+    if any(is_lazy(t) for t in chain(params, buffers)):
+        tensors = chain(net.named_parameters(), net.named_buffers())
+        lazy = ", ".join(name for name, t in tensors if is_lazy(t))
         raise ValueError(
-            f"expected layers that know their sizes, got lazy ones ({', '.join(lazy)}); name the "
-            "sizes, as in nn.Linear(64, 10)"
+            f"expected layers that know their sizes, got lazy ones ({lazy}); name the sizes, as in "
+            "nn.Linear(64, 10)"
         )
-    if not any(p.requires_grad for p in net.parameters()):
+    if not any(p.requires_grad for p in params):
         raise ValueError("expected a network with parameters to train, got none")
-    return net
 
 
 def parameters(function: Callable) -> dict[str, Parameter]:

@@ -35,6 +35,9 @@ class Stack:
     nets : sequence of S nn.Module
         Of one structure. They are copied, and stay where they are.
     device : torch.device
+    alike : bool
+        Whether somebody has seen that the structures are the same: with many layers that takes as
+        long as to make them.
 
     Attributes
     ----------
@@ -54,18 +57,16 @@ class Stack:
         If the networks differ in structure, or a parameter is not float32.
     """
 
-    def __init__(self, nets: Sequence[nn.Module], device: torch.device):
-        shared = structure(nets[0])
-        if any(structure(net) != shared for net in nets[1:]):
+    def __init__(self, nets: Sequence[nn.Module], device: torch.device, *, alike: bool = False):
+        shared = None if alike else structure(nets[0])
+        if not alike and any(structure(net) != shared for net in nets[1:]):
             raise ValueError("expected make_net() to return the same structure every time")
         wrong = {str(p.dtype) for p in nets[0].parameters()} - {"torch.float32"}
         if wrong:
             raise ValueError(f"expected float32 parameters, got {', '.join(wrong)}; try .float()")
         self.layout = _layout(nets[0])
-        self.rows = {
-            kind: torch.stack([_row(net, places) for net in nets]).to(device)
-            for kind, places in self.layout.items()
-        }
+        own = [dict(trained(net)) for net in nets]
+        self.rows = {kind: _rows(own, places).to(device) for kind, places in self.layout.items()}
         self.params = {n: p.requires_grad_() for n, p in _views(self.rows, self.layout).items()}
         still = [dict(fixed(net)) for net in nets]
         self.buffers = {
@@ -251,10 +252,14 @@ def _flat(tensor: Tensor, turned: bool) -> Tensor:
     return (tensor.mT if turned else tensor).reshape(len(tensor), -1)
 
 
-def _row(net: nn.Module, places: Sequence[Place]) -> Tensor:
-    params = {name: p.detach().cpu()[None] for name, p in trained(net)}
-    used = torch.cat([_flat(params[place.name], place.turned) for place in places], 1)[0]
-    return F.pad(used, (0, -len(used) % LINE))
+def _rows(own: Sequence[Mapping[str, Tensor]], places: Sequence[Place]) -> Tensor:
+    """The parameters (S, P) of S networks, given by name, at these places; whole cache lines."""
+    blocks = (
+        _flat(torch.stack([params[place.name].detach().cpu() for params in own]), place.turned)
+        for place in places
+    )
+    used = torch.cat(list(blocks), 1)
+    return F.pad(used, (0, -used.shape[1] % LINE))
 
 
 def _views(rows: Mapping[str, Tensor], layout: Mapping[str, Sequence[Place]]) -> State:
