@@ -64,6 +64,7 @@ gpu: $(READY)  ## on a machine with an NVIDIA GPU: doctor, device tests, benchma
 	@.venv/bin/coursekit doctor
 	@.venv/bin/python -m pytest -q tests/test_devices.py tests/test_engine.py
 	@.venv/bin/python -m benchmarks.run --device cuda
+	@.venv/bin/python -m benchmarks.shapes --device cuda
 	@.venv/bin/coursekit run --out build/gpu
 
 bench: build/bench/.ready  ## measure the speed of coursekit and its peers side by side, 25 minutes

@@ -86,6 +86,8 @@ def main(out: Path) -> None:
 
     import torch
 
+    from benchmarks.run import commit
+
     if not torch.cuda.is_available():
         print("no GPU here")
         return
@@ -93,6 +95,7 @@ def main(out: Path) -> None:
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
         "jobs": {},
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -137,6 +140,26 @@ def page(record: dict) -> str:
         cells = [label, str(own["n"]), f"{1000 * np.median(each):.2f}", speed, use]
         lines.append(f"| {' | '.join([*cells, format(100 * own['accuracy'], '.1f')])} |")
     lines += ["", *targets(jobs)]
+    return "\n".join(lines) + "\n"
+
+
+def summary(record: dict) -> str:
+    """How much faster each of many networks is than one by the plain loop: a table for a README."""
+    jobs = record["jobs"]
+    lines = [
+        f"{record['device']}, {MANY} networks side by side: speed of each, in the plain loop's.",
+        "",
+        "| | one by the plain loop, ms | side by side | with `graph=True` |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, w in WORKLOADS.items():
+        plain = np.median(jobs[f"{name}: {PLAIN}"]["seconds"])
+        label = f"{name}: coursekit, {MANY} side by side"
+        speeds = (
+            plain * MANY / np.median(jobs[label + end]["seconds"]) for end in ("", ", graph")
+        )
+        cells = " | ".join(f"{speed:.0f}x" for speed in speeds)
+        lines.append(f"| {w.title} | {1000 * plain:.0f} | {cells} |")
     return "\n".join(lines) + "\n"
 
 

@@ -168,8 +168,12 @@ OVERLAPS = """() => [...document.querySelectorAll("svg.chart")].flatMap(svg => {
 
 
 def overlaps(page):
-    """Labels of charts that meet, or leave their chart."""
-    return page.evaluate(OVERLAPS)
+    """Labels of charts that meet, or leave their chart, once the page is at rest."""
+    for _ in range(20):  # a chart may just be drawn anew
+        if not (found := page.evaluate(OVERLAPS)):
+            break
+        page.wait_for_timeout(100)
+    return found
 
 
 LATENCY = """() => {

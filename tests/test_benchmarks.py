@@ -40,6 +40,14 @@ def test_the_readme_shows_the_stored_summary_and_figure(stored, shapes):
     assert "](benchmarks/results/speed.png)" in readme
 
 
+def test_the_readme_shows_what_a_gpu_was_measured_to_do():
+    from benchmarks import gpu
+
+    record = json.loads((RESULTS / "gpu.json").read_text(encoding="utf-8"))
+    assert (RESULTS / "gpu.md").read_text(encoding="utf-8") == gpu.page(record)
+    assert gpu.summary(record) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_target_is_met_or_missed_by_what_was_measured(stored, shapes):
     def outcomes(factor):
         scaled = deepcopy(stored)

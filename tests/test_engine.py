@@ -1,5 +1,6 @@
 """What the engine promises beyond equality: memory, noise, precision, and the ways to run it."""
 
+import random
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from torch import nn
 from coursekit import data, models
 from coursekit.engine import devices
 from coursekit.engine.hooks import Arm, Hooks
-from coursekit.engine.networks import initial_net
+from coursekit.engine.networks import initial_net, initial_nets
 from coursekit.engine.side_by_side import try_out
 from coursekit.recipe import Recipe
 from coursekit.train import cut, evaluate, fit, train
@@ -220,6 +221,38 @@ def test_pytorchs_newer_switches_are_left_as_they_were():
     # In a process of its own: once they were used, the older ones can no longer be read.
     done = subprocess.run([sys.executable, "-c", NEWER], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_networks_made_together_equal_those_made_alone():
+    def make():  # from every random state that a network may be made of
+        layer = nn.Linear(3, 2)
+        layer.drawn = random.random(), np.random.rand()  # noqa: NPY002
+        return layer
+
+    before, states = devices.random_states(), torch.get_rng_state()
+    together = initial_nets((make, seed) for seed in (5, 2**33, 7))
+    for seed, net in zip((5, 2**33, 7), together, strict=True):
+        alone = initial_net(make, seed)
+        assert torch.equal(net.weight, alone.weight)
+        assert net.drawn == alone.drawn
+    assert len({net.drawn for net in together}) == 3
+    assert devices.random_states() == before
+    assert torch.equal(torch.get_rng_state(), states)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_cudnn_repeats_itself_inside_and_does_as_before_outside(digits, monkeypatch, before):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", before)
+    seen = []
+
+    class Noting(nn.Linear):
+        def forward(self, x):
+            seen.append(torch.backends.cudnn.deterministic)
+            return super().forward(x)
+
+    fit(lambda: nn.Sequential(nn.Flatten(), Noting(64, 10)), digits, replace(RECIPE, n_seeds=2))
+    assert set(seen) == {True}
+    assert torch.backends.cudnn.deterministic == before
 
 
 def test_tf32_is_allowed_inside_and_as_before_outside():

@@ -49,6 +49,7 @@ def test_a_good_machine_is_ready_without_a_network(monkeypatch, capsys):
     monkeypatch.setattr(socket.socket, "connect", inside)
     monkeypatch.setenv("http_proxy", "http://10.255.255.1:3128")
     monkeypatch.setattr(preflight, "trial", lambda: 0.5)
+    monkeypatch.setattr(preflight, "PATIENCE", 200)  # other tests keep this machine busy
     assert cli.main(["doctor", "--workshop", "90-minutes"]) == READY
     said = capsys.readouterr().out
     assert asked == []

@@ -353,6 +353,9 @@ def browser() -> Iterator[Finding]:
         yield Finding("browser", said)
 
 
+PATIENCE = 40  # seconds for a JupyterLab to begin to answer
+
+
 def lab() -> Iterator[Finding]:
     """Start JupyterLab as `coursekit lab` does, ask it for its page, and stop it."""
     from coursekit.commands.cli import address
@@ -369,7 +372,7 @@ def lab() -> Iterator[Finding]:
                 command, env=env, stdout=log, stderr=log, start_new_session=True
             )
             try:
-                where = address(server, "", patience=40)
+                where = address(server, "", patience=PATIENCE)
                 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
                 with opener.open(where, timeout=20) as answer:
                     answer.read()
