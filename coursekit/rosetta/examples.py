@@ -119,7 +119,7 @@ class ClassWeights:
     }
     also = ("weight",)
     trap = """Divided by the sum of weights, the loss is smaller, and everything beside it is
-    larger in proportion: the penalty here, and against any limit on slopes too. A batch with few
+    larger in proportion: the penalty here, and any limit on slopes too. A batch with few
     examples of the heavy class gives each of them more."""
 
     def keras():
@@ -218,8 +218,8 @@ class ExampleWeights:
         "sklearn": "LogisticRegression().fit(X, y, sample_weight=v)",
     }
     trap = """scikit-learn's *networks* divide by the sum of weights instead (those that take
-    weights, since version 1.7), as the wrong line does: there, twice all weights is the same
-    training; in Keras it is twice the learning rate."""
+    weights, since version 1.7), as the wrong line does: unpenalized, twice all weights
+    changes nothing; in Keras it doubles the learning rate."""
 
     def keras():
         layer = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.05))
@@ -353,8 +353,8 @@ class Rotation:
     }
     lacks = {"sklearn": NO_IMAGES}
     trap = """A factor of 15, meant as degrees, is taken without a word: it is any angle at all. A
-    factor of 0.25, meant as a small angle, is a quarter of a turn, as in the wrong line: there
-    nothing should have happened."""
+    factor of 0.25, meant as a small angle, is a quarter of a turn; the wrong line is what was
+    meant: nearly no turn."""
     missing = no_images
 
     def keras():

@@ -342,7 +342,7 @@ class Plateau:
         "sklearn": """No equivalent: `learning_rate="adaptive"` divides by five, by the training
         loss, and ends the training when it has done so often enough."""
     }
-    trap = "The wrong line copies the patience, and every cut comes an epoch later."
+    trap = "The wrong line copies the patience: a cut comes later, or not at all."
 
     def missing():
         return "factor" not in settings()
