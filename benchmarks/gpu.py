@@ -155,9 +155,7 @@ def summary(record: dict) -> str:
     for name, w in WORKLOADS.items():
         plain = np.median(jobs[f"{name}: {PLAIN}"]["seconds"])
         label = f"{name}: coursekit, {MANY} side by side"
-        speeds = (
-            plain * MANY / np.median(jobs[label + end]["seconds"]) for end in ("", ", graph")
-        )
+        speeds = (plain * MANY / np.median(jobs[label + end]["seconds"]) for end in ("", ", graph"))
         cells = " | ".join(f"{speed:.0f}x" for speed in speeds)
         lines.append(f"| {w.title} | {1000 * plain:.0f} | {cells} |")
     return "\n".join(lines) + "\n"
