@@ -688,12 +688,16 @@ def test_the_command_registers_runs_and_shows(ledger, tmp_path, capsys):
     assert "[2/2]" in capsys.readouterr().out
     kept = [results.stored(id) for id in ("C01", "C02", "C03")]
     assert [results.objection(result) for result in kept] == [None] * 3
+    mine = str(tmp_path / "mine")
+    assert cli.main(["claims", "run", "C01", "--out", mine, "--kept", str(tmp_path / "k")]) == 0
+    capsys.readouterr()
     for arguments, words in (
         (["list"], "4 claims: "),
         (["show", "C02"], "Is it quick, and good?"),
         (["show", "--lesson", "04"], "not run yet"),
         (["list", "--headline"], "1 claims: "),
         (["agree", "--world", "mnist1d"], "0 of 0 answers"),
+        (["agree", "--mine", mine], "against digits as stored: 2 of 2 answers and 4 of 4 words"),
         (["pages", "--out", str(tmp_path / "pages")], "3 pages in"),
         (["export", "--out", str(tmp_path)], "seeds.csv"),
     ):
@@ -704,6 +708,7 @@ def test_the_command_registers_runs_and_shows(ledger, tmp_path, capsys):
         (["show", "C77"], "a claim of the ledger, got 'C77'"),
         (["list", "--lesson", "77"], "a lesson among 04"),
         (["list", "--world", "moon"], "a world among"),
+        (["agree", "--mine", str(tmp_path)], "expected results in "),
     ):
         assert cli.main(["claims", *arguments]) == 1
         assert words in capsys.readouterr().err

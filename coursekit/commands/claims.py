@@ -40,7 +40,8 @@ def act(args: argparse.Namespace) -> int:
         new = results.register(ids)
         print(f"registered: {', '.join(new) or 'nothing new'}")
     elif args.action == "agree":
-        print(agreement.agreement(args.world, ids))
+        own = Path(args.mine) if args.mine else None
+        print(agreement.agreement(args.world, ids, own=own))
     elif args.action == "pages":
         out = Path(args.out or "build/ledger/pages")
         print(f"{len(cards.write_pages(ids, out, args.world))} pages in {out}")

@@ -401,6 +401,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--world", default="digits", metavar="W", help=about)
     about = "folder of what is written; default: data/ledger, or build/ledger for pages and tables"
     sub.add_argument("--out", metavar="DIR", help=about)
+    about = "for agree: folder of your own results, to compare with the stored ones of that world"
+    sub.add_argument("--mine", metavar="DIR", help=about)
     about = "folder of finished blocks of seeds, by which a run resumes; default: build/ledger/runs"
     sub.add_argument("--kept", default="build/ledger/runs", metavar="DIR", help=about)
     sub.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")

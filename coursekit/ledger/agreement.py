@@ -1,6 +1,7 @@
 """Do other data say what the first did? Counted over what could have moved."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from coursekit.ledger import record, results, worlds
 from coursekit.ledger.results import Result
@@ -13,6 +14,25 @@ def pairs(ids: Iterable[str], world: str, against: str = "digits") -> list[tuple
     """Results of claims that are stored in both worlds."""
     both = ((results.known(id, against), results.known(id, world)) for id in ids)
     return [pair for pair in both if None not in pair]
+
+
+def own_pairs(ids: Iterable[str], world: str, own: Path) -> list[tuple[Result, Result]]:
+    """Results of a world as they are stored, and as a folder has them from another machine.
+
+    Raises
+    ------
+    ValueError
+        If the folder has no result of these claims, or one that cannot be read.
+    """
+    files = {id: own / f"{id}.json" for id in ids}
+    there = {id: results.read(file) for id, file in files.items() if file.exists()}
+    if not there:
+        raise ValueError(
+            f"expected results in {own}, as in C01.json, got none; "
+            f"try `coursekit claims run C01 --out {own}`"
+        )
+    stored = {id: results.known(id, world) for id in there}
+    return [(stored[id], result) for id, result in there.items() if stored[id] is not None]
 
 
 def movable(before: Result, now: Result) -> list[tuple[Comparison, Comparison]]:
@@ -36,14 +56,20 @@ def elsewhere(result: Result) -> str:
     return "; ".join(told)
 
 
-def agreement(world: str, ids: Iterable[str] = (), against: str = "digits") -> str:
+def agreement(
+    world: str, ids: Iterable[str] = (), against: str = "digits", own: Path | None = None
+) -> str:
     """Tell how far the words of two worlds agree: what differs, and the counts.
+
+    With a folder of one's `own` results, those are compared with the stored ones of the world: what
+    changes, then, is the machine and its libraries.
 
     Exact facts are not counted, nor are conditions that only one of the worlds has: they could not
     have moved. An answer counts where all of it was measured again.
     """
     lines, words, answers, turned = [], [], [], 0
-    for before, now in pairs(list(ids) or record.records(), world, against):
+    chosen = list(ids) or list(record.records())
+    for before, now in own_pairs(chosen, world, own) if own else pairs(chosen, world, against):
         told = []
         for a, b in movable(before, now):
             words.append(a.word == b.word)
@@ -63,8 +89,9 @@ def agreement(world: str, ids: Iterable[str] = (), against: str = "digits") -> s
         elif told:
             told.insert(0, f"{now.id:<6} {now.answer}, as before")
         lines += told
+    sides = f"{own} against {world} as stored" if own else f"{world} against {against}"
     lines.append(
-        f"{world} against {against}: {sum(answers)} of {len(answers)} answers and {sum(words)} of "
+        f"{sides}: {sum(answers)} of {len(answers)} answers and {sum(words)} of "
         f"{len(words)} words that could move agree; turned into their opposite: {turned}."
     )
     return "\n".join(lines)
