@@ -127,6 +127,10 @@ def trial():
         code("two = predict('Which?', (1, 2))", [], [asked("\n\n- the left\n- the *right*")]),
         code("two.against(2)", ["hide-input", "hide-output"], [shown({"text/markdown": "Right."})]),
         code("three = predict_curve('How?')\ntrain()", [], [asked("(draw error from 0 to 1)")]),
+        nbformat.v4.new_markdown_cell(
+            "<details><summary>The fault</summary>\n\nIt never was trained.\n\n</details>\n\n"
+            "<details><summary>The proof</summary>\n\nBy parts.\n\n</details>"
+        ),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     metadata = {"kernelspec": kernel, "orphan": True}
@@ -463,8 +467,10 @@ def test_folds_formulas_and_answers(browser, site):
         for word, shown in (("Show", True), ("Hide", False)):
             assert button.inner_text() == f"{word} all answers"
             button.click()
-            visible = [one.is_visible() for one in (page.locator(".figure svg").first, rest.last)]
-            assert visible == [shown, shown]
+            fault = page.locator("text=It never was trained.")  # what a bug hunt looks for
+            looks = (page.locator(".figure svg").first, rest.last, fault)
+            assert [one.is_visible() for one in looks] == [shown] * 3
+            assert page.locator("text=By parts.").is_hidden()
         assert heard == []
 
 

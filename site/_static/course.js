@@ -95,7 +95,9 @@ questions.forEach((strong, place) => {
 });
 // Whoever wants to read without guessing opens all answers at once.
 document.querySelectorAll(".answers button").forEach(button => {
-  const answers = [...document.querySelectorAll("div.tag_hide-output > details.hide")];
+  const hunted = one => /^The (bug|fault)$/.test(one.querySelector("summary")?.textContent.trim());
+  const answers = [...document.querySelectorAll("div.tag_hide-output > details.hide, article details")]
+    .filter(one => one.matches("div.tag_hide-output > *") || hunted(one));
   const say = () => { button.textContent = `${answers.every(one => one.open) ? "Hide" : "Show"} all answers`; };
   button.parentElement.hidden = false; // nothing to press where no script runs
   button.addEventListener("click", () => {
