@@ -125,6 +125,7 @@ def main(out: Path) -> None:
 def page(record: dict) -> str:
     """The measurements as a table, and the targets below it."""
     lines = [f"# {record['device']}, torch {record['torch']}, {record['date'][:10]}", ""]
+    lines += [f"{rounds(record)}.", ""]
     lines.append("| | networks | ms per network | against the plain loop | busy, % | accuracy, % |")
     lines.append("| --- | ---: | ---: | --- | ---: | ---: |")
     jobs = record["jobs"]
@@ -143,11 +144,18 @@ def page(record: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def rounds(record: dict) -> str:
+    """How often each job was timed, in words."""
+    n = max(len(own["seconds"]) for own in record["jobs"].values())
+    return "Each timed once" if n == 1 else f"Medians of up to {n} rounds"
+
+
 def summary(record: dict) -> str:
     """How much faster each of many networks is than one by the plain loop: a table for a README."""
     jobs = record["jobs"]
     lines = [
-        f"{record['device']}, {MANY} networks side by side: speed of each, in the plain loop's.",
+        f"{record['device']}, {MANY} networks side by side: speed of each, in the plain loop's. "
+        f"{rounds(record)}.",
         "",
         "| | one by the plain loop, ms | side by side | with `graph=True` |",
         "|---|---:|---:|---:|",

@@ -162,8 +162,7 @@ def fit(
     Seed s decides everything about network s, whoever is trained beside it and on whatever device:
     its training and validation rows, flipped labels, initial weights, the order of its batches, and
     what it draws while training (dropout, augmentation). Devices, and the two ways to train, only
-    round differently, and so do two runs of a convolution on a GPU, whose library may add in
-    another order each time. The hooks are written for *one* network.
+    round differently. The hooks are written for *one* network.
 
     The networks are trained where the task is: `data.load(..., device="cuda:1")`. Inside
     `joblib.parallel_config(n_jobs=2)`, networks that are trained one after another are shared out
@@ -199,7 +198,7 @@ def fit(
         weights.
     memory : float, optional
         Bytes to stay under: networks that do not fit are trained after the others, with the same
-        result. By default half of what is free.
+        result. By default half of what is free. One after another, each takes what it takes.
 
     Returns
     -------

@@ -189,9 +189,9 @@ def test_many_convolutions_on_a_device_equal_those_on_the_cpu(device, monkeypatc
     seen = []
     products = layers.products_of_patches
 
-    def noted(layer, *tensors):
-        seen.append(layer.in_channels)
-        return products(layer, *tensors)
+    def noted(layer, h, *weights):
+        seen.append((layer.in_channels, len(h)))
+        return products(layer, h, *weights)
 
     monkeypatch.setattr(layers, "products_of_patches", noted)
     expected = on_the_cpu("cnn", n_seeds=layers.MANY, epochs=1)
@@ -199,7 +199,9 @@ def test_many_convolutions_on_a_device_equal_those_on_the_cpu(device, monkeypatc
     with on(device):
         runs = trained(CASES["cnn"], device, n_seeds=layers.MANY, epochs=1)
         assert_alike(expected, runs, rtol=rounding(device))
-    assert set(seen) == {5}, "the second layer alone: the first has one channel"
+    # The second layer alone, as the first has one channel; a first step of one asks for memory.
+    assert {n for _, n in seen} == {1, layers.MANY}
+    assert {channels for channels, n in seen if n > 1} == {5}
 
 
 @pytest.mark.skipif(not CARD, reason="no NVIDIA GPU")
@@ -387,7 +389,7 @@ def test_a_sweep_on_a_device_goes_on_where_it_was(device, tmp_path):
 def waits(case, device, **changes):
     """Where a training waits for the device, and what it uploads: two counters."""
     with pretend(device) as world:
-        trained(case, device, n_seeds=2, **changes)
+        trained(case, device, **({"n_seeds": 2} | changes))
         return Counter(world.syncs), Counter(world.uploads)
 
 
@@ -399,11 +401,16 @@ def test_a_step_neither_waits_nor_uploads(name):
         assert not now - before
 
 
+@pytest.mark.parametrize("n_seeds", [1, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_an_epoch_waits_once(name):
-    few, many = (waits(CASES[name], "cuda:0", epochs=epochs)[0] for epochs in (2, 6))
+def test_an_epoch_waits_once(name, n_seeds):
+    few, many = (
+        waits(CASES[name], "cuda:0", n_seeds=n_seeds, epochs=epochs)[0] for epochs in (2, 6)
+    )
     more = many - few
-    assert more.total() == 4, more.most_common()
+    # One network alone asks at each of 3 blocks, in 3 steps of an epoch, whether it is skipped.
+    coins = 3 * 3 if (name, n_seeds) == ("resnet", 1) else 0
+    assert more.total() == 4 * (1 + coins), more.most_common()
 
 
 def test_a_replayed_step_neither_waits_nor_uploads():
@@ -433,16 +440,34 @@ def test_networks_that_do_not_fit_are_trained_after_the_others():
         assert world.kernels["_fused_adam_"] > n_steps, "all were trained at once"
 
 
+@pytest.mark.parametrize("n_seeds", [1, 8, 16])
 @pytest.mark.parametrize("build", [partial(models.cnn, channels=(16, 8)), models.linear])
-def test_many_images_are_evaluated_in_parts(build):
+def test_many_images_are_evaluated_in_parts(build, n_seeds):
     free = 64e6
     with pretend("cuda:0", free=free) as world:
         x = torch.rand(12_000, 1, 16, 16)
         fields = [t.to("cuda:0") for t in (x, torch.arange(len(x)) % 10, x[:9], torch.arange(9))]
         task = Task("made up", *fields, n_train=40, n_val=11_000, n_classes=10)
         world.reset()  # the images themselves
-        fit(build(task), task, replace(ADAM, epochs=1, n_seeds=8))
+        fit(build(task), task, replace(ADAM, epochs=1, n_seeds=n_seeds))
         assert world.largest < free / 2
+
+
+def test_the_memory_of_many_convolutions_is_asked_of_one_network():
+    def deep():
+        layers = [nn.Conv2d(a, 16, 5, padding=2) for a in (1, 16, 16)]
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * 64, 10))
+
+    def size(device):
+        task = task_on(device)
+        return try_out((Arm(deep, ADAM), 0), [deep()], task, Hooks(record=())).bytes
+
+    grouped = size("cpu")
+    with pretend("cuda:0"):
+        patches = size("cuda:0")
+    # What the products of 16 networks and more keep: every patch, once per layer and network.
+    kept = 4 * 32 * 64 * 25 * (1 + 16 + 16)
+    assert patches > grouped + kept
 
 
 def test_no_tensor_of_an_evaluation_has_more_numbers_than_32_bits_can_count():

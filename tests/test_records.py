@@ -680,6 +680,40 @@ def test_agreement_counts_only_what_could_move(ledger, tmp_path):
     )
 
 
+def test_own_results_are_compared_with_the_stored_ones(ledger, tmp_path, monkeypatch):
+    kept, mine = tmp_path / "kept", tmp_path / "mine"
+    stored(["C01"], kept)
+    own = results.known("C01")
+    [clear] = [c for c in own.comparisons if c.condition.name == "clear"]
+    word = "hurts" if clear.word.startswith("helps") else "helps"
+    origin = dict(own.origin)
+    results.write(own, mine / "C01.json")
+    assert "2 of 2 words" in agreement.agreement("digits", ["C01"], own=mine)
+    with pytest.raises(ValueError, match="got C01 of 'digits'; try --world \"digits\""):
+        agreement.agreement("mnist", ["C01"], own=mine)
+    results.write(replace(own, origin=origin | {"code": "other"}), mine / "C01.json")
+    with pytest.raises(ValueError, match="got one by other; try `coursekit claims run C01"):
+        agreement.agreement("digits", ["C01"], own=mine)
+    results.write(own, mine / "C01.json")
+    other = replace(clear, word=word)
+    before = replace(own, comparisons=tuple(other if c is clear else c for c in own.comparisons))
+    monkeypatch.setattr(results, "known", lambda id, world: before)
+    said = agreement.agreement("digits", ["C01"], own=mine)
+    assert f"clear: {other.found} -> {clear.found}" in said
+    assert "1 of 2 words" in said
+
+
+def test_blocks_of_another_machine_are_measured_anew(ledger, tmp_path, monkeypatch):
+    stored(["C01"], tmp_path / "kept")
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("*.json")}
+    stored(["C01"], tmp_path / "kept")
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    here = runner.machine()
+    monkeypatch.setattr(runner, "machine", lambda: here | {"device": "cuda:0 (another)"})
+    stored(["C01"], tmp_path / "kept")
+    assert all(path.stat().st_mtime_ns > before for path, before in first.items())
+
+
 def test_the_command_registers_runs_and_shows(ledger, tmp_path, capsys):
     kept = ["--kept", str(tmp_path / "kept")]
     assert cli.main(["claims", "register"]) == 0

@@ -2,8 +2,9 @@
 
 Small networks spend their time on calls, not on arithmetic. So each layer of the table below does
 the work of S networks in one call: one batched product for S linear layers, one grouped
-convolution for S convolutions, one batch norm over S x C channels. A layer that is not in the table
-is mapped over the networks by `torch.func.vmap`: slower, and as right.
+convolution for S convolutions (on a GPU, one product with all patches), one batch norm over S x C
+channels. A layer that is not in the table is mapped over the networks by `torch.func.vmap`: slower,
+and as right.
 
 Axes: S networks, B rows, C channels, H hidden. Hidden activations are (S, B, ...).
 """
@@ -221,11 +222,7 @@ def _convolution(layer: nn.Conv1d | nn.Conv2d, place: str, names: Mapping[int, s
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         n = len(h)
-        if (
-            simple
-            and h.device.type == "cuda"
-            and n >= (MANY_SHALLOW if layer.in_channels == 1 else MANY)
-        ):
+        if simple and _by_products(layer.in_channels, n, h.device):
             return products_of_patches(
                 layer, h, state[weight], None if bias is None else state[bias]
             )
@@ -443,6 +440,23 @@ class PairMax(torch.autograd.Function):
 # layer of a small CNN on signals took 15 ms grouped and 0.8 ms so with 256 networks, 1.2 and 0.8 ms
 # with 16, and the same with 4. For one channel cuDNN has a kernel of its own, which lasts longer.
 MANY, MANY_SHALLOW = 16, 128
+_measured = False
+
+
+@contextmanager
+def as_in_company():
+    """Compute few networks in the way of many inside the block, to see what memory that takes."""
+    global _measured
+    before, _measured = _measured, True
+    try:
+        yield
+    finally:
+        _measured = before
+
+
+def _by_products(n_channels: int, n: int, device: torch.device) -> bool:
+    enough = MANY_SHALLOW if n_channels == 1 else MANY
+    return device.type == "cuda" and (_measured or n >= enough)
 
 
 def products_of_patches(layer: nn.Conv1d | nn.Conv2d, h: Tensor, w: Tensor, b: Tensor | None):

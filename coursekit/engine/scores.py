@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from coursekit.datasets.tasks import Deal, Reader, Task, read_rows
 from coursekit.engine.devices import matmul_precision, widest
-from coursekit.engine.stack import EVAL_ROWS, State, forward
+from coursekit.engine.stack import EVAL_ROWS, State, forward, rows_in_memory
 
 PARTS = ("train", "val", "test")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -119,13 +119,17 @@ def outputs_of_one(net: nn.Module, x: Tensor | Reader, rows: Tensor | None = Non
     """Outputs (N, ...) of one network in evaluation mode for rows of `x`, by default all."""
     was_training, n = net.training, len(x) if rows is None else len(rows)
     net.eval()
+
+    def read(part: slice) -> Tensor:  # a copy: a network may change its input in place
+        return x[part].clone() if rows is None else read_rows(x, rows[part])
+
     blocks = []
     try:
-        for start in range(0, n, EVAL_ROWS):
-            part = slice(start, start + EVAL_ROWS)
-            # A copy: a network may change its input in place.
-            block = x[part].clone() if rows is None else read_rows(x, rows[part])
-            blocks.append(net(block))
+        row, most = read(slice(0, 1)), EVAL_ROWS
+        if row.device.type != "cpu" and n > 1:
+            most = min(most, rows_in_memory(net, row, net))
+        for start in range(0, n, most):
+            blocks.append(net(read(slice(start, start + most))))
     finally:
         net.train(was_training)
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from coursekit.datasets.tasks import Deal, Reader, Task, stream
 from coursekit.engine.devices import half, matmul_precision, random_states, recorded, send
 from coursekit.engine.hooks import Arm, Hooks, overwrite, per_network
+from coursekit.engine.layers import as_in_company
 from coursekit.engine.networks import initial_net, private_rng, structure
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, recorded_loss, score_stack
@@ -168,7 +169,8 @@ def try_out(runner: tuple[Arm, int], nets: Sequence[nn.Module], task: Task, hook
             streams = Streams([seed], device, ahead=False)  # a block ahead is shared by all
             losses_of = optimized_losses(stack, streams, task, hooks, [arm])
             stack.net.train()
-            with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            hooked = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+            with hooked, as_in_company():
                 losses = losses_of(task.inputs(rows), y)
             stack.backward(losses)
             drawn = not torch.equal(stated, torch.get_rng_state())

@@ -4,7 +4,7 @@ This is where the course's speed comes from: one call for S networks costs littl
 for one of them, because small networks spend their time on calls.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coursekit.engine.devices import Allocations, free_memory, matmul_precision, send
-from coursekit.engine.layers import Call, side_by_side, wide
+from coursekit.engine.layers import Call, as_in_company, side_by_side, wide
 from coursekit.engine.networks import structure
 from coursekit.engine.random import Streams
 
@@ -207,14 +207,23 @@ def _rows_at_once(net: nn.Module, call: Call, state: Mapping[str, Tensor], input
     if device.type == "cpu":
         return EVAL_ROWS
     one = slice(0, 1)
-    row = inputs(one, one)
+
+    def compute(row: Tensor) -> None:
+        with as_in_company():
+            call({name: tensor[one] for name, tensor in state.items()}, row, None)
+
+    return rows_in_memory(net, inputs(one, one), compute)
+
+
+def rows_in_memory(net: nn.Module, row: Tensor, compute: Callable[[Tensor], object]) -> int:
+    """How many such rows a GPU has room for, as `_rows_at_once` tells, if `compute` takes one."""
     known = _row_bytes.setdefault(net, {})
     if row.shape not in known:
         # Counts also what is freed in between: the allocator and libraries want room as well.
         with Allocations() as taken:
-            call({name: tensor[one] for name, tensor in state.items()}, row, None)
+            compute(row)
         known[row.shape] = max(1, row.nbytes + taken.bytes)  # rows of the pool are copied
-    return max(1, min(free_memory(device), 2**33) // known[row.shape])
+    return max(1, min(free_memory(row.device), 2**33) // known[row.shape])
 
 
 _row_bytes: WeakKeyDictionary[nn.Module, dict[torch.Size, int]] = WeakKeyDictionary()

@@ -22,7 +22,8 @@ def own_pairs(ids: Iterable[str], world: str, own: Path) -> list[tuple[Result, R
     Raises
     ------
     ValueError
-        If the folder has no result of these claims, or one that cannot be read.
+        If the folder has no result of these claims, or one that cannot be read, is of another world
+        or was made by other code than the stored one.
     """
     files = {id: own / f"{id}.json" for id in ids}
     there = {id: results.read(file) for id, file in files.items() if file.exists()}
@@ -31,8 +32,23 @@ def own_pairs(ids: Iterable[str], world: str, own: Path) -> list[tuple[Result, R
             f"expected results in {own}, as in C01.json, got none; "
             f"try `coursekit claims run C01 --out {own}`"
         )
-    stored = {id: results.known(id, world) for id in there}
-    return [(stored[id], result) for id, result in there.items() if stored[id] is not None]
+    found = []
+    for id, result in there.items():
+        where = result.origin["world"]
+        if where != world:
+            raise ValueError(
+                f"expected results of the world {world!r} in {own}, got {id} of {where!r}; "
+                f'try --world "{where}"'
+            )
+        if (stored := results.known(id, world)) is None:
+            continue
+        if result.origin["code"] != stored.origin["code"]:
+            raise ValueError(
+                f"expected {id} by the stored result's code, {stored.origin['code']}, got one by "
+                f"{result.origin['code']}; try `coursekit claims run {id} --out {own}` again"
+            )
+        found.append((stored, result))
+    return found
 
 
 def movable(before: Result, now: Result) -> list[tuple[Comparison, Comparison]]:

@@ -84,14 +84,16 @@ def _widest(found: dict[str, Evidence]) -> float:
 def _block(chosen: Experiment, world: worlds.World, seeds: Sequence[int], kept: Path) -> Block:
     span = f"{seeds[0]}-{seeds[-1]}" if len(seeds) else "exact"
     path = kept / world.name.replace(" ", "_") / f"{chosen.name}.{chosen.code}.{span}.json"
-    if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    else:
-        date, start = machine()["date"], time.perf_counter()
+    # Another card, or another torch, measures anew: its results must not be named for this one.
+    now = machine()
+    here = {key: now[key] for key in ("torch", "device")}
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if stored is None or stored.get("machine", here) != here:
+        date, start = now["date"], time.perf_counter()
         found = chosen(seeds, world)
         seconds = round(time.perf_counter() - start, 2)
         packed = _of_each(found, evidence.pack)
-        stored = {"seconds": seconds, "date": date, "evidence": packed}
+        stored = {"seconds": seconds, "date": date, "machine": here, "evidence": packed}
         replace_file(path, json.dumps(stored).encode())
     unpacked = _of_each(stored["evidence"], evidence.unpack)
     return Block(unpacked, stored["seconds"], stored["date"])
