@@ -27,12 +27,7 @@ from coursekit.engine import side_by_side
 from coursekit.engine.devices import free_memory, half, kept_pages, matmul_precision, send
 from coursekit.engine.hooks import Arm, Hooks, Params, as_loss, for_one, overwrite, own_step
 from coursekit.engine.layers import draws_in_branches, own_draws
-from coursekit.engine.networks import (
-    initial_net,
-    initial_nets,
-    private_rng,
-    require_own_parts,
-)
+from coursekit.engine.networks import initial_net, initial_nets, private_rng, require_own_parts
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, mean_loss, score_one
 from coursekit.engine.side_by_side import Runners, batch_order, is_evaluated
@@ -337,10 +332,8 @@ def _together(
     """Train side by side, chunk by chunk."""
     runs = []
     for chunk in chunks:
-        stack, seeds = (
-            Stack(nets[chunk], task.device, alike=True),
-            [seed for _, seed in runners[chunk]],
-        )
+        stack = Stack(nets[chunk], task.device, alike=True)  # by the trial
+        seeds = [seed for _, seed in runners[chunk]]
         recipe, partly = runners[0][0].recipe, watched and len(chunks) == 1
         scores = side_by_side.epochs(runners[chunk], stack, task, hooks)
         history = History(recipe, seeds, stack, partial=partly)

@@ -131,6 +131,12 @@ def structure(net: nn.Module) -> tuple:
     return layers, params, buffers
 
 
+def alike(nets: Sequence[nn.Module]) -> bool:
+    """Whether networks have one structure."""
+    shared = structure(nets[0])
+    return all(structure(net) == shared for net in nets[1:])
+
+
 OWN = {*vars(nn.Module()), "generator"}  # what every module has
 
 

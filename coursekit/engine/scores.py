@@ -125,9 +125,9 @@ def outputs_of_one(net: nn.Module, x: Tensor | Reader, rows: Tensor | None = Non
 
     blocks = []
     try:
-        row, most = read(slice(0, 1)), EVAL_ROWS
-        if row.device.type != "cpu" and n > 1:
-            most = min(most, rows_in_memory(net, row, net))
+        most = EVAL_ROWS
+        if n > 1 and next(net.parameters()).device.type != "cpu":
+            most = min(most, rows_in_memory(net, read(slice(0, 1)), net))
         for start in range(0, n, most):
             blocks.append(net(read(slice(start, start + most))))
     finally:

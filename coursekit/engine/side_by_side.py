@@ -17,7 +17,7 @@ from coursekit.datasets.tasks import Deal, Reader, Task, stream
 from coursekit.engine.devices import half, matmul_precision, random_states, recorded, send
 from coursekit.engine.hooks import Arm, Hooks, overwrite, per_network
 from coursekit.engine.layers import as_in_company
-from coursekit.engine.networks import initial_net, private_rng, structure
+from coursekit.engine.networks import alike, initial_net, private_rng, structure
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, recorded_loss, score_stack
 from coursekit.engine.stack import Stack, forward
@@ -141,8 +141,7 @@ def try_out(runner: tuple[Arm, int], nets: Sequence[nn.Module], task: Task, hook
     if type(optimizer) not in [getattr(torch.optim, name) for name in ENTRYWISE]:
         reason = f"{type(optimizer).__name__} may look at a whole network to move one weight"
         return Trial(obstacle=reason)
-    shared = structure(nets[0])
-    if any(structure(net) != shared for net in nets[1:]):
+    if not alike(nets):
         reason = "the networks differ in more than their weights and buffers"
         return Trial(obstacle=reason, surprising=True)
     deal, n = deal_to(task, [seed]), arm.recipe.batch_size

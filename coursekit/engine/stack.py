@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coursekit.engine import networks
 from coursekit.engine.devices import Allocations, free_memory, matmul_precision, send
 from coursekit.engine.layers import Call, as_in_company, side_by_side, wide
-from coursekit.engine.networks import structure
 from coursekit.engine.random import Streams
 
 State = dict[str, Tensor]
@@ -58,8 +58,7 @@ class Stack:
     """
 
     def __init__(self, nets: Sequence[nn.Module], device: torch.device, *, alike: bool = False):
-        shared = None if alike else structure(nets[0])
-        if not alike and any(structure(net) != shared for net in nets[1:]):
+        if not (alike or networks.alike(nets)):
             raise ValueError("expected make_net() to return the same structure every time")
         wrong = {str(p.dtype) for p in nets[0].parameters()} - {"torch.float32"}
         if wrong:
