@@ -89,13 +89,25 @@ def test_a_pool_may_return_indices():
     torch.testing.assert_close(largest, F.max_pool2d(x.flatten(0, 1), 2).view(2, 3, 1, 2, 2))
 
 
-@pytest.mark.parametrize("n_outputs", [10, 16])
-def test_an_in_place_relu_may_follow_a_linear_layer(n_outputs):
-    net = nn.Sequential(nn.Linear(8, n_outputs), nn.ReLU(inplace=True))
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("n_outputs", [1, 10, 16])
+def test_relu_behind_a_linear_layer_is_as_alone(n_outputs, inplace):
+    net = nn.Sequential(nn.Linear(8, n_outputs), nn.ReLU(inplace))
     x = torch.randn(1, 5, 8)
     stack = Stack([deepcopy(net)], CPU)
     torch.testing.assert_close(stack(x)[0], net(x[0]))
     stack.backward(stack(x).sum((1, 2)))
+    net(x[0]).sum().backward()
+    flat = [net[0].weight.grad if n_outputs % 16 else net[0].weight.grad.T, net[0].bias.grad]
+    for rows, grad in zip(stack.rows.values(), flat, strict=True):
+        torch.testing.assert_close(rows.grad[0, : grad.numel()], grad.flatten())
+
+
+def test_relu_leaves_inputs_as_they_are():
+    given = torch.randn(1, 5, 8)
+    before = given.clone()
+    Stack([nn.Sequential(nn.ReLU(), nn.Linear(8, 16))], CPU)(given)
+    assert torch.equal(given, before)
 
 
 def test_a_parameter_without_axes_is_trained():

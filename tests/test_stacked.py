@@ -1,6 +1,7 @@
 """One memory for S networks: what is shared, what is a copy, and what is refused."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -52,11 +53,18 @@ def tied():
     return net
 
 
+def large():  # two matrices have rows of their own; the last is large, but no whole cache lines
+    hidden = [nn.Linear(6, 192), nn.ReLU(), nn.Linear(192, 32), nn.ReLU()]
+    return nn.Sequential(*hidden, nn.Linear(32, 33), nn.Linear(33, 3))
+
+
 def nets_of(make, n=3):
     return [initial_net(make, seed) for seed in range(n)]
 
 
-MAKERS = [plain, convolutional, tied, Unused, lambda: nn.BatchNorm1d(6), lambda: nn.Linear(6, 32)]
+MAKERS = [
+    plain, convolutional, tied, large, Unused, lambda: nn.BatchNorm1d(6), lambda: nn.Linear(6, 32),
+]  # fmt: skip
 
 
 def by_name(stack, which):
@@ -81,9 +89,10 @@ def test_a_stack_holds_the_networks(make):
         close(p, torch.stack([dict(net.named_parameters())[name] for net in nets]))
         assert torch.equal(stack.params[name], p)
         assert stack.params[name].requires_grad
-        assert ("matrices" if named[name].ndim > 1 else "vectors") == next(
-            kind for kind, places in stack.layout.items() if name in [q.name for q in places]
-        )
+        [kind] = [k for k, places in stack.layout.items() if name in [q.name for q in places]]
+        own = named[name].numel() >= 1024 and named[name].numel() % 16 == 0
+        packed = "matrices" if named[name].ndim > 1 else "vectors"
+        assert kind == (f"matrix {name}" if own and packed == "matrices" else packed)
     buffers = dict(nets[0].named_buffers())
     assert set(stack.state) == set(named) | set(buffers)
     assert not any(t.requires_grad for t in stack.state.values())
@@ -132,6 +141,46 @@ def test_a_gradient_through_another_network_would_show():
         assert not g[1:].any(), name
 
 
+class Pair(nn.Module):
+    """Autograd gives both matrices one tensor as their gradient, of one number unless bent."""
+
+    def __init__(self, bent=False):
+        super().__init__()
+        self.bent = bent
+        self.a, self.b = (nn.Parameter(torch.randn(64, 32)) for _ in range(2))
+
+    def forward(self, h):
+        total = self.a + self.b
+        return (total.sin() if self.bent else total).sum((0, 1)) * h[:, :1]
+
+
+@pytest.mark.parametrize("bent", [False, True])
+@pytest.mark.parametrize("nesterov", [False, True])  # which writes into the gradients
+def test_parameters_that_share_a_gradient_move_as_alone(bent, nesterov):
+    def make(groups):
+        return torch.optim.SGD(groups, 0.1, momentum=0.9, nesterov=nesterov, foreach=True)
+
+    stack = Stack(nets_of(partial(Pair, bent)), CPU)
+    x = torch.ones(1, 5, 6).expand(3, -1, -1)
+    optimizer = optimizer_of(stack, [Recipe(optimizer=make, lr=0.1)] * 3)
+    alone = nets_of(partial(Pair, bent))
+    for step in range(2):
+        stack.backward(stack(x).mean((1, 2)) * (step + 1))
+        a, b = (rows.grad for rows in stack.rows.values())
+        assert a.is_contiguous()
+        assert b.is_contiguous()
+        assert a.data_ptr() != b.data_ptr()
+        optimizer.step()
+    for s, net in enumerate(alone):
+        optimizer = make(net.parameters())
+        for step in range(2):
+            optimizer.zero_grad()
+            (net(x[s]).mean() * (step + 1)).backward()
+            optimizer.step()
+        for name, p in net.named_parameters():
+            close(stack.state[name][s], p.detach())
+
+
 RECIPES = {
     "sgd": Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=0.1),
     "adam": Recipe(optimizer="adam", lr=0.01, weight_decay=0.1),
@@ -154,7 +203,7 @@ def trained(stack, recipes):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-@pytest.mark.parametrize("make", [plain, convolutional, tied])
+@pytest.mark.parametrize("make", [plain, convolutional, tied, large])
 def test_optimizers_move_what_state_shows_and_each_network_by_its_own_recipe(make, recipe):
     slow = replace(recipe, lr=recipe.lr / 10, weight_decay=0.0)
     recipes = [recipe, recipe, slow]

@@ -158,6 +158,11 @@ def _build(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
     return with_channels
 
 
+def _is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a layer is just of this kind, and computes what PyTorch wrote for it."""
+    return type(layer) is kind and not _is_changed(layer)
+
+
 def _is_changed(layer: nn.Module) -> bool:
     """Whether somebody hung a hook on this very layer, or gave it another `forward`."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -185,7 +190,12 @@ def _mapped(layer: nn.Module, place: str, names: Mapping[int, str]) -> Call:
 
 
 def _sequential(layer: nn.Sequential, place: str, names: Mapping[int, str]) -> Call:
-    calls = [_build(child, f"{place}.{key}", names) for key, child in layer._modules.items()]
+    calls: list[Call] = []
+    before: nn.Module | None = None
+    for key, child in layer._modules.items():
+        own = _is_plain(child, nn.ReLU) and before is not None and _is_plain(before, nn.Linear)
+        calls.append(_relu_in_place if own else _build(child, f"{place}.{key}", names))
+        before = child
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         for child in calls:
@@ -193,6 +203,12 @@ def _sequential(layer: nn.Sequential, place: str, names: Mapping[int, str]) -> C
         return h
 
     return call
+
+
+def _relu_in_place(state: State, h: Tensor, streams: Streams | None) -> Tensor:
+    """ReLU of what a linear layer has just computed: nobody else reads it, so it is overwritten."""
+    usual = h.ndim == 3 and h.is_contiguous()  # else a view, and autograd would copy all of it
+    return h.relu_() if usual else h.relu()
 
 
 def _flatten(layer: nn.Flatten, place: str, names: Mapping[int, str]) -> Call | None:
@@ -206,7 +222,9 @@ def _linear(layer: nn.Linear, place: str, names: Mapping[int, str]) -> Call:
 
     def call(state: State, h: Tensor, streams: Streams | None) -> Tensor:
         rows = h if h.ndim == 3 else h.flatten(1, -2)  # (S, B, D)
-        out = Products.apply(rows, state[weight], None if bias is None else state[bias])
+        # Without gradients, a function that has them by hand is nothing but slower.
+        multiply = Products.apply if torch.is_grad_enabled() else products
+        out = multiply(rows, state[weight], None if bias is None else state[bias])
         out = out if wide(layer.out_features) else out.mT
         return out if h.ndim == 3 else out.unflatten(1, h.shape[1:-1])
 
@@ -382,9 +400,7 @@ class Products(torch.autograd.Function):
             h, w = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (h, w))
         ctx.save_for_backward(h, w)
         ctx.has_bias = b is not None
-        if wide(w.shape[1]):
-            return _product(h, w.mT, None if b is None else b.unsqueeze(1))
-        return _product(w, h.mT, None if b is None else b.unsqueeze(2))
+        return products(h, w, b)
 
     @staticmethod
     def backward(ctx, g: Tensor):
@@ -403,6 +419,13 @@ class Products(torch.autograd.Function):
         if needs_w:
             to_w = torch.bmm(g, h)
         return to_h, to_w, g.sum(2) if ctx.has_bias else None
+
+
+def products(h: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    """What `Products` computes."""
+    if wide(w.shape[1]):
+        return _product(h, w.mT, None if b is None else b.unsqueeze(1))
+    return _product(w, h.mT, None if b is None else b.unsqueeze(2))
 
 
 def wide(n_outputs: int) -> bool:

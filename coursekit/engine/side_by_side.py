@@ -20,7 +20,7 @@ from coursekit.engine.layers import as_in_company
 from coursekit.engine.networks import alike, initial_net, private_rng, structure
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import checked_outputs, recorded_loss, score_stack
-from coursekit.engine.stack import Stack, forward
+from coursekit.engine.stack import VECTORS, Stack, forward
 from coursekit.recipe import Recipe, make_optimizer, param_groups, set_rates, torch_optimizer
 
 Runners = Sequence[tuple[Arm, int]]
@@ -109,7 +109,7 @@ def optimizer_of(stack: Stack, recipes: Sequence[Recipe]) -> torch.optim.Optimiz
         stop = start + len(list(same))
         blocks: dict[float, list[Tensor]] = {}  # by their decay
         for kind in stack.rows:
-            decay = recipe.vector_decay if kind == "vectors" else recipe.weight_decay
+            decay = recipe.vector_decay if kind == VECTORS else recipe.weight_decay
             blocks.setdefault(decay, []).extend(stack.block(kind, start, stop))
         lr = torch.tensor(recipe.lr, device=stack.device) if first.graph else None
         groups += param_groups(blocks, recipe, lr)
@@ -239,8 +239,8 @@ LARGEST_MAP = 150_000
 
 def _bytes(recipe: Recipe, stack: Stack, task: Task, deal: Deal, saved: int) -> int:
     parameters = 4 * sum(rows.numel() for rows in stack.rows.values())
-    # Weights, two gradients (as computed, and laid out), best and final with a copy each: 7. Adam
-    # keeps two moments, SGD one.
+    # Weights, two gradients (of this step, and of the last one or laid out), best and final with a
+    # copy each: 7. Adam keeps two moments, SGD one.
     copies = 7 + (1 if recipe.optimizer == "sgd" else 2)
     rows = deal.train_rows.numel() + deal.val_rows.numel()
     # A recorded step has a memory pool of its own, beside that of the last, smaller batches.

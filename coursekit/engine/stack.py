@@ -25,6 +25,11 @@ EVAL_ROWS = 3072
 # Floats per cache line. Vectorized code treats the rest of an array apart, and rounds differently
 # there; with rows of whole lines, a network is computed to the same bit in any company.
 LINE = 16
+# From so many numbers on, a matrix has rows of its own, and its gradient stays where autograd put
+# it; those of smaller parameters are copied side by side, so that one call moves all of them.
+# Copying all of them took an eighth of the time of W1 with 64 networks, benchmarks/workloads.py.
+OWN_ROWS = 1024
+VECTORS, MATRICES = "vectors", "matrices"  # what is packed; others are kept by their name
 
 
 class Stack:
@@ -43,9 +48,10 @@ class Stack:
     ----------
     net : nn.Module
         The structure.
-    rows : dict of {"matrices", "vectors"} to (S, P) float32 tensor
-        All parameters, those with two axes or more apart from the others, because weight decay may
-        spare the latter. `rows[kind].grad` holds their gradients.
+    rows : dict of str to (S, P) float32 tensor
+        All parameters: "vectors" together, because weight decay may spare them, small "matrices"
+        (two axes or more) together, and each large one by itself. `rows[kind].grad` holds their
+        gradients.
     params : dict of str to (S, ...) tensor
         The same memory by name, with a gradient.
     buffers : dict of str to (S, ...) tensor
@@ -76,6 +82,7 @@ class Stack:
         self._call = side_by_side(self.net)
         for rows in self.rows.values():
             rows.grad = torch.zeros_like(rows)
+        self._moved: list[tuple[Tensor, str, slice]] = []  # blocks that optimizers change
 
     def __call__(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         return self._call(self.params | self.buffers, x, streams)
@@ -103,9 +110,21 @@ class Stack:
         leaves = list(self.params.values())
         grads = torch.autograd.grad(losses, leaves, ones, materialize_grads=True)
         by_name = dict(zip(self.params, grads, strict=True))
+        taken: set[int] = set()
         for kind, places in self.layout.items():
-            used = self.rows[kind].grad[:, : places[-1].stop]
-            torch.cat([_flat(by_name[place.name], place.turned) for place in places], 1, out=used)
+            found = [_flat(by_name[place.name], place.turned) for place in places]
+            if kind in (VECTORS, MATRICES):
+                torch.cat(found, 1, out=self.rows[kind].grad[:, : places[-1].stop])
+                continue
+            [grad] = found
+            # An optimizer may write into a gradient, and autograd may give one tensor to two
+            # parameters, or one number to all entries.
+            if not grad.is_contiguous() or grad.data_ptr() in taken:
+                grad = grad.clone(memory_format=torch.contiguous_format)
+            taken.add(grad.data_ptr())
+            self.rows[kind].grad = grad
+        for block, kind, which in self._moved:
+            block.grad = self.rows[kind].grad[which]
 
     def snapshot(self) -> "Snapshot":
         """A copy that can be renewed network by network."""
@@ -113,8 +132,11 @@ class Stack:
 
     def block(self, kind: str, start: int, stop: int) -> list[Tensor]:
         """The tensors, gradients included, that an optimizer changes for networks start to stop."""
-        block = self.rows[kind][start:stop]
-        block.grad = self.rows[kind].grad[start:stop]
+        which = slice(start, stop)
+        block = self.rows[kind][which]
+        block.grad = self.rows[kind].grad[which]
+        if kind not in (VECTORS, MATRICES):  # whose gradients always lie in the same place
+            self._moved.append((block, kind, which))
         return [block]
 
 
@@ -248,7 +270,10 @@ def fixed(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _layout(net: nn.Module) -> dict[str, list[Place]]:
     layout: dict[str, list[Place]] = {}
     for name, p in trained(net):
-        places = layout.setdefault("matrices" if p.ndim >= 2 else "vectors", [])
+        kind = VECTORS if p.ndim < 2 else MATRICES
+        if kind == MATRICES and p.numel() >= OWN_ROWS and p.numel() % LINE == 0:
+            kind = f"matrix {name}"
+        places = layout.setdefault(kind, [])
         start = places[-1].stop if places else 0
         # In the order in which `layers` multiplies: gradients come that way, and need no copy.
         turned = p.ndim == 2 and wide(len(p))

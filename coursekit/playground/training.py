@@ -17,7 +17,7 @@ from coursekit.engine.networks import initial_net
 from coursekit.engine.random import Streams
 from coursekit.engine.scores import score_stack
 from coursekit.engine.side_by_side import batch_order, deal_to, optimized_losses
-from coursekit.engine.stack import Stack
+from coursekit.engine.stack import VECTORS, Stack
 from coursekit.playground.setting import STRENGTHS, Setting
 from coursekit.recipe import param_groups, torch_optimizer
 from coursekit.results.runs import History, Runs
@@ -52,7 +52,7 @@ class Training:
         self._stack, self._streams = Stack(nets, device), Streams(seeds, device)
         self._deal = deal_to(self._task, seeds)
         self._orders = [batch_order(seed, self._task.n_train) for seed in seeds]
-        # Two groups even where nothing decays, so that decay can be turned up for the matrices.
+        # A group of each kind, also where nothing decays: decay can be turned up for matrices.
         blocks = ({w: self._stack.block(kind, 0, len(seeds))} for kind, w in self._decays())
         groups = [group for own in blocks for group in param_groups(own, self._recipe)]
         self._optimizer = torch_optimizer(groups, self._recipe)
@@ -130,7 +130,7 @@ class Training:
 
     def _decays(self) -> Iterator[tuple[str, float]]:
         for kind in self._stack.rows:
-            yield kind, self.setting.weight_decay if kind == "matrices" else 0.0
+            yield kind, self.setting.weight_decay if kind != VECTORS else 0.0
 
     def _apply(self) -> None:
         """Put the strengths where the next epoch reads them."""
