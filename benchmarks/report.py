@@ -269,7 +269,8 @@ def summary(results: Mapping, shapes: Mapping | None = None) -> str:
             lines.append(f"| {text} | {ratio * pace(results):.0f} | {times(ratio)} |")
 
     for n in (1, 16, 64):
-        add(f"coursekit, {n} side by side", find(results, "W1", "coursekit", n))
+        how = "one alone" if n == 1 else f"{n} side by side"
+        add(f"coursekit, {how}", find(results, "W1", "coursekit", n))
     add("JAX `jit(vmap(scan))`, 64", find(results, "W1", "jax", 64))
     add("Lightning, barebones", find(results, "W1", "lightning"))
     lines.insert(0, f"| plain PyTorch loop | {pace(results):.0f} | |")

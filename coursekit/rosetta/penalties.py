@@ -371,8 +371,8 @@ class Biases:
         "sklearn": None,
     }
     lacks = {
-        "sklearn": """No equivalent: its linear models and networks never punish the intercept, and
-        no setting changes that."""
+        "sklearn": """No equivalent: `Ridge`, `Lasso` and its networks never punish the intercept,
+        and no setting changes that. (Models of liblinear do: `intercept_scaling`.)"""
     }
     trap = """The usual line `SGD(net.parameters(), weight_decay=...)` punishes biases and the
     scales of normalization too, which the usual line of Keras does not."""

@@ -340,7 +340,7 @@ class Plateau:
     }
     lacks = {
         "sklearn": """No equivalent: `learning_rate="adaptive"` divides by five, by the training
-        loss, and ends the training when it has done so often enough."""
+        loss (with `early_stopping`, a score), and ends the training after enough of it."""
     }
     trap = "The wrong line copies the patience: a cut comes later, or not at all."
 
@@ -384,7 +384,7 @@ class Threshold:
     }
     lacks = {
         "sklearn": """No equal: `tol` of `learning_rate="adaptive"` is absolute too, but on the
-        training loss."""
+        training loss or a score."""
     }
     trap = "The wrong line leaves `threshold_mode` at its default."
 
