@@ -11,6 +11,8 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/exercises/*.ipynb)
 SLOW := box cli cluster course devices devices_lessons exercise_mutants explorers explorer_% grading_% guide lab layout nbgrader plans preflight room rosetta site slides wheel
 QUICK := $(filter-out $(SLOW:%=tests/test_%.py), $(wildcard tests/test_*.py)) \
   -k "not another_process and not killed_process and not compiled_training and not newer_switches"
+# Processes that `make test` shares its files out to: `make test WORKERS=8` where there are cores.
+WORKERS ?= 2
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
 # Set up again when the checkout was moved or the Python underneath is gone.
@@ -32,8 +34,8 @@ quick: $(READY)  ## while editing: engine, statistics, exercises on few seeds, i
 	  .venv/bin/python -m pytest -q -n 2 --dist worksteal $(QUICK)
 
 test: $(READY) check  ## everything that CI runs: style, tests, all notebooks
-	@# Two processes of one thread each: more threads would only fight over the same cores.
-	@COURSEKIT_STATIC=1 COURSEKIT_HOME="$(CURDIR)/build/home" OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile \
+	@# Processes of one thread each: more threads would only fight over the same cores.
+	@COURSEKIT_STATIC=1 COURSEKIT_HOME="$(CURDIR)/build/home" OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(WORKERS) --dist loadfile \
 	  $(NBVAL) tests $(NOTEBOOKS)
 
 run: $(READY)  ## execute all notebooks into build/
