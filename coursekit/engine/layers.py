@@ -193,7 +193,8 @@ def _sequential(layer: nn.Sequential, place: str, names: Mapping[int, str]) -> C
     calls: list[Call] = []
     before: nn.Module | None = None
     for key, child in layer._modules.items():
-        own = _is_plain(child, nn.ReLU) and before is not None and _is_plain(before, nn.Linear)
+        fresh = before is not None and _is_plain(before, nn.Linear) and wide(before.out_features)
+        own = fresh and _is_plain(child, nn.ReLU)
         calls.append(_relu_in_place if own else _build(child, f"{place}.{key}", names))
         before = child
 
@@ -207,8 +208,7 @@ def _sequential(layer: nn.Sequential, place: str, names: Mapping[int, str]) -> C
 
 def _relu_in_place(state: State, h: Tensor, streams: Streams | None) -> Tensor:
     """ReLU of what a linear layer has just computed: nobody else reads it, so it is overwritten."""
-    usual = h.ndim == 3 and h.is_contiguous()  # else a view, and autograd would copy all of it
-    return h.relu_() if usual else h.relu()
+    return h.relu_() if h.ndim == 3 else h.relu()  # through a view, autograd would copy all of it
 
 
 def _flatten(layer: nn.Flatten, place: str, names: Mapping[int, str]) -> Call | None:

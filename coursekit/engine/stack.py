@@ -28,7 +28,7 @@ LINE = 16
 # From so many numbers on, a matrix has rows of its own, and its gradient stays where autograd put
 # it; those of smaller parameters are copied side by side, so that one call moves all of them.
 # Copying all of them took an eighth of the time of W1 with 64 networks, benchmarks/workloads.py.
-OWN_ROWS = 1024
+OWN_ROWS = 2048
 VECTORS, MATRICES = "vectors", "matrices"  # what is packed; others are kept by their name
 
 
@@ -83,6 +83,8 @@ class Stack:
         for rows in self.rows.values():
             rows.grad = torch.zeros_like(rows)
         self._moved: list[tuple[Tensor, str, slice]] = []  # blocks that optimizers change
+        held = chain(self.rows.values(), self.buffers.values())
+        self._held = {t.untyped_storage().data_ptr() for t in held}
 
     def __call__(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         return self._call(self.params | self.buffers, x, streams)
@@ -110,18 +112,18 @@ class Stack:
         leaves = list(self.params.values())
         grads = torch.autograd.grad(losses, leaves, ones, materialize_grads=True)
         by_name = dict(zip(self.params, grads, strict=True))
-        taken: set[int] = set()
+        taken = set(self._held)
         for kind, places in self.layout.items():
             found = [_flat(by_name[place.name], place.turned) for place in places]
             if kind in (VECTORS, MATRICES):
                 torch.cat(found, 1, out=self.rows[kind].grad[:, : places[-1].stop])
                 continue
-            [grad] = found
-            # An optimizer may write into a gradient, and autograd may give one tensor to two
-            # parameters, or one number to all entries.
-            if not grad.is_contiguous() or grad.data_ptr() in taken:
+            grad = found[0].detach()
+            # An optimizer may write into a gradient, and autograd may give one memory to two
+            # parameters, one number to all entries, or the parameter itself.
+            if not grad.is_contiguous() or grad.untyped_storage().data_ptr() in taken:
                 grad = grad.clone(memory_format=torch.contiguous_format)
-            taken.add(grad.data_ptr())
+            taken.add(grad.untyped_storage().data_ptr())
             self.rows[kind].grad = grad
         for block, kind, which in self._moved:
             block.grad = self.rows[kind].grad[which]
