@@ -156,8 +156,7 @@ class Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
-        a, b = ctx.saved_tensors
-        return b, None
+        return ctx.saved_tensors[1], None
 
 
 class Pair(nn.Module):
@@ -195,7 +194,7 @@ def test_parameters_that_share_a_gradient_move_as_alone(kind, nesterov):
         assert a.is_contiguous()
         assert b.is_contiguous()
         assert a.data_ptr() != b.data_ptr()
-        assert not (a.requires_grad or b.requires_grad)
+        assert not any(g.requires_grad for g in (a, b))
         optimizer.step()
     assert torch.equal(stack.buffers["fixed"], fixed)
     for s, net in enumerate(alone):
