@@ -1,4 +1,4 @@
-"""S networks of one structure as one: row s of a matrix holds the parameters of network s.
+"""S networks of one structure as one: row s of a few matrices holds the parameters of network s.
 
 This is where the course's speed comes from: one call for S networks costs little more than one call
 for one of them, because small networks spend their time on calls.
