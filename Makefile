@@ -69,7 +69,7 @@ gpu: $(READY)  ## on a machine with an NVIDIA GPU: doctor, device tests, benchma
 	@.venv/bin/python -m benchmarks.shapes --device cuda
 	@.venv/bin/coursekit run --out build/gpu
 
-bench: build/bench/.ready  ## measure the speed of coursekit and its peers side by side, 25 minutes
+bench: build/bench/.ready  ## measure the speed of coursekit and its peers side by side, in 25 to 55 minutes
 	@OMP_NUM_THREADS=2 build/bench/bin/python -m benchmarks.shapes
 	@OMP_NUM_THREADS=2 build/bench/bin/python -m benchmarks.run
 

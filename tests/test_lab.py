@@ -154,14 +154,12 @@ def opened(page, address):
 
 def of_nbgrader(page):
     """Everything that JupyterLab shows of nbgrader, the palette of its commands included."""
-    label = page.locator(".lm-CommandPalette-itemLabel")
+    late = pytest.importorskip("playwright.sync_api").TimeoutError
+    label = page.locator(".lm-CommandPalette-itemLabel").first
     for _ in range(2):  # a busy page can lose a key
         page.keyboard.press("Control+Shift+C")
-        for _ in range(450):
-            if label.count():
-                break
-            page.wait_for_timeout(100)
-        if label.count():
+        with suppress(late):
+            label.wait_for(state="attached", timeout=45_000)
             break
     assert label.count(), "no palette"
     selector = (

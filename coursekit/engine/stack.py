@@ -29,7 +29,7 @@ LINE = 16
 # it; those of smaller parameters are copied side by side, so that one call moves all of them.
 # Copying all of them took an eighth of the time of W1 with 64 networks, benchmarks/workloads.py.
 OWN_ROWS = 2048
-VECTORS, MATRICES = "vectors", "matrices"  # what is packed; others are kept by their name
+PACKED = VECTORS, MATRICES = "vectors", "matrices"
 
 
 class Stack:
@@ -115,7 +115,7 @@ class Stack:
         taken = set(self._held)
         for kind, places in self.layout.items():
             found = [_flat(by_name[place.name], place.turned) for place in places]
-            if kind in (VECTORS, MATRICES):
+            if kind in PACKED:
                 torch.cat(found, 1, out=self.rows[kind].grad[:, : places[-1].stop])
                 continue
             grad = found[0].detach()
@@ -137,7 +137,7 @@ class Stack:
         which = slice(start, stop)
         block = self.rows[kind][which]
         block.grad = self.rows[kind].grad[which]
-        if kind not in (VECTORS, MATRICES):  # whose gradients always lie in the same place
+        if kind not in PACKED:  # whose gradients always lie in the same place
             self._moved.append((block, kind, which))
         return [block]
 
