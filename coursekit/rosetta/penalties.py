@@ -371,8 +371,8 @@ class Biases:
         "sklearn": None,
     }
     lacks = {
-        "sklearn": """No equivalent: `Ridge`, `Lasso` and its networks never punish the intercept,
-        and no setting changes that. (Models of liblinear do: `intercept_scaling`.)"""
+        "sklearn": """No equal: `Ridge`, `Lasso` and its networks never punish the intercept. Models
+        of liblinear do, and take no such steps."""
     }
     trap = """The usual line `SGD(net.parameters(), weight_decay=...)` punishes biases and the
     scales of normalization too, which the usual line of Keras does not."""

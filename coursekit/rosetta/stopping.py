@@ -328,7 +328,7 @@ class BestWeights:
 @row(GROUP, "Smaller steps on a plateau")
 class Plateau:
     """The same name in both libraries. Keras acts when `patience` epochs were bad, PyTorch when
-    *more* than `patience` were: 3 there is 2 here, and `cooldown` has a row of its own below.
+    *more* were: Keras' 3 is PyTorch's 2, and `cooldown` has a row of its own below.
     Keras' `min_delta` is absolute, PyTorch's `threshold` a share of the best unless
     `threshold_mode="abs"`. Compared are the learning rates behind all epochs. (With momentum, see
     *Momentum when the rate changes*.)"""
@@ -339,8 +339,8 @@ class Plateau:
         "sklearn": None,
     }
     lacks = {
-        "sklearn": """No equivalent: `learning_rate="adaptive"` divides by five, by the training
-        loss (with `early_stopping`, a score), and ends the training after enough of it."""
+        "sklearn": """No equivalent: `learning_rate="adaptive"` watches the training loss (with
+        `early_stopping`, a score), divides by five, and stops at 1e-6."""
     }
     trap = "The wrong line copies the patience: a cut comes later, or not at all."
 
@@ -373,7 +373,7 @@ class Plateau:
 
 @row(GROUP, "What counts as better on a plateau")
 class Threshold:
-    """The same two schedules with a threshold of 0.05, absolute in both, on losses a tenth as
+    """Both schedules, with factor 0.1 and an absolute threshold of 0.05, on losses a tenth as
     large. A share of a small loss is small, so PyTorch's default mode sees progress where Keras
     sees none."""
 
